@@ -1,0 +1,143 @@
+/* Arenas: a list of blocks, each twice the size of the one before. */
+#include "base/arena.h"
+
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+enum { ARENA_ALIGN = 16, ARENA_FIRST_BYTES = 4096, ARENA_BLOCK_MAX_BYTES = 1 << 20 };
+
+struct arena_block {
+    struct arena_block *next;
+    size_t cap;
+    size_t used;
+    char *data;
+};
+
+void
+arena_init(struct arena *arena, size_t max_bytes)
+{
+    *arena = (struct arena){.max_bytes = max_bytes};
+}
+
+static void
+free_blocks(struct arena_block *block)
+{
+    while (block) {
+        struct arena_block *next = block->next;
+        free(block);
+        block = next;
+    }
+}
+
+void
+arena_fini(struct arena *arena)
+{
+    free_blocks(arena->head);
+    arena->head = NULL;
+    arena->used_bytes = 0;
+}
+
+void
+arena_reset(struct arena *arena)
+{
+    if (arena->head) {
+        free_blocks(arena->head->next);
+        arena->head->next = NULL;
+        arena->head->used = 0;
+    }
+    arena->used_bytes = 0;
+    arena->overflow = false;
+}
+
+static void
+add_block(struct arena *arena, size_t need)
+{
+    size_t cap = arena->head ? arena->head->cap * 2 : ARENA_FIRST_BYTES;
+
+    if (cap > ARENA_BLOCK_MAX_BYTES) {
+        cap = ARENA_BLOCK_MAX_BYTES;
+    }
+    if (cap < need) {
+        cap = need;
+    }
+    struct arena_block *block = mem_alloc(sizeof(*block) + ARENA_ALIGN + cap);
+    uintptr_t data = (uintptr_t)(block + 1);
+    data = (data + ARENA_ALIGN - 1) & ~(uintptr_t)(ARENA_ALIGN - 1);
+    *block = (struct arena_block){.next = arena->head, .cap = cap, .data = (char *)data};
+    arena->head = block;
+}
+
+void *
+arena_alloc(struct arena *arena, size_t size)
+{
+    if (size > arena->max_bytes) {
+        arena->overflow = true;
+        return NULL;
+    }
+    size = (size + ARENA_ALIGN - 1) & ~(size_t)(ARENA_ALIGN - 1);
+    if (arena->overflow || size > arena->max_bytes - arena->used_bytes) {
+        arena->overflow = true;
+        return NULL;
+    }
+    if (!arena->head || size > arena->head->cap - arena->head->used) {
+        add_block(arena, size);
+    }
+    struct arena_block *block = arena->head;
+    void *ptr = block->data + block->used;
+    block->used += size;
+    arena->used_bytes += size;
+    return ptr;
+}
+
+void *
+arena_zalloc(struct arena *arena, size_t count, size_t size)
+{
+    size_t total;
+
+    if (__builtin_mul_overflow(count, size, &total)) {
+        arena->overflow = true;
+        return NULL;
+    }
+    void *ptr = arena_alloc(arena, total);
+    if (ptr) {
+        memset(ptr, 0, total);
+    }
+    return ptr;
+}
+
+struct slice
+arena_dup(struct arena *arena, struct slice text)
+{
+    char *copy = arena_alloc(arena, text.len + 1);
+
+    if (!copy) {
+        return (struct slice){"", 0};
+    }
+    if (text.len > 0) {
+        memcpy(copy, text.ptr, text.len);
+    }
+    copy[text.len] = '\0';
+    return (struct slice){copy, text.len};
+}
+
+const char *
+arena_fmt(struct arena *arena, const char *fmt, ...)
+{
+    va_list ap;
+    va_list again;
+
+    va_start(ap, fmt);
+    va_copy(again, ap);
+    int len = vsnprintf(NULL, 0, fmt, ap);
+    va_end(ap);
+    char *text = len < 0 ? NULL : arena_alloc(arena, (size_t)len + 1);
+    if (text) {
+        vsnprintf(text, (size_t)len + 1, fmt, again);
+    }
+    va_end(again);
+    return text ? text : "";
+}

@@ -1,0 +1,229 @@
+/*
+ * The HTTP/1.1 and WebSocket server: event loops (net), connections, a strict parser, and the
+ * exchange: one request and its one answer. It knows no routes; whoever starts it gives one
+ * handler.
+ *
+ * An exchange owns everything of its request (head, body) and does not depend on its connection:
+ * the client may be gone long before the answer. It is answered exactly once, by http_reply, from
+ * any thread; that call gives it away. On a connection requests are handled one after the other, so
+ * answers to pipelined requests are in order.
+ *
+ *   reading head -> (accepted? 100-continue) -> reading body -> handler -> replied -> next request
+ *
+ * Threads: the handler runs on an event loop and must not block; it hands slow work to a thread of
+ * its own choice together with the exchange. Everything that takes `struct http_exchange *` may be
+ * called by whichever single thread holds the exchange at that moment.
+ */
+#ifndef EIDER_HTTP_HTTP_H
+#define EIDER_HTTP_HTTP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/arena.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/err.h"
+#include "base/hist.h"
+#include "base/slice.h"
+
+struct http_server;
+struct http_exchange;
+struct ws_client;
+
+enum http_method {
+    HTTP_GET,
+    HTTP_HEAD,
+    HTTP_POST,
+    HTTP_PUT,
+    HTTP_PATCH,
+    HTTP_DELETE,
+    HTTP_OPTIONS,
+    HTTP_METHOD_COUNT
+};
+
+const char *http_method_name(enum http_method method);
+
+/* ---- the request, as the handler sees it; slices live as long as the exchange ---- */
+
+enum http_method http_method(const struct http_exchange *exchange);
+struct slice http_path(const struct http_exchange *exchange);   /* percent-decoded, without query */
+struct slice http_target(const struct http_exchange *exchange); /* as sent */
+struct slice
+http_body(const struct http_exchange *exchange); /* whole, chunks joined; may be gzip */
+
+/* Value of a header, case-insensitive name, trimmed; false when absent. */
+bool http_header(const struct http_exchange *exchange, const char *name, struct slice *ret_value);
+
+/* Percent-decoded value of a query parameter (the first of that name); false when absent. */
+bool http_query(const struct http_exchange *exchange, const char *name, struct slice *ret_value);
+
+/* The i-th query parameter; false past the last. */
+bool http_query_at(const struct http_exchange *exchange, size_t index, struct slice *ret_name,
+                   struct slice *ret_value);
+
+/* "127.0.0.1:54321". */
+struct slice http_peer(const struct http_exchange *exchange);
+bool http_is_tls(const struct http_exchange *exchange);
+
+/* A UUID made for the request, or the client's X-Request-Id when it is 1..64 of [A-Za-z0-9._-]. */
+struct slice http_request_id(const struct http_exchange *exchange);
+
+/* Memory that lives as long as the exchange (cap 1 MiB). */
+struct arena *http_arena(struct http_exchange *exchange);
+
+/* A place for the handler's own pointer, and for the route name that metrics use as a label. */
+void http_set_user(struct http_exchange *exchange, void *user);
+void *http_user(const struct http_exchange *exchange);
+void http_set_route(struct http_exchange *exchange, const char *static_name);
+
+/* ---- the answer ---- */
+
+void http_set_status(struct http_exchange *exchange, int status);
+/* Adds a response header; name and value are copied; CR, LF and NUL in them are refused (assert).
+ */
+void http_add_header(struct http_exchange *exchange, const char *name, struct slice value);
+void http_set_content_type(struct http_exchange *exchange, const char *content_type);
+
+/* The body to be written to; http_reply sends what it holds. */
+struct buf *http_out(struct http_exchange *exchange);
+
+/* Sends static bytes as the body without copying; they must live as long as the program. */
+void http_set_static_body(struct http_exchange *exchange, struct slice body);
+
+/* Sends the answer and gives the exchange away. HEAD answers lose their body here. Any thread. */
+void http_reply(struct http_exchange *exchange);
+
+/* Closes the connection behind this answer. */
+void http_set_close(struct http_exchange *exchange);
+
+/* ---- WebSocket ---- */
+
+/*
+ * Turns the connection into a WebSocket (RFC 6455) and gives the exchange away. False, with the
+ * exchange still there to be answered, when the request is not a proper upgrade (the answer should
+ * then be 400 or 426). Loop thread only (call it from the handler).
+ * callbacks run on the client's loop thread.
+ */
+struct ws_callbacks {
+    void (*on_open)(void *ctx, struct ws_client *client);
+    void (*on_text)(void *ctx, struct ws_client *client, struct slice text);
+    void (*on_close)(void *ctx, struct ws_client *client);
+};
+bool http_upgrade(struct http_exchange *exchange, const struct ws_callbacks *callbacks, void *ctx);
+
+/* A frame that was serialised once and is sent to many: reference counted, atomically. */
+struct ws_frame;
+struct ws_frame *ws_frame_text(struct slice text); /* one unfragmented text frame */
+struct ws_frame *ws_frame_ref(struct ws_frame *frame);
+void ws_frame_unref(struct ws_frame *frame); /* NULL is fine */
+
+/* Loop thread only (from callbacks or http_server_post). Queue a message in order; false and the
+ * client is dropped when it has more than 256 KiB waiting. */
+bool ws_send_text(struct ws_client *client, struct slice text);
+void ws_close(struct ws_client *client, uint16_t code, const char *reason);
+void ws_set_user(struct ws_client *client, void *user);
+void *ws_user(const struct ws_client *client);
+uint64_t ws_id(const struct ws_client *client);
+struct slice ws_peer(const struct ws_client *client);
+
+/*
+ * Offers the newest frame of a stream to every client in `group` (0..31) of every loop: a client
+ * that is still busy with an older one keeps only the newest as pending, one that has had a pending
+ * frame for 10 s is dropped. Work is sliced so that other connections are served in between. Any
+ * thread. A client is in no group until ws_join; it may be in several (a bit mask), and gets the
+ * frame once for each group it is in.
+ */
+void http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame);
+void ws_join(struct ws_client *client, uint32_t group_mask); /* replaces the mask; loop thread */
+
+/* Runs fn once for every WebSocket client, on its loop's thread; any thread may ask. */
+void http_each_client(struct http_server *server, void (*fn)(void *ctx, struct ws_client *client),
+                      void *ctx);
+
+/* ---- the server ---- */
+
+typedef void http_handler_fn(void *ctx, struct http_exchange *exchange);
+
+/*
+ * Asked as soon as a head is parsed, before the body is read or 100-continue is sent: how large may
+ * the body be? 0 refuses any body. It may also answer at once by filling err (401, 404, 413...):
+ * then the server answers with the JSON error shape and does not read the body.
+ */
+typedef enum err_code http_accept_fn(void *ctx, struct http_exchange *exchange,
+                                     uint64_t *ret_body_max, struct err *err);
+
+/* One line for the access log, made at the end of an exchange; any loop thread; must not block. */
+struct http_access {
+    struct slice peer, method, target, user_agent, request_id;
+    int status;
+    uint64_t bytes_in, bytes_out;
+    int64_t duration_us;
+};
+typedef void http_access_fn(void *ctx, const struct http_access *access);
+
+struct http_options {
+    const char *host;      /* numeric address or name; NULL: 127.0.0.1 */
+    uint16_t port;         /* 0: any free one, see http_server_port */
+    unsigned loops;        /* event loop threads; 0: 1 */
+    const char *cert_file; /* both or neither: TLS 1.2+ */
+    const char *key_file;
+    unsigned connections_max;  /* 0: 16384; over it new ones get 503 and are closed */
+    size_t head_bytes_max;     /* 0: 16 KiB; over it 431 */
+    uint64_t bodies_bytes_max; /* memory for all bodies together; 0: 256 MiB; over it 503 */
+    int header_timeout_ms;     /* 0: 10 000 */
+    int idle_timeout_ms;       /* 0: 60 000 */
+    int body_timeout_ms;       /* longest silence within a body; 0: 30 000 */
+    http_handler_fn *handler;  /* required */
+    http_accept_fn *accept;    /* NULL: any body up to 64 MiB */
+    http_access_fn *access;    /* NULL: no access log */
+    void *ctx;                 /* of the three above */
+    const struct clock *clock; /* NULL: the system's */
+};
+
+/* Binds, listens, starts the loop threads. Errors name address and port. */
+enum err_code http_server_start(const struct http_options *options, struct http_server **ret_server,
+                                struct err *err);
+
+/*
+ * Drains: stops accepting, lets running exchanges answer with Connection: close, sends WebSocket
+ * clients close 1001, and after grace_ms closes what is left. Then stops the threads and frees.
+ */
+void http_server_stop(struct http_server *server, int grace_ms);
+
+uint16_t http_server_port(const struct http_server *server);
+
+/* Reads certificate and key anew (SIGHUP); on failure the old ones stay. */
+enum err_code http_server_reload_tls(struct http_server *server, struct err *err);
+
+struct http_stats {
+    uint64_t connections; /* open now, WebSockets included */
+    uint64_t connections_total;
+    uint64_t connections_refused;
+    uint64_t requests_total;
+    uint64_t responses_by_class[6]; /* [2] = 2xx ... */
+    uint64_t requests_active;
+    uint64_t parse_errors;
+    uint64_t bytes_in, bytes_out;
+    uint64_t bodies_bytes; /* memory held by bodies now */
+    uint64_t ws_clients;
+    uint64_t ws_clients_total;
+    uint64_t ws_frames_sent;
+    uint64_t ws_frames_skipped; /* replaced by a newer one before they were sent */
+    uint64_t ws_dropped_slow;
+};
+
+void http_server_stats(const struct http_server *server, struct http_stats *ret_stats);
+
+/* Latency in microseconds of the requests that carried this route name; NULL if there were none.
+ * index 0, 1, ... walks through all routes until NULL. */
+struct http_route_stats {
+    const char *route;
+    const struct hist *latency_us;
+    uint64_t by_class[6];
+};
+bool http_server_route_stats(const struct http_server *server, size_t index,
+                             struct http_route_stats *ret_stats);
+
+#endif

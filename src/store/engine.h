@@ -1,0 +1,121 @@
+/*
+ * The engine: one data directory, its WAL, its store, and the applier thread between them. It turns
+ * WAL records into store transactions exactly once, takes snapshots so that segments can be
+ * dropped, and rebuilds a store that will not open or was invalidated.
+ *
+ *   data_dir/  wal/  eider.duckdb  backup/eider-<lsn>.duckdb  quarantine/  lock
+ *
+ * A WAL record's payload is a run of encoded batches (catalog/batch.h); its type is RECORD_BATCHES.
+ *
+ *   starting -> running <-> rebuilding        states of the store; writes are accepted in all of
+ *                  \-> stalled (disk full)    them as long as the WAL is healthy
+ *
+ * Threads: every function but open and close may be called from any thread.
+ */
+#ifndef EIDER_STORE_ENGINE_H
+#define EIDER_STORE_ENGINE_H
+
+#include "base/clock.h"
+#include "store/store.h"
+#include "wal/wal.h"
+
+struct engine;
+
+enum { RECORD_BATCHES = 1 };
+
+/* Opens a store of one kind; `path` is the file or ignored. Called at start and at each rebuild. */
+struct store_open_options {
+    const char *path;
+    uint64_t memory_limit_bytes; /* 0: a share of the cgroup's limit */
+    unsigned threads;            /* 0: from the cgroup */
+    unsigned readers;            /* read connections; 0: 4 */
+    int timeout_ms;              /* statement timeout; 0: 30 000 */
+    const struct clock *clock;   /* NULL: the system's */
+};
+
+typedef enum err_code store_open_fn(const struct store_open_options *options,
+                                    struct store **ret_store, struct err *err);
+
+/* How the engine tells of events worth a log line; called from the applier thread. */
+typedef void engine_event_fn(void *ctx, bool is_problem, const char *text);
+
+struct engine_options {
+    const char *data_dir;      /* required; made if absent; locked against a second process */
+    const char *store_file;    /* name within data_dir; NULL: "eider.duckdb" */
+    store_open_fn *store_open; /* required */
+    bool store_volatile;       /* the store keeps nothing on disk: replay the whole WAL at start */
+    struct store_open_options store;
+    struct wal_options wal;      /* dir is set by the engine */
+    uint64_t snapshot_wal_bytes; /* log bytes between two snapshots; 0: 1 GiB */
+    int checkpoint_interval_ms;  /* 0: 60 000; a checkpoint happens only when rows came */
+    size_t group_bytes_max;      /* payload bytes of one transaction; 0: 32 MiB */
+    engine_event_fn *event;
+    void *event_ctx;
+    const struct clock *clock; /* NULL: the system's */
+};
+
+/*
+ * Locks the directory, opens (or rebuilds) store and WAL, starts the applier. Returns before the
+ * backlog is applied; writes and reads work at once. Errors: ERR_CONFLICT when another process has
+ * the directory, ERR_CORRUPT for a hole in the WAL, ERR_IO, ERR_NO_SPACE.
+ */
+enum err_code engine_open(const struct engine_options *options, struct engine **ret_engine,
+                          struct err *err);
+
+/* Applies what is durable, checkpoints, closes. */
+void engine_close(struct engine *engine);
+
+/* Hands a record to the WAL; see wal_submit for `done`. Payload: encoded batches, one behind the
+ * other. */
+void engine_submit(struct engine *engine, struct wal_entry *entry);
+
+/*
+ * Calls `fn` once when all records up to `lsn` are applied (at once, on this thread, if they are),
+ * or with false when the engine closes first. The waiter is the caller's memory until then.
+ */
+struct engine_waiter {
+    uint64_t lsn;
+    void (*fn)(struct engine_waiter *waiter, bool applied);
+    void *ctx;
+    struct engine_waiter *next;
+};
+void engine_when_applied(struct engine *engine, struct engine_waiter *waiter);
+
+/* Blocks until `lsn` is applied or timeout_ms passed (ERR_TIMEOUT). */
+enum err_code engine_wait_applied(struct engine *engine, uint64_t lsn, int timeout_ms,
+                                  struct err *err);
+
+/* Reads: as store_*, on the store of this moment; ERR_UNAVAILABLE while there is none. */
+enum err_code engine_scan(struct engine *engine, const struct store_scan *scan,
+                          struct batch *ret_rows, struct err *err);
+enum err_code engine_bucket(struct engine *engine, const struct store_bucket *bucket,
+                            struct batch *ret_rows, struct err *err);
+enum err_code engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret_rows,
+                         bool *ret_truncated, struct err *err);
+enum err_code engine_latest(struct engine *engine, enum table_id table, struct batch *ret_rows,
+                            struct err *err);
+enum err_code engine_table_stats(struct engine *engine, enum table_id table,
+                                 struct store_table_stats *ret_stats, struct err *err);
+
+enum engine_state { ENGINE_STARTING, ENGINE_RUNNING, ENGINE_REBUILDING, ENGINE_STALLED };
+
+struct engine_status {
+    enum engine_state state;
+    bool healthy;       /* WAL healthy and store running */
+    struct err problem; /* why not */
+    uint64_t applied_lsn;
+    uint64_t durable_lsn;
+    uint64_t unapplied_bytes; /* estimate */
+    int64_t apply_lag_us;     /* age of the oldest record not applied; 0 when none */
+    uint64_t rebuilds;
+    uint64_t snapshot_lsn;
+    struct wal_status wal;
+    struct store_stats store; /* zeros while there is none */
+};
+
+void engine_status(struct engine *engine, struct engine_status *ret_status);
+
+/* Asks the applier for a checkpoint, and waits for it. */
+enum err_code engine_checkpoint(struct engine *engine, int timeout_ms, struct err *err);
+
+#endif

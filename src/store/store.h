@@ -1,0 +1,170 @@
+/*
+ * The contract of every store: apply groups of records in LSN order, exactly once; answer scans,
+ * time buckets and (where the store speaks it) SQL. The same suite, store/contract.h, runs against
+ * each implementation.
+ *
+ * Threads: apply, checkpoint, snapshot and close are called by one thread, the applier. scan,
+ * bucket, sql and stats are called by any thread beside it, may block for as long as their timeout
+ * says, and must never be called from an event loop.
+ */
+#ifndef EIDER_STORE_STORE_H
+#define EIDER_STORE_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "catalog/batch.h"
+
+struct store;
+
+/* Records of consecutive LSNs for one transaction. Batches are in LSN order. */
+struct store_group {
+    uint64_t first_lsn;
+    uint64_t last_lsn;
+    size_t batch_count;
+    const struct batch *batches;
+};
+
+/* column = value, or column IN (values) when there is more than one. COL_TEXT columns only. */
+struct store_filter {
+    const char *column;
+    const struct slice *values;
+    size_t value_count;
+};
+
+enum { STORE_FILTERS_MAX = 4, STORE_AGGREGATES_MAX = 12, STORE_PARAMS_MAX = 64 };
+
+struct store_scan {
+    enum table_id table;
+    struct store_filter filters[STORE_FILTERS_MAX];
+    size_t filter_count;
+    int64_t from_us; /* inclusive; INT64_MIN: no bound */
+    int64_t to_us;   /* inclusive; INT64_MAX: no bound */
+    bool newest_first;
+    uint64_t limit; /* 0: no limit */
+    uint64_t offset;
+    int timeout_ms; /* 0: the store's default */
+};
+
+enum store_aggregate_fn { AGG_FIRST, AGG_LAST, AGG_MIN, AGG_MAX, AGG_SUM, AGG_AVG, AGG_COUNT };
+
+struct store_aggregate {
+    enum store_aggregate_fn fn;
+    const char *column; /* NULL for AGG_COUNT of rows */
+    const char *as;     /* name in the answer */
+};
+
+/*
+ * Buckets of time, one row a bucket and group: columns "timestamp", the group column if any, then
+ * the aggregates. first/last are by timestamp. bucket_us 0 means one bucket over everything.
+ * Alignment as DuckDB's time_bucket: multiples of the width from 2000-01-03 (a Monday) UTC.
+ */
+struct store_bucket {
+    struct store_scan scan; /* table, filters, range, order, limit, timeout */
+    int64_t bucket_us;
+    const char *group_column; /* NULL: none */
+    struct store_aggregate aggregates[STORE_AGGREGATES_MAX];
+    size_t aggregate_count;
+};
+
+enum store_param_type { PARAM_NULL, PARAM_BOOL, PARAM_I64, PARAM_F64, PARAM_TEXT, PARAM_TIMESTAMP };
+
+struct store_param {
+    enum store_param_type type;
+    int64_t i64; /* PARAM_BOOL, PARAM_I64, PARAM_TIMESTAMP (microseconds) */
+    double f64;
+    struct slice text;
+};
+
+/* One read-only statement in a sandbox: no file, no network, no settings. */
+struct store_sql {
+    struct slice sql;
+    const struct store_param *params;
+    size_t param_count;
+    int timeout_ms;     /* 0: the store's default */
+    uint64_t rows_max;  /* 0: the store's default; more rows are cut and `truncated` set */
+    uint64_t bytes_max; /* 0: the store's default; over it: ERR_TOO_LARGE */
+};
+
+struct store_table_stats {
+    enum table_id table;
+    uint64_t rows;
+    int64_t min_us; /* 0 when empty */
+    int64_t max_us;
+};
+
+struct store_stats {
+    const char *type; /* "memory", "duckdb", "postgres" */
+    uint64_t applied_lsn;
+    uint64_t groups;       /* applied since open */
+    uint64_t rows;         /* applied since open */
+    uint64_t late_rows;    /* that took the slow path since open */
+    uint64_t size_bytes;   /* on disk, or in memory */
+    uint64_t memory_bytes; /* the engine's own account, 0 if unknown */
+    uint64_t memory_limit_bytes;
+    uint64_t checkpoints;
+    double apply_p50_us;
+    double apply_p99_us;
+    double query_p50_us;
+    double query_p99_us;
+    uint64_t queries;
+    uint64_t query_errors;
+    unsigned readers_busy;
+    unsigned readers;
+};
+
+struct store_ops {
+    const char *type;
+    /* One transaction with the applied LSN. On failure nothing of the group is in. ERR_CORRUPT and
+     * ERR_INTERNAL mean the store is unusable and must be reopened or rebuilt; ERR_NO_SPACE,
+     * ERR_IO, ERR_TIMEOUT that the same group may be tried again. */
+    enum err_code (*apply)(struct store *store, const struct store_group *group, struct err *err);
+    enum err_code (*scan)(struct store *store, const struct store_scan *scan,
+                          struct batch *ret_rows, struct err *err);
+    enum err_code (*bucket)(struct store *store, const struct store_bucket *bucket,
+                            struct batch *ret_rows, struct err *err);
+    /* NULL when the store does not speak SQL. *ret_truncated may be NULL. */
+    enum err_code (*sql)(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
+                         bool *ret_truncated, struct err *err);
+    /* The newest row of every key but the timestamp (every symbol, every strategy, every series).
+     */
+    enum err_code (*latest)(struct store *store, enum table_id table, struct batch *ret_rows,
+                            struct err *err);
+    enum err_code (*checkpoint)(struct store *store, struct err *err);
+    /* Writes a complete, synced copy to `path` (temporary name, then renamed). NULL: none. */
+    enum err_code (*snapshot)(struct store *store, const char *path, struct err *err);
+    uint64_t (*applied_lsn)(struct store *store);
+    void (*stats)(struct store *store, struct store_stats *ret_stats);
+    enum err_code (*table_stats)(struct store *store, enum table_id table,
+                                 struct store_table_stats *ret_stats, struct err *err);
+    void (*interrupt)(struct store *store); /* ends running queries; any thread */
+    void (*close)(struct store *store);
+};
+
+/* The head of every implementation's own struct. */
+struct store {
+    const struct store_ops *ops;
+};
+
+/* Thin calls through the vtable; ret_rows is initialised by the callee on success only. */
+enum err_code store_apply(struct store *store, const struct store_group *group, struct err *err);
+enum err_code store_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
+                         struct err *err);
+enum err_code store_bucket(struct store *store, const struct store_bucket *bucket,
+                           struct batch *ret_rows, struct err *err);
+enum err_code store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
+                        bool *ret_truncated, struct err *err);
+enum err_code store_latest(struct store *store, enum table_id table, struct batch *ret_rows,
+                           struct err *err);
+enum err_code store_checkpoint(struct store *store, struct err *err);
+enum err_code store_snapshot(struct store *store, const char *path, struct err *err);
+uint64_t store_applied_lsn(struct store *store);
+void store_stats(struct store *store, struct store_stats *ret_stats);
+enum err_code store_table_stats(struct store *store, enum table_id table,
+                                struct store_table_stats *ret_stats, struct err *err);
+void store_interrupt(struct store *store);
+void store_close(struct store *store); /* NULL is fine */
+
+#endif
