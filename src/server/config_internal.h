@@ -1,0 +1,59 @@
+/* What the files of the configuration share; not for other parts. */
+#ifndef EIDER_SERVER_CONFIG_INTERNAL_H
+#define EIDER_SERVER_CONFIG_INTERNAL_H
+
+#include "server/config.h"
+
+/* Environment names of other systems that are accepted without effect. */
+struct config_retired {
+    const char *env;
+    const char *reason;
+};
+const struct config_retired *config_retired_at(size_t index);
+
+static inline void *
+config_field(struct config *config, const struct config_setting *setting)
+{
+    return (char *)config + setting->offset;
+}
+
+static inline const void *
+config_field_const(const struct config *config, const struct config_setting *setting)
+{
+    return (const char *)config + setting->offset;
+}
+
+size_t config_setting_index(const struct config_setting *setting);
+
+/* Parses one text into the setting's field and notes its origin. */
+enum err_code config_set(struct config *config, const struct config_setting *setting,
+                         struct slice text, const struct config_origin *origin, struct err *err);
+
+/* Puts a list of texts into a CONFIG_LIST field. */
+enum err_code config_set_items(struct config *config, const struct config_setting *setting,
+                               const struct slice *items, size_t count,
+                               const struct config_origin *origin, struct err *err);
+
+/* The error for a value that does not fit. */
+enum err_code config_refuse(const struct config_setting *setting, struct slice text,
+                            const struct config_origin *origin, struct err *err);
+
+/* Frees the memory of one field and clears it. */
+void config_clear(struct config *config, const struct config_setting *setting);
+
+/* Reads bytes of YAML into the file layer; `name` is for messages. */
+enum err_code config_read_yaml(struct config *config, const char *name, struct slice text,
+                               char *const *env, struct err *err);
+
+/* Reads a JSON list ("[...]") given in an environment variable or a flag. */
+enum err_code config_read_list(struct config *config, const struct config_setting *setting,
+                               struct slice text, const struct config_origin *origin,
+                               struct err *err);
+
+/* Value of a variable in an environment block, or NULL. */
+const char *config_getenv(char *const *env, struct slice name);
+
+/* The setting nearest to a name that is none, or NULL. */
+const char *config_suggest(struct slice name);
+
+#endif
