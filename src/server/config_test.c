@@ -285,7 +285,7 @@ test_config_refuses_flags_and_variables_by_their_name(void **state)
     assert_int_equal(load(NULL, NULL, empty, 1, &config, &err), ERR_USAGE);
     assert_string_equal(err.msg, "flag --port needs a value");
     assert_int_equal(load(NULL, NULL, unknown, 1, &config, &err), ERR_USAGE);
-    assert_string_equal(err.msg, "flag --set server.prot: unknown setting server.prot; did you "
+    assert_string_equal(err.msg, "flag --setting server.prot: unknown setting server.prot; did you "
                                  "mean server.port?");
 }
 

@@ -1,0 +1,61 @@
+/* eider serve: load the configuration, then be the server. */
+#include <errno.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+#include "server/server.h"
+#include "store/duckdb/duckdb_reader.h"
+
+/*
+ * DUCKDB_PATH of an installation of the originals names their database. Opening that as ours would
+ * set it aside as damaged; whoever comes from there wants its contents.
+ */
+static enum err_code
+refuse_foreign_database(const struct config *config, struct err *err)
+{
+    struct buf path BUF_AUTO;
+    struct buf wal BUF_AUTO;
+
+    if (config->storage.type != CONFIG_STORAGE_DUCKDB) {
+        return ERR_OK;
+    }
+    buf_init(&path, 0);
+    buf_init(&wal, 0);
+    buf_add_fmt(&path, "%s/%s", config->data_dir, config->storage.duckdb.path);
+    buf_add_char(&path, '\0');
+    buf_add_fmt(&wal, "%s/wal", config->data_dir);
+    buf_add_char(&wal, '\0');
+    if (access(wal.ptr, F_OK) == 0 || access(path.ptr, F_OK) != 0) {
+        return ERR_OK;
+    }
+    bool ours = true;
+    if (duckdb_reader_is_ours(path.ptr, &ours, err) == ERR_OK && !ours) {
+        return err_set(err, ERR_USAGE,
+                       "%.200s is a database that Eider did not write; start with another "
+                       "--data-dir and bring it in with `eider import %.200s`",
+                       path.ptr, path.ptr);
+    }
+    return ERR_OK;
+}
+
+int
+cli_serve(struct cli *cli)
+{
+    struct config config CONFIG_AUTO = {0};
+    struct config_options sources = {
+        .file = cli_value(cli, "config"),
+        .flags = cli->flags,
+        .flag_count = cli->flag_count,
+        .env = cli->env,
+        .for_a_server = true,
+    };
+    struct err err = {0};
+
+    if (config_load(&sources, &config, &err) != ERR_OK ||
+        refuse_foreign_database(&config, &err) != ERR_OK ||
+        server_run(&config, &sources, &err) != ERR_OK) {
+        return cli_fail(cli, &err);
+    }
+    return CLI_OK;
+}
