@@ -53,11 +53,12 @@ void batch_init(struct batch *batch, const struct catalog_table *table, size_t t
 
 /* An empty answer without columns; add them with batch_add_column before the first row. */
 void batch_init_answer(struct batch *batch, size_t text_bytes_max);
+/* The answer is valid until the next column is added. */
 struct column *batch_add_column(struct batch *batch, struct slice name, enum col_type type);
 
 void batch_fini(struct batch *batch);
 
-/* Forgets the rows, keeps memory and columns. */
+/* Forgets the rows and kept texts, keeps memory and columns. Not for a decoded batch. */
 void batch_reset(struct batch *batch);
 
 /* Makes room for `rows` rows in all. */
@@ -66,6 +67,12 @@ void batch_reserve(struct batch *batch, size_t rows);
 /* Adds a row in which every column is NULL and returns its number. Asserts rows < BATCH_ROWS_MAX.
  */
 size_t batch_add_row(struct batch *batch);
+
+/*
+ * Adds `count` rows in which every column is not NULL and returns the first one's number. For bulk
+ * writers: batch_reserve, write the values straight into the columns' arrays, then extend.
+ */
+size_t batch_extend(struct batch *batch, size_t count);
 
 /* Takes the last row away again (a row that turned out wrong). */
 void batch_drop_row(struct batch *batch);

@@ -358,6 +358,50 @@ line_error(const struct line_reader *reader, struct err *err)
                    SLICE_FMT(reader->error_text));
 }
 
+double
+line_field_f64(const struct line_field *field)
+{
+    switch (field->type) {
+    case LINE_FLOAT:
+        return field->f64;
+    case LINE_INT:
+        return (double)field->i64;
+    case LINE_UINT:
+        return (double)field->u64;
+    case LINE_BOOL:
+        return field->boolean;
+    case LINE_STRING:
+        break;
+    }
+    return 0;
+}
+
+void
+line_field_scalar(const struct line_field *field, struct arena *arena, struct scalar *ret_value)
+{
+    *ret_value = (struct scalar){.type = SCALAR_NUMBER, .text = field->text};
+    switch (field->type) {
+    case LINE_INT:
+    case LINE_UINT:
+        ret_value->text.len--; /* the letter behind the digits */
+        number_parse(ret_value->text, &ret_value->number);
+        return;
+    case LINE_FLOAT:
+        number_parse(ret_value->text, &ret_value->number);
+        return;
+    case LINE_BOOL:
+        ret_value->type = SCALAR_BOOL;
+        ret_value->boolean = field->boolean;
+        return;
+    case LINE_STRING:
+        ret_value->type = SCALAR_STRING;
+        if (field->text_escaped) {
+            ret_value->text = line_unescape(field->text, LINE_TEXT, arena);
+        }
+        return;
+    }
+}
+
 static bool
 one_of(char c, const char *set)
 {

@@ -10,7 +10,8 @@
  *
  * Accepted beyond the reference (InfluxDB v2, "Line protocol"): runs of blanks between the three
  * parts, blanks in front, CRLF. Skipped: empty lines and lines that start with '#'.
- * Texts are not checked for UTF-8 here (but for line_key_check); validation does that.
+ * Texts are not checked for UTF-8 here (but by line_key_check, which also suits a field's key);
+ * validation does that.
  *
  * Ownership: a reader owns the array of fields; init/fini. One thread at a time.
  */
@@ -24,6 +25,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/slice.h"
+#include "codec/scalar.h"
 
 enum { LINE_FIELDS_MAX = 4096, LINE_KEY_MAX = 65535 };
 
@@ -81,6 +83,14 @@ enum line_result line_next(struct line_reader *reader, struct line_point *ret_po
 
 /* After LINE_BAD: ERR_SYNTAX, "line 3: expected a field value, found \"abc\"". */
 enum err_code line_error(const struct line_reader *reader, struct err *err);
+
+/* A numeric or boolean field as a double (true is 1); 0 for a string. */
+double line_field_f64(const struct line_field *field);
+
+/* A field as any decoder's value, for catalog_set; a string's escapes are taken out into the arena,
+ * which must live as long as the value. */
+void line_field_scalar(const struct line_field *field, struct arena *arena,
+                       struct scalar *ret_value);
 
 /* A walk over the tags of a key. */
 struct line_tags {

@@ -16,6 +16,10 @@
 #define TIME_US_PER_S INT64_C(1000000)
 #define TIME_US_PER_DAY (86400 * TIME_US_PER_S)
 
+/* The times that rows may carry: years 1 to 9999. */
+#define TIME_MIN_US INT64_C(-62135596800000000)
+#define TIME_MAX_US INT64_C(253402300799999999)
+
 enum { TIME_TEXT_MAX = 40 };
 
 /* The unit of an integer timestamp, as in ?precision=ns|us|ms|s. DEFAULT is microseconds for rows;
@@ -34,6 +38,13 @@ bool time_parse_precision(struct slice text, enum time_precision *ret_precision)
 /* Converts an integer of the given precision; false when it does not fit. Nanoseconds are cut
  * towards the past. */
 bool time_from_integer(int64_t value, enum time_precision precision, int64_t *ret_us);
+
+/* Whether rows may carry this time; a wrong precision usually shows here. */
+static inline bool
+time_in_range(int64_t us)
+{
+    return us >= TIME_MIN_US && us <= TIME_MAX_US;
+}
 
 /*
  * Reads ISO 8601: YYYY-MM-DD, or that with [T or blank] hh:mm[:ss[.fraction]] and Z, +hh:mm, +hhmm,
