@@ -98,13 +98,21 @@ void http_reply(struct http_exchange *exchange);
 /* Closes the connection behind this answer. */
 void http_set_close(struct http_exchange *exchange);
 
+/* Answers with err's HTTP status and the JSON error shape {"detail","code","request_id"}, and gives
+ * the exchange away. Headers added before are kept; 503 and 429 get Retry-After: 1 if none was. */
+void http_reply_err(struct http_exchange *exchange, const struct err *err);
+
 /* ---- WebSocket ---- */
 
 /*
  * Turns the connection into a WebSocket (RFC 6455) and gives the exchange away. False, with the
- * exchange still there to be answered, when the request is not a proper upgrade (the answer should
- * then be 400 or 426). Loop thread only (call it from the handler).
- * callbacks run on the client's loop thread.
+ * exchange still there to be answered, when the request is not a proper upgrade; its status is then
+ * set to 400, 403 (Origin not allowed) or 426 (with the headers that belong to it). Loop thread
+ * only (call it from the handler).
+ *
+ * callbacks run on the client's loop thread, on_open first, behind the handler. They must not
+ * block. Each may be NULL. The client is gone when on_close returns; it may come in the same turn
+ * in which ws_close was called or ws_send_text failed, but never within another callback.
  */
 struct ws_callbacks {
     void (*on_open)(void *ctx, struct ws_client *client);
@@ -119,8 +127,8 @@ struct ws_frame *ws_frame_text(struct slice text); /* one unfragmented text fram
 struct ws_frame *ws_frame_ref(struct ws_frame *frame);
 void ws_frame_unref(struct ws_frame *frame); /* NULL is fine */
 
-/* Loop thread only (from callbacks or http_server_post). Queue a message in order; false and the
- * client is dropped when it has more than 256 KiB waiting. */
+/* Loop thread only (from callbacks, http_each_client or http_post_client). Queue a message in
+ * order; false and the client is dropped when it has more than 256 KiB waiting. */
 bool ws_send_text(struct ws_client *client, struct slice text);
 void ws_close(struct ws_client *client, uint16_t code, const char *reason);
 void ws_set_user(struct ws_client *client, void *user);
@@ -138,9 +146,15 @@ struct slice ws_peer(const struct ws_client *client);
 void http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame);
 void ws_join(struct ws_client *client, uint32_t group_mask); /* replaces the mask; loop thread */
 
-/* Runs fn once for every WebSocket client, on its loop's thread; any thread may ask. */
+/* Runs fn once for every WebSocket client, on its loop's thread, in slices like a broadcast; any
+ * thread may ask. ctx must stay valid until http_server_stop. */
 void http_each_client(struct http_server *server, void (*fn)(void *ctx, struct ws_client *client),
                       void *ctx);
+
+/* Runs fn on the loop thread of the client with this ws_id, with NULL when it is gone; any thread
+ * may ask. ctx is fn's to free. */
+void http_post_client(struct http_server *server, uint64_t id,
+                      void (*fn)(void *ctx, struct ws_client *client), void *ctx);
 
 /* ---- the server ---- */
 
@@ -179,7 +193,10 @@ struct http_options {
     http_accept_fn *accept;    /* NULL: any body up to 64 MiB */
     http_access_fn *access;    /* NULL: no access log */
     void *ctx;                 /* of the three above */
-    const struct clock *clock; /* NULL: the system's */
+    const struct clock *clock; /* NULL: the system's; read by all loop threads */
+    /* WebSocket origins allowed besides the server's own, e.g. "https://a.example:8443", ending in
+     * NULL; "*" allows all. NULL: none. Requests without Origin are no browser's and pass. */
+    const char *const *origins;
 };
 
 /* Binds, listens, starts the loop threads. Errors name address and port. */

@@ -1,0 +1,254 @@
+/* From what a handler said to the bytes of an answer. */
+#include <assert.h>
+#include <stdio.h>
+
+#include "codec/json_write.h"
+#include "http/worker.h"
+
+enum { COPIED_BODY_BYTES = 2048, S_PER_DAY = 86400 };
+
+static const char *
+reason_of(int status)
+{
+    switch (status) {
+    case 101:
+        return "Switching Protocols";
+    case 200:
+        return "OK";
+    case 201:
+        return "Created";
+    case 202:
+        return "Accepted";
+    case 204:
+        return "No Content";
+    case 206:
+        return "Partial Content";
+    case 301:
+        return "Moved Permanently";
+    case 302:
+        return "Found";
+    case 303:
+        return "See Other";
+    case 304:
+        return "Not Modified";
+    case 307:
+        return "Temporary Redirect";
+    case 308:
+        return "Permanent Redirect";
+    case 400:
+        return "Bad Request";
+    case 401:
+        return "Unauthorized";
+    case 403:
+        return "Forbidden";
+    case 404:
+        return "Not Found";
+    case 405:
+        return "Method Not Allowed";
+    case 406:
+        return "Not Acceptable";
+    case 408:
+        return "Request Timeout";
+    case 409:
+        return "Conflict";
+    case 410:
+        return "Gone";
+    case 412:
+        return "Precondition Failed";
+    case 413:
+        return "Content Too Large";
+    case 415:
+        return "Unsupported Media Type";
+    case 417:
+        return "Expectation Failed";
+    case 422:
+        return "Unprocessable Content";
+    case 426:
+        return "Upgrade Required";
+    case 428:
+        return "Precondition Required";
+    case 429:
+        return "Too Many Requests";
+    case 431:
+        return "Request Header Fields Too Large";
+    case 500:
+        return "Internal Server Error";
+    case 501:
+        return "Not Implemented";
+    case 502:
+        return "Bad Gateway";
+    case 503:
+        return "Service Unavailable";
+    case 504:
+        return "Gateway Timeout";
+    case 505:
+        return "HTTP Version Not Supported";
+    default:
+        return "Other";
+    }
+}
+
+const char *
+exchange_code_of(int status)
+{
+    switch (status) {
+    case 408:
+        return err_name(ERR_TIMEOUT);
+    case 413:
+    case 431:
+        return err_name(ERR_TOO_LARGE);
+    case 417:
+    case 501:
+    case 505:
+        return err_name(ERR_UNSUPPORTED);
+    case 500:
+        return err_name(ERR_INTERNAL);
+    case 503:
+        return err_name(ERR_UNAVAILABLE);
+    default:
+        return err_name(ERR_SYNTAX);
+    }
+}
+
+void
+exchange_set_error(struct http_exchange *exchange, int status, const char *code,
+                   struct slice detail)
+{
+    struct buf *out = &exchange->out;
+    struct json_writer json;
+
+    exchange->status = status;
+    exchange->is_static = false;
+    buf_reset(out);
+    json_init(&json, out);
+    json_object_begin(&json);
+    json_key(&json, "detail");
+    json_str(&json, detail);
+    json_key(&json, "code");
+    json_cstr(&json, code);
+    json_key(&json, "request_id");
+    json_str(&json, http_request_id(exchange));
+    json_object_end(&json);
+    exchange->content_type = SLICE_LITERAL("application/json");
+    if ((status == 429 || status == 503) && !exchange->has_retry_after) {
+        http_add_header(exchange, "Retry-After", SLICE_LITERAL("1"));
+    }
+}
+
+void
+http_reply_err(struct http_exchange *exchange, const struct err *err)
+{
+    exchange_set_error(exchange, err_http_status(err->code), err_name(err->code),
+                       slice_of(err->msg));
+    http_reply(exchange);
+}
+
+/* The civil date of a day since 1970-01-01 (Howard Hinnant, "chrono-Compatible Low-Level Date
+ * Algorithms"). */
+static void
+civil_of(int64_t days, int64_t *ret_year, unsigned *ret_month, unsigned *ret_day)
+{
+    int64_t z = days + 719468;
+    int64_t era = (z >= 0 ? z : z - 146096) / 146097;
+    unsigned doe = (unsigned)(z - era * 146097);
+    unsigned yoe = (doe - doe / 1460 + doe / 36524 - doe / 146096) / 365;
+    unsigned doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    unsigned mp = (5 * doy + 2) / 153;
+
+    *ret_day = doy - (153 * mp + 2) / 5 + 1;
+    *ret_month = mp < 10 ? mp + 3 : mp - 9;
+    *ret_year = (int64_t)yoe + era * 400 + (*ret_month <= 2);
+}
+
+void
+http_format_date(int64_t unix_s, char ret_text[HTTP_DATE_LEN + 1])
+{
+    static const char days[] = "ThuFriSatSunMonTueWed";
+    static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+    int64_t day_number = unix_s / S_PER_DAY - (unix_s % S_PER_DAY < 0);
+    unsigned second = (unsigned)(unix_s - day_number * S_PER_DAY);
+    int64_t year;
+    unsigned month;
+    unsigned day;
+    char text[64];
+
+    civil_of(day_number, &year, &month, &day);
+    unsigned weekday = (unsigned)((day_number % 7 + 7) % 7);
+    snprintf(text, sizeof(text), "%.3s, %02u %.3s %04d %02u:%02u:%02u GMT", days + weekday * 3, day,
+             months + (month - 1) * 3, (int)(year % 10000), second / 3600, second / 60 % 60,
+             second % 60);
+    memcpy(ret_text, text, HTTP_DATE_LEN);
+    ret_text[HTTP_DATE_LEN] = '\0';
+}
+
+static void
+add_status_line(struct buf *wire, int status)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\n";
+
+    if (status == 200) {
+        buf_add(wire, ok, sizeof(ok) - 1);
+        return;
+    }
+    buf_add_cstr(wire, "HTTP/1.1 ");
+    buf_add_u64(wire, (uint64_t)status);
+    buf_add_char(wire, ' ');
+    buf_add_cstr(wire, reason_of(status));
+    buf_add(wire, "\r\n", 2);
+}
+
+static void
+add_line(struct buf *wire, const char *name, size_t name_len, struct slice value)
+{
+    buf_add(wire, name, name_len);
+    buf_add_slice(wire, value);
+    buf_add(wire, "\r\n", 2);
+}
+
+#define ADD_LINE(wire, name, value) add_line(wire, name, sizeof(name) - 1, value)
+
+void
+exchange_render(struct http_exchange *exchange, bool keep_alive, const char *date)
+{
+    static const char length_name[] = "Content-Length: ";
+    struct buf *wire = &exchange->wire;
+
+    if (exchange->out.overflow || exchange->lines.overflow) {
+        buf_reset(&exchange->lines);
+        exchange_set_error(exchange, 500, err_name(ERR_TOO_LARGE),
+                           SLICE_LITERAL("the answer is larger than 256 MiB; ask for less"));
+    }
+    int status = exchange->status;
+    struct slice body = exchange->is_static ? exchange->static_body : buf_slice(&exchange->out);
+    bool bodyless = status == 204 || status == 304;
+
+    add_status_line(wire, status);
+    ADD_LINE(wire, "Server: ", SLICE_LITERAL("eider"));
+    ADD_LINE(wire, "Date: ", slice_make(date, HTTP_DATE_LEN));
+    if (exchange->content_type.len > 0) {
+        ADD_LINE(wire, "Content-Type: ", exchange->content_type);
+    }
+    buf_add_slice(wire, buf_slice(&exchange->lines));
+    if (!bodyless) {
+        buf_add(wire, length_name, sizeof(length_name) - 1);
+        buf_add_u64(wire, body.len);
+        buf_add(wire, "\r\n", 2);
+    }
+    if (exchange->head.request_id.len > 0 || exchange->request_id[0] != '\0') {
+        ADD_LINE(wire, "X-Request-Id: ", http_request_id(exchange));
+    }
+    if (!keep_alive) {
+        ADD_LINE(wire, "Connection: ", SLICE_LITERAL("close"));
+    } else if (exchange->head.minor == 0) {
+        ADD_LINE(wire, "Connection: ", SLICE_LITERAL("keep-alive"));
+    }
+    buf_add(wire, "\r\n", 2);
+    if (bodyless || exchange->head.method == HTTP_HEAD) {
+        return;
+    }
+    if (body.len <= COPIED_BODY_BYTES) {
+        buf_add_slice(wire, body);
+    } else {
+        exchange->tail = body;
+    }
+}

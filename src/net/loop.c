@@ -1,0 +1,299 @@
+/*
+ * Waking: a poster pushes onto a stack and writes the eventfd only when it finds `sleeping` set and
+ * is the one that clears it. The loop sets `sleeping`, then looks at the stack once more before it
+ * waits; with sequentially consistent order one of the two sees the other.
+ *
+ * The eventfd is edge-triggered and never read: each write is an event of its own.
+ */
+#include "net/loop.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+
+enum { EVENTS_MAX = 256, WAIT_MAX_MS = 60000 };
+
+struct net_loop {
+    _Atomic(struct net_post *) posts; /* newest first; &closed_post after net_loop_close */
+    atomic_bool sleeping;
+    int wake_fd;
+    int epoll_fd;
+    bool quit;
+    int64_t now_us;
+    const struct clock *clock;
+    bool (*turn_fn)(void *ctx);
+    void *turn_ctx;
+    struct net_retired *retired;
+    struct net_watch wake;
+    struct net_wheel wheel;
+    struct epoll_event events[EVENTS_MAX];
+};
+
+static struct net_post closed_post;
+static _Thread_local const struct net_loop *current_loop;
+
+static void
+on_wake(struct net_watch *watch, uint32_t events)
+{
+    /* Posts are run in every turn; being awake is all that was asked for. */
+    (void)watch;
+    (void)events;
+}
+
+enum err_code
+net_loop_new(const struct clock *clock, struct net_loop **ret_loop, struct err *err)
+{
+    struct net_loop *loop = mem_zalloc(1, sizeof(*loop));
+    struct epoll_event event = {.events = EPOLLIN | EPOLLET};
+    enum err_code code;
+
+    loop->clock = clock;
+    loop->now_us = clock_mono_us(clock);
+    net_wheel_init(&loop->wheel, loop->now_us);
+    loop->wake_fd = -1;
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd < 0) {
+        code = err_sys(err, errno, "epoll_create1");
+        goto fail;
+    }
+    loop->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (loop->wake_fd < 0) {
+        code = err_sys(err, errno, "eventfd");
+        goto fail;
+    }
+    loop->wake = (struct net_watch){.fn = on_wake, .fd = loop->wake_fd};
+    event.data.ptr = &loop->wake;
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, loop->wake_fd, &event) < 0) {
+        code = err_sys(err, errno, "epoll_ctl");
+        goto fail;
+    }
+    *ret_loop = loop;
+    return ERR_OK;
+fail:
+    net_loop_free(loop);
+    return code;
+}
+
+static void
+close_descriptors(struct net_loop *loop)
+{
+    if (loop->wake_fd >= 0) {
+        close(loop->wake_fd);
+        loop->wake_fd = -1;
+    }
+    if (loop->epoll_fd >= 0) {
+        close(loop->epoll_fd);
+        loop->epoll_fd = -1;
+    }
+}
+
+void
+net_loop_free(struct net_loop *loop)
+{
+    if (loop) {
+        close_descriptors(loop);
+        free(loop);
+    }
+}
+
+void
+net_loop_set_turn(struct net_loop *loop, bool (*fn)(void *ctx), void *ctx)
+{
+    loop->turn_fn = fn;
+    loop->turn_ctx = ctx;
+}
+
+enum err_code
+net_loop_watch(struct net_loop *loop, struct net_watch *watch, uint32_t events, struct err *err)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+
+    assert(watch->fn && watch->fd >= 0);
+    if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, watch->fd, &event) < 0) {
+        return err_sys(err, errno, "epoll_ctl");
+    }
+    watch->events = events;
+    return ERR_OK;
+}
+
+void
+net_loop_set_events(struct net_loop *loop, struct net_watch *watch, uint32_t events)
+{
+    struct epoll_event event = {.events = events, .data.ptr = watch};
+
+    assert(watch->fn);
+    if (watch->events == events) {
+        return;
+    }
+    watch->events = events;
+    int rc = epoll_ctl(loop->epoll_fd, EPOLL_CTL_MOD, watch->fd, &event);
+    assert(rc == 0);
+    (void)rc;
+}
+
+void
+net_loop_unwatch(struct net_loop *loop, struct net_watch *watch)
+{
+    if (watch->fn) {
+        watch->fn = NULL;
+        epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, watch->fd, NULL);
+    }
+}
+
+void
+net_loop_retire(struct net_loop *loop, struct net_retired *retired)
+{
+    retired->next = loop->retired;
+    loop->retired = retired;
+}
+
+static void
+free_retired(struct net_loop *loop)
+{
+    while (loop->retired) {
+        struct net_retired *list = loop->retired;
+        loop->retired = NULL;
+        while (list) {
+            struct net_retired *next = list->next;
+            list->fn(list);
+            list = next;
+        }
+    }
+}
+
+bool
+net_loop_post(struct net_loop *loop, struct net_post *post)
+{
+    struct net_post *head = atomic_load(&loop->posts);
+
+    assert(post->fn);
+    do {
+        if (head == &closed_post) {
+            return false;
+        }
+        post->next = head;
+    } while (!atomic_compare_exchange_weak(&loop->posts, &head, post));
+    if (atomic_load(&loop->sleeping) && atomic_exchange(&loop->sleeping, false)) {
+        uint64_t one = 1;
+        ssize_t written = write(loop->wake_fd, &one, sizeof(one));
+        (void)written; /* Fails only when the counter is full, and then the loop is woken anyway. */
+    }
+    return true;
+}
+
+/* Runs a stack of posts in the order in which they were pushed. */
+static void
+run_posts(struct net_post *newest)
+{
+    struct net_post *oldest = NULL;
+
+    while (newest) {
+        struct net_post *next = newest->next;
+        newest->next = oldest;
+        oldest = newest;
+        newest = next;
+    }
+    while (oldest) {
+        struct net_post *next = oldest->next;
+        oldest->fn(oldest);
+        oldest = next;
+    }
+}
+
+/* Microseconds of the wheel as epoll_wait's milliseconds, rounded up so that it is not early. */
+static int
+wait_ms(struct net_loop *loop)
+{
+    int64_t wait_us = net_wheel_wait_us(&loop->wheel, loop->now_us);
+
+    if (wait_us < 0) {
+        return -1;
+    }
+    int64_t wait = (wait_us + 999) / 1000;
+    return wait > WAIT_MAX_MS ? WAIT_MAX_MS : (int)wait;
+}
+
+static void
+wait_for_events(struct net_loop *loop, bool more)
+{
+    int timeout = more ? 0 : wait_ms(loop);
+
+    if (timeout != 0) {
+        atomic_store(&loop->sleeping, true);
+        if (atomic_load(&loop->posts)) {
+            timeout = 0;
+        }
+    }
+    int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_MAX, timeout);
+    atomic_store_explicit(&loop->sleeping, false, memory_order_relaxed);
+    loop->now_us = clock_mono_us(loop->clock);
+    for (int i = 0; i < count; i++) {
+        struct net_watch *watch = loop->events[i].data.ptr;
+        if (watch->fn) {
+            watch->fn(watch, loop->events[i].events);
+        }
+    }
+    net_wheel_expire(&loop->wheel, loop->now_us);
+}
+
+void
+net_loop_run(struct net_loop *loop)
+{
+    current_loop = loop;
+    while (!loop->quit) {
+        if (atomic_load_explicit(&loop->posts, memory_order_relaxed)) {
+            run_posts(atomic_exchange(&loop->posts, NULL));
+        }
+        bool more = loop->turn_fn && loop->turn_fn(loop->turn_ctx);
+        free_retired(loop);
+        if (!loop->quit) {
+            wait_for_events(loop, more);
+        }
+    }
+}
+
+void
+net_loop_quit(struct net_loop *loop)
+{
+    loop->quit = true;
+}
+
+void
+net_loop_close(struct net_loop *loop)
+{
+    run_posts(atomic_exchange(&loop->posts, &closed_post));
+    free_retired(loop);
+    current_loop = NULL;
+    close_descriptors(loop);
+}
+
+int64_t
+net_loop_now_us(const struct net_loop *loop)
+{
+    return loop->now_us;
+}
+
+void
+net_loop_timer_set(struct net_loop *loop, struct net_timer *timer, int64_t delay_us)
+{
+    net_wheel_set(&loop->wheel, timer, loop->now_us + delay_us);
+}
+
+void
+net_loop_timer_cancel(struct net_loop *loop, struct net_timer *timer)
+{
+    (void)loop;
+    net_wheel_cancel(timer);
+}
+
+bool
+net_loop_is_current(const struct net_loop *loop)
+{
+    return current_loop == loop;
+}
