@@ -74,7 +74,8 @@ add_block(struct arena *arena, size_t need)
 void *
 arena_alloc(struct arena *arena, size_t size)
 {
-    if (size > arena->max_bytes) {
+    /* Rounding up must not wrap round. */
+    if (size > arena->max_bytes || size > SIZE_MAX - ARENA_ALIGN) {
         arena->overflow = true;
         return NULL;
     }

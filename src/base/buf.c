@@ -35,10 +35,13 @@ buf_reset(struct buf *buf)
 char *
 buf_reserve(struct buf *buf, size_t extra)
 {
+    if (buf->overflow) {
+        return NULL; /* what comes after a gap must not be added */
+    }
     if (extra <= buf->cap - buf->len && buf->ptr) {
         return buf->ptr + buf->len;
     }
-    if (buf->overflow || extra > buf->max_bytes - buf->len) {
+    if (extra > buf->max_bytes - buf->len) {
         buf->overflow = true;
         return NULL;
     }

@@ -3,12 +3,10 @@
 
 enum { SUB_COUNT = 1 << HIST_SUB_BITS };
 
+/* For values of at most 2^32 - 1. */
 static unsigned
 bucket_of(uint64_t value)
 {
-    if (value > UINT32_MAX) {
-        value = UINT32_MAX;
-    }
     if (value < SUB_COUNT) {
         return (unsigned)value;
     }
@@ -31,7 +29,7 @@ bucket_low(unsigned bucket)
 void
 hist_record(struct hist *hist, int64_t value)
 {
-    uint64_t v = value < 0 ? 0 : (uint64_t)value;
+    uint64_t v = value < 0 ? 0 : value > UINT32_MAX ? UINT32_MAX : (uint64_t)value;
 
     atomic_fetch_add_explicit(&hist->counts[bucket_of(v)], 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&hist->sum, v, memory_order_relaxed);
