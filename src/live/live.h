@@ -42,8 +42,15 @@ void live_open(const struct live_options *options, struct live **ret_live);
 void live_close(struct live *live); /* NULL is fine */
 
 /* Takes durable rows in; texts are copied. Fits ingest_sink_fn with a cast-free wrapper. Tables of
- * no interest are skipped. Also fills the state at start, from the store's newest rows (LSN 0). */
+ * no interest are skipped. `lsn` is above 0. */
 void live_update(struct live *live, const struct batch *batches, size_t count, uint64_t lsn);
+
+/*
+ * Takes an answer of the store in, to begin where the last run ended: engine_latest of market_data,
+ * strategy_metrics, execution_metrics, system_metrics and samples, engine_scan of series and of the
+ * newest trades. Whatever came by live_update stays when it is as new.
+ */
+void live_load(struct live *live, enum table_id table, const struct batch *rows);
 
 /* Parts of a snapshot, for subscriptions: bit i is topic i. */
 enum live_topic {
@@ -130,6 +137,7 @@ struct live_stats {
     uint64_t rows; /* taken in since open */
     size_t symbols, strategies, trades, series;
     uint64_t evicted;        /* symbols and strategies that made room for others */
+    uint64_t refused;        /* rows whose key or texts are longer than 256 bytes */
     uint64_t series_refused; /* samples and series beyond series_max or series_text_bytes */
 };
 void live_stats(struct live *live, struct live_stats *ret_stats);
