@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "http/worker.h"
+#include "http/conn.h"
 
 enum {
     ARENA_KEPT_BYTES = 16 * 1024, /* more is given back when an exchange is reset */

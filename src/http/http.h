@@ -106,9 +106,9 @@ void http_reply_err(struct http_exchange *exchange, const struct err *err);
 
 /*
  * Turns the connection into a WebSocket (RFC 6455) and gives the exchange away. False, with the
- * exchange still there to be answered, when the request is not a proper upgrade; its status is then
- * set to 400, 403 (Origin not allowed) or 426 (with the headers that belong to it). Loop thread
- * only (call it from the handler).
+ * exchange still there to be answered, when the request is not a proper upgrade: then status (400,
+ * 403 for a foreign Origin, 426), headers and JSON error are set and http_reply sends them. Loop
+ * thread only (call it from the handler).
  *
  * callbacks run on the client's loop thread, on_open first, behind the handler. They must not
  * block. Each may be NULL. The client is gone when on_close returns; it may come in the same turn

@@ -92,12 +92,15 @@ const char *
 exchange_code_of(int status)
 {
     switch (status) {
+    case 403:
+        return err_name(ERR_FORBIDDEN);
     case 408:
         return err_name(ERR_TIMEOUT);
     case 413:
     case 431:
         return err_name(ERR_TOO_LARGE);
     case 417:
+    case 426:
     case 501:
     case 505:
         return err_name(ERR_UNSUPPORTED);

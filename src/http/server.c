@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "http/worker.h"
+#include "http/conn.h"
 
 enum {
     ACCEPTS_PER_TURN = 64,

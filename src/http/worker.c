@@ -1,5 +1,5 @@
 /* A worker: one event loop, its thread, its table of connections, its spare exchanges. */
-#include "http/worker.h"
+#include "http/conn.h"
 
 #include <assert.h>
 #include <errno.h>

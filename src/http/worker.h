@@ -6,14 +6,6 @@
  * belongs to whoever holds it; it names its connection by id (slot and generation), never by
  * pointer, since the connection may be gone. Counters are written by one thread each and read by
  * any.
- *
- * Connection states (conn.c; who changes state goes through conn_set_state):
- *
- *   HEAD ---> BODY ---> HANDLING ---> ANSWERING ---> HEAD ...
- *     |                    |              |
- *     |                    +--> WS        +--> LINGER (answered, the rest is read and dropped)
- *     +--> HANDLING, ANSWERING (refused)       |
- *   every state --> CLOSED <-------------------+
  */
 #ifndef EIDER_HTTP_WORKER_H
 #define EIDER_HTTP_WORKER_H
@@ -45,6 +37,7 @@ enum {
 };
 
 struct http_worker;
+struct conn;
 
 /* ---- exchange ---- */
 
@@ -118,87 +111,6 @@ const char *exchange_code_of(int status);
 enum { HTTP_DATE_LEN = 29 };
 /* "Sun, 06 Nov 1994 08:49:37 GMT" (RFC 9110, 5.6.7). */
 void http_format_date(int64_t unix_s, char ret_text[HTTP_DATE_LEN + 1]);
-
-/* ---- connection ---- */
-
-enum conn_state {
-    CONN_HEAD,      /* waits for a head; `in` may hold a part of it */
-    CONN_BODY,      /* exchange is set, its body is incomplete */
-    CONN_HANDLING,  /* the handler, or whoever it gave the exchange to, has it; exchange is NULL */
-    CONN_ANSWERING, /* exchange is set and partly sent */
-    CONN_LINGER,    /* all is sent and our side shut; input is dropped */
-    CONN_WS,        /* ws is set; see ws.c */
-    CONN_CLOSED,    /* unlinked, freed at the end of the turn */
-};
-
-struct ws_client;
-
-struct conn {
-    struct net_watch watch;
-    struct net_stream stream;
-    struct net_timer timer;
-    struct net_retired retired;
-    struct http_worker *worker;
-    uint64_t id;
-    enum conn_state state;
-    bool paused;       /* EPOLLIN is off until the answer is out */
-    bool head_begun;   /* the header timeout runs for a head in `in` */
-    bool unread;       /* the client may still be sending what nobody will read */
-    bool close_behind; /* close when the answer is out */
-    bool refused;      /* over the limit; not counted as a connection */
-    struct buf in;     /* bytes that came early */
-    struct http_scan scan;
-    struct http_exchange *exchange;
-    uint64_t body_left;
-    int64_t body_started_us;
-    size_t sent; /* of wire and tail; bytes dropped while lingering */
-    struct ws_client *ws;
-    char peer[NET_PEER_MAX];
-};
-
-/* Takes over an accepted socket. `refused` ones get 503. */
-void conn_new(struct http_worker *worker, int fd, const char *peer, bool refused);
-
-/* Closes at once; the memory lives until the end of the turn. Nothing happens when it is closed. */
-void conn_close(struct conn *conn);
-
-/* Changes state; asserts that the successor is legal. */
-void conn_set_state(struct conn *conn, enum conn_state state);
-
-/* Ends our side and reads on for a while, so that the answer is not lost to a reset. */
-void conn_linger(struct conn *conn);
-
-/* Goes on with what waits behind an answer that is out. */
-void conn_resume(struct conn *conn);
-
-/* (Re)computes what epoll waits for. */
-void conn_update_events(struct conn *conn);
-
-/* Reads what is there and works it off. */
-void conn_read(struct conn *conn);
-
-/* An answer has come back for this worker; runs as a post. */
-void conn_on_reply(struct net_post *post);
-
-/* Closes what is idle, and lets the rest end; for http_server_stop. */
-void conn_drain(struct conn *conn);
-
-/* ---- WebSocket side of a connection (ws.c) ---- */
-
-/* Bytes for the decoder; unmasks in place. */
-void ws_input(struct conn *conn, char *bytes, size_t len);
-/* The socket can take more. */
-void ws_flush(struct conn *conn);
-void ws_on_timer(struct conn *conn);
-/* conn is closing: leaves all lists; on_close and free follow in ws_free. */
-void ws_unlink(struct conn *conn);
-void ws_free(struct conn *conn);
-/* Makes conn a WebSocket with what http_upgrade noted in the worker, and calls on_open. */
-void ws_start(struct conn *conn, struct http_exchange *exchange);
-bool ws_wants_write(const struct conn *conn);
-/* Broadcasts; true while there is more to do. Called once a turn. */
-bool ws_turn(struct http_worker *worker);
-void ws_rounds_free(struct http_worker *worker);
 
 /* ---- worker ---- */
 
@@ -304,6 +216,7 @@ struct http_worker {
     struct ws_client *clients; /* a ring; any of them */
     struct ws_round rounds[WS_GROUPS];
     uint32_t rounds_active; /* a bit each */
+    unsigned round_first;   /* the group that is served first in the next turn */
     struct ws_each *eaches; /* oldest first */
     struct http_counters counters;
 };

@@ -29,7 +29,8 @@ struct net_loop {
     const struct clock *clock;
     bool (*turn_fn)(void *ctx);
     void *turn_ctx;
-    struct net_retired *retired;
+    struct net_retired *retired; /* oldest first */
+    struct net_retired **retired_end;
     struct net_watch wake;
     struct net_wheel wheel;
     struct epoll_event events[EVENTS_MAX];
@@ -54,6 +55,7 @@ net_loop_new(const struct clock *clock, struct net_loop **ret_loop, struct err *
     enum err_code code;
 
     loop->clock = clock;
+    loop->retired_end = &loop->retired;
     loop->now_us = clock_mono_us(clock);
     net_wheel_init(&loop->wheel, loop->now_us);
     loop->wake_fd = -1;
@@ -149,8 +151,9 @@ net_loop_unwatch(struct net_loop *loop, struct net_watch *watch)
 void
 net_loop_retire(struct net_loop *loop, struct net_retired *retired)
 {
-    retired->next = loop->retired;
-    loop->retired = retired;
+    retired->next = NULL;
+    *loop->retired_end = retired;
+    loop->retired_end = &retired->next;
 }
 
 static void
@@ -159,6 +162,7 @@ free_retired(struct net_loop *loop)
     while (loop->retired) {
         struct net_retired *list = loop->retired;
         loop->retired = NULL;
+        loop->retired_end = &loop->retired;
         while (list) {
             struct net_retired *next = list->next;
             list->fn(list);

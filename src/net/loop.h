@@ -73,7 +73,7 @@ void net_loop_set_events(struct net_loop *loop, struct net_watch *watch, uint32_
 /* Stops watching; the caller closes the descriptor. */
 void net_loop_unwatch(struct net_loop *loop, struct net_watch *watch);
 
-/* Calls retired->fn at the end of this turn. */
+/* Calls retired->fn at the end of this turn, in the order of the calls. */
 void net_loop_retire(struct net_loop *loop, struct net_retired *retired);
 
 /*

@@ -1,0 +1,135 @@
+/*
+ * A connection: what it holds, and what its files do for each other. conn.c reads, waits and
+ * closes; request.c makes requests of bytes; answer.c sends answers; ws.c has what became a
+ * WebSocket. All on the worker's thread.
+ *
+ * One exchange at a time: while it is with the handler or its answer is being sent, what the client
+ * sends stays in `in` (one read at most) and in the kernel.
+ *
+ * States (changed by conn_set_state only):
+ *
+ *   HEAD ---> BODY ---> HANDLING ---> ANSWERING ---> HEAD ...
+ *     |                    |              |
+ *     |                    +--> WS        +--> LINGER (answered, the rest is read and dropped)
+ *     +--> HANDLING, ANSWERING (refused)       |
+ *   every state --> CLOSED <-------------------+
+ */
+#ifndef EIDER_HTTP_CONN_H
+#define EIDER_HTTP_CONN_H
+
+#include "http/worker.h"
+
+enum conn_state {
+    CONN_HEAD,      /* waits for a head; `in` may hold a part of it */
+    CONN_BODY,      /* exchange is set, its body is incomplete */
+    CONN_HANDLING,  /* the handler, or whoever it gave the exchange to, has it; exchange is NULL */
+    CONN_ANSWERING, /* exchange is set and partly sent */
+    CONN_LINGER,    /* all is sent and our side shut; input is dropped */
+    CONN_WS,        /* ws is set; see ws.c */
+    CONN_CLOSED,    /* unlinked, freed at the end of the turn */
+};
+
+struct ws_client;
+
+struct conn {
+    struct net_watch watch;
+    struct net_stream stream;
+    struct net_timer timer;
+    struct net_retired retired;
+    struct http_worker *worker;
+    uint64_t id;
+    enum conn_state state;
+    bool paused;       /* EPOLLIN is off until the answer is out */
+    bool head_begun;   /* the header timeout runs for a head in `in` */
+    bool unread;       /* the client may still be sending what nobody will read */
+    bool close_behind; /* close when the answer is out */
+    bool refused;      /* over the limit; not counted as a connection */
+    struct buf in;     /* bytes that came early */
+    struct http_scan scan;
+    struct http_exchange *exchange;
+    uint64_t body_left;
+    int64_t body_started_us;
+    size_t sent; /* of wire and tail; bytes dropped while lingering */
+    struct ws_client *ws;
+    char peer[NET_PEER_MAX];
+};
+
+/* Takes over an accepted socket. `refused` ones get 503. */
+void conn_new(struct http_worker *worker, int fd, const char *peer, bool refused);
+
+/* The end of an exchange: counts it, writes the access line, gives it back. */
+void conn_finish_exchange(struct http_worker *worker, struct http_exchange *exchange, int status,
+                          uint64_t bytes_out);
+
+/* Closes at once; the memory lives until the end of the turn. Nothing happens when it is closed. */
+void conn_close(struct conn *conn);
+
+/* Changes state; asserts that the successor is legal. */
+void conn_set_state(struct conn *conn, enum conn_state state);
+
+/* Ends our side and reads on for a while, so that the answer is not lost to a reset. */
+void conn_linger(struct conn *conn);
+
+/* Goes on with what waits behind an answer that is out. */
+void conn_resume(struct conn *conn);
+
+/* (Re)computes what epoll waits for. */
+void conn_update_events(struct conn *conn);
+
+/* Reads what is there and works it off. */
+void conn_read(struct conn *conn);
+
+/* An answer has come back for this worker; runs as a post. */
+void conn_on_reply(struct net_post *post);
+
+/* Closes what is idle, and lets the rest end; for http_server_stop. */
+void conn_drain(struct conn *conn);
+
+void conn_set_timer(struct conn *conn, int timeout_ms);
+
+/* ---- request.c ---- */
+
+/* Works off new bytes, behind those that came early; what is left stays in conn->in. */
+void conn_take_input(struct conn *conn, char *bytes, size_t len);
+
+/* Bytes of the body have come: the next ones, the handler, or an answer to a body that drips. */
+void conn_body_progress(struct conn *conn, bool complete);
+
+/* ---- answer.c ---- */
+
+/* An exchange for the request that begins now. */
+struct http_exchange *conn_begin_exchange(struct conn *conn);
+
+/* Sends what the exchange says. */
+void conn_answer(struct conn *conn, struct http_exchange *exchange);
+
+/* Goes on sending. */
+void conn_flush_answer(struct conn *conn);
+
+/* Answers a request that cannot go on (exchange NULL: one that has no exchange yet) with the JSON
+ * error shape, and closes behind the answer. */
+void conn_fail(struct conn *conn, struct http_exchange *exchange, int status, struct slice detail);
+void conn_fail_parse(struct conn *conn, struct http_exchange *exchange,
+                     const struct http_fault *fault);
+void conn_fail_too_large(struct conn *conn, struct http_exchange *exchange);
+void conn_fail_budget(struct conn *conn, struct http_exchange *exchange);
+
+/* ---- WebSocket side of a connection (ws.c) ---- */
+
+/* Bytes for the decoder. */
+void ws_input(struct conn *conn, char *bytes, size_t len);
+/* The socket can take more. */
+void ws_flush(struct conn *conn);
+void ws_on_timer(struct conn *conn);
+/* The client leaves all lists; nothing happens when there is none or it has left. */
+void ws_unlink(struct conn *conn);
+/* Calls on_close and frees conn->ws; at the end of a turn only. */
+void ws_free(struct conn *conn);
+/* Makes conn a WebSocket with what http_upgrade noted in the worker, and calls on_open. */
+void ws_start(struct conn *conn, struct http_exchange *exchange);
+bool ws_wants_write(const struct conn *conn);
+/* Broadcasts; true while there is more to do. Called once a turn. */
+bool ws_turn(struct http_worker *worker);
+void ws_rounds_free(struct http_worker *worker);
+
+#endif

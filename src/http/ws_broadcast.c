@@ -1,0 +1,233 @@
+/*
+ * Broadcasts and http_each_client, in slices: at most WS_SENDS_PER_TURN sends a turn, then other
+ * connections are served. A newer frame that comes before the round is done takes the older one's
+ * place and the round goes full circle from where it stands, so that the end of the ring is served
+ * as often as its beginning.
+ */
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "http/ws.h"
+
+/* A broadcast on its way to a worker. */
+struct cast {
+    struct net_post post;
+    struct http_worker *worker;
+    unsigned group;
+    struct ws_frame *frame;
+};
+
+static void
+end_round(struct http_worker *worker, unsigned group)
+{
+    struct ws_round *round = &worker->rounds[group];
+
+    ws_frame_unref(round->frame);
+    *round = (struct ws_round){.frame = NULL};
+    worker->rounds_active &= ~(1U << group);
+}
+
+static void
+on_cast(struct net_post *post)
+{
+    struct cast *cast = NET_OWNER(post, struct cast, post);
+    struct http_worker *worker = cast->worker;
+    struct ws_round *round = &worker->rounds[cast->group];
+
+    if (worker->clients) {
+        struct ws_client *from = round->cursor ? round->cursor : worker->clients;
+        ws_frame_unref(round->frame);
+        *round = (struct ws_round){ws_frame_ref(cast->frame), from, from->prev};
+        worker->rounds_active |= 1U << cast->group;
+    }
+    ws_frame_unref(cast->frame);
+    free(cast);
+}
+
+void
+http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame)
+{
+    assert(group < WS_GROUPS);
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct cast *cast = mem_alloc(sizeof(*cast));
+        *cast = (struct cast){{.fn = on_cast}, &server->workers[i], group, ws_frame_ref(frame)};
+        if (!net_loop_post(server->workers[i].loop, &cast->post)) {
+            ws_frame_unref(frame);
+            free(cast);
+        }
+    }
+}
+
+/* Goes on with a round until it ends or the turn's share is used up. */
+static void
+run_round(struct http_worker *worker, unsigned group, int *sends, int *visits)
+{
+    struct ws_round *round = &worker->rounds[group];
+    /* A client that is dropped here may end the round. */
+    struct ws_frame *frame = ws_frame_ref(round->frame);
+
+    while (round->cursor && *sends > 0 && *visits > 0) {
+        struct ws_client *client = round->cursor;
+        bool last = client == round->last;
+        round->cursor = last ? NULL : client->next;
+        (*visits)--;
+        if (client->groups & (1U << group)) {
+            (*sends)--;
+            ws_offer(client, group, frame);
+        }
+    }
+    if (!round->cursor && round->frame) {
+        end_round(worker, group);
+    }
+    ws_frame_unref(frame);
+}
+
+static void
+on_each(struct net_post *post)
+{
+    struct ws_each *each = NET_OWNER(post, struct ws_each, post);
+    struct http_worker *worker = each->worker;
+    struct ws_each **end = &worker->eaches;
+
+    if (!worker->clients) {
+        free(each);
+        return;
+    }
+    each->cursor = worker->clients;
+    each->last = worker->clients->prev;
+    while (*end) {
+        end = &(*end)->next;
+    }
+    *end = each;
+}
+
+void
+http_each_client(struct http_server *server, void (*fn)(void *ctx, struct ws_client *client),
+                 void *ctx)
+{
+    for (unsigned i = 0; i < server->worker_count; i++) {
+        struct ws_each *each = mem_zalloc(1, sizeof(*each));
+        each->post.fn = on_each;
+        each->worker = &server->workers[i];
+        each->fn = fn;
+        each->ctx = ctx;
+        if (!net_loop_post(each->worker->loop, &each->post)) {
+            free(each);
+        }
+    }
+}
+
+static void
+run_each(struct http_worker *worker, int *sends)
+{
+    while (worker->eaches && *sends > 0) {
+        struct ws_each *each = worker->eaches;
+        if (!each->cursor) {
+            worker->eaches = each->next;
+            free(each);
+            continue;
+        }
+        struct ws_client *client = each->cursor;
+        each->cursor = client == each->last ? NULL : client->next;
+        (*sends)--;
+        each->fn(each->ctx, client);
+    }
+}
+
+bool
+ws_turn(struct http_worker *worker)
+{
+    int sends = WS_SENDS_PER_TURN;
+    int visits = WS_VISITS_PER_TURN;
+
+    run_each(worker, &sends);
+    /* Groups take turns in being the first, so that a busy one does not starve the others. */
+    for (unsigned n = 0; n < WS_GROUPS && worker->rounds_active && sends > 0; n++) {
+        unsigned group = (worker->round_first + n) % WS_GROUPS;
+        if (worker->rounds_active & (1U << group)) {
+            run_round(worker, group, &sends, &visits);
+        }
+    }
+    worker->round_first = (worker->round_first + 1) % WS_GROUPS;
+    return worker->rounds_active != 0 || worker->eaches != NULL;
+}
+
+/* Takes `client` out of [*cursor .. *last]. */
+static void
+forget(struct ws_client *client, struct ws_client **cursor, struct ws_client **last)
+{
+    if (!*cursor) {
+        return;
+    }
+    if (*cursor == client && *last == client) {
+        *cursor = NULL;
+    } else if (*cursor == client) {
+        *cursor = client->next;
+    } else if (*last == client) {
+        *last = client->prev;
+    }
+}
+
+void
+ws_rounds_forget(struct http_worker *worker, struct ws_client *client)
+{
+    for (uint32_t active = worker->rounds_active; active; active &= active - 1) {
+        struct ws_round *round = &worker->rounds[__builtin_ctz(active)];
+        forget(client, &round->cursor, &round->last);
+    }
+    for (struct ws_each *each = worker->eaches; each; each = each->next) {
+        forget(client, &each->cursor, &each->last);
+    }
+}
+
+void
+ws_rounds_free(struct http_worker *worker)
+{
+    for (unsigned group = 0; group < WS_GROUPS; group++) {
+        end_round(worker, group);
+    }
+    while (worker->eaches) {
+        struct ws_each *next = worker->eaches->next;
+        free(worker->eaches);
+        worker->eaches = next;
+    }
+}
+
+/* ---- one client by its id ---- */
+
+struct client_post {
+    struct net_post post;
+    struct http_worker *worker;
+    uint64_t id;
+    void (*fn)(void *ctx, struct ws_client *client);
+    void *ctx;
+};
+
+static void
+on_client_post(struct net_post *post)
+{
+    struct client_post *call = NET_OWNER(post, struct client_post, post);
+    struct conn *conn = worker_find(call->worker, call->id);
+
+    call->fn(call->ctx, conn && conn->state == CONN_WS ? conn->ws : NULL);
+    free(call);
+}
+
+void
+http_post_client(struct http_server *server, uint64_t id,
+                 void (*fn)(void *ctx, struct ws_client *client), void *ctx)
+{
+    unsigned index = worker_index_of(id);
+
+    if (index >= server->worker_count) {
+        fn(ctx, NULL);
+        return;
+    }
+    struct client_post *call = mem_alloc(sizeof(*call));
+    *call = (struct client_post){{.fn = on_client_post}, &server->workers[index], id, fn, ctx};
+    if (!net_loop_post(call->worker->loop, &call->post)) {
+        fn(ctx, NULL);
+        free(call);
+    }
+}
