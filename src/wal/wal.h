@@ -43,10 +43,12 @@ struct wal_options {
     const char *dir;               /* made if absent; required */
     size_t segment_bytes;          /* 0: WAL_SEGMENT_BYTES_DEFAULT; tests use small ones */
     size_t queue_bytes_max;        /* payload bytes queued and in flight; 0: 256 MiB */
-    uint64_t unreleased_bytes_max; /* log bytes not yet released; 0: no bound. Over it: ERR_BUSY */
+    uint64_t unreleased_bytes_max; /* log bytes not yet released; 0: no bound, else at least two
+                                      segments. Over it: ERR_BUSY */
     uint64_t reserve_free_bytes;   /* refuse before the disk has less than this; 0: 16 MiB */
     const struct wal_sys *sys;     /* NULL: the real one */
     const struct clock *clock;     /* NULL: the system's */
+    unsigned retry_ms;             /* between two attempts after a failure; 0: 200 */
 };
 
 /* What one `wal_entry` becomes: OK with its LSN, or why not (lsn 0). err lives for the call only.
@@ -67,19 +69,21 @@ struct wal_entry {
     uint64_t lsn;           /* set before done(ERR_OK) */
     struct wal_entry *next; /* the log's */
     uint64_t bytes;         /* the log's */
+    uint32_t crc;           /* the log's */
 };
 
 /*
  * Opens (and makes) the log, recovers it: reads every segment, stops at a torn tail of the newest,
  * refuses a hole in the middle with ERR_CORRUPT naming file and offset. Starts the committer.
  * `first_lsn_min`: LSNs start at least there in an empty log (what the store has applied, plus
- * one).
+ * one). A log that ends below first_lsn_min - 1 jumps over what is missing: the store has it.
+ * A full disk does not keep the log from opening: it is then unhealthy until there is space.
  */
 enum err_code wal_open(const struct wal_options *options, uint64_t first_lsn_min,
                        struct wal **ret_wal, struct err *err);
 
-/* Refuses new entries, waits until all queued ones are done, stops the committer, closes. Cursors
- * must be closed before. NULL is fine. */
+/* Refuses new entries, waits until all queued ones are done, stops the committer, marks the end as
+ * durable, closes. Cursors must be closed before. NULL is fine. */
 void wal_close(struct wal *wal);
 
 /*
@@ -106,7 +110,8 @@ enum err_code wal_cursor_open(struct wal *wal, uint64_t from_lsn, struct wal_cur
 void wal_cursor_close(struct wal_cursor *cursor);
 
 /*
- * Reads the next durable record, in LSN order, waiting up to timeout_ms (0: not at all) for one.
+ * Reads the next durable record, in LSN order, waiting up to timeout_ms (0: not at all; below 0:
+ * for ever) for one.
  * ERR_TIMEOUT when none came; ERR_UNAVAILABLE after wal_cursor_wake with nothing left to read;
  * ERR_CORRUPT, ERR_IO.
  */
@@ -116,10 +121,14 @@ enum err_code wal_cursor_next(struct wal_cursor *cursor, int timeout_ms,
 /* Makes a waiting wal_cursor_next return; any thread; for shutting down. Sticky. */
 void wal_cursor_wake(struct wal_cursor *cursor);
 
-/* Says that all records up to `lsn` are safe elsewhere: whole segments below are deleted. */
+/*
+ * Says that all records up to `lsn` are safe elsewhere: whole segments below are deleted, but never
+ * the newest. A cursor reads the segment it is in to its end all the same. ERR_IO: what could not
+ * be deleted is tried again by the next call.
+ */
 enum err_code wal_release(struct wal *wal, uint64_t lsn, struct err *err);
 
-/* The last durable LSN; 0 in an empty log. */
+/* The last durable LSN; in an empty log one below the first that it will give (0 in a new one). */
 uint64_t wal_durable_lsn(struct wal *wal);
 
 /* The first LSN that can still be read; durable LSN + 1 in an empty log. */
