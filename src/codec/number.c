@@ -265,12 +265,35 @@ number_to_f64(const struct number *number, double *ret_value)
     return true;
 }
 
+/* Twenty digits may still fit 64 bits, and zeros behind the point are no fraction. */
+static bool
+long_to_whole(const struct number *number, uint64_t *ret_value)
+{
+    const char *at = number->text.ptr + number->negative;
+    const char *end = number->text.ptr + number->text.len;
+    uint64_t whole = 0;
+
+    for (; at < end && *at >= '0' && *at <= '9'; at++) {
+        if (__builtin_mul_overflow(whole, 10, &whole) ||
+            __builtin_add_overflow(whole, (uint64_t)(*at - '0'), &whole)) {
+            return false;
+        }
+    }
+    for (; at < end; at++) {
+        if (*at != '.' && *at != '0') {
+            return false;
+        }
+    }
+    *ret_value = whole;
+    return true;
+}
+
 /* The magnitude as a whole number. */
 static bool
 to_whole(const struct number *number, uint64_t *ret_value)
 {
     if (number->truncated) {
-        return false;
+        return long_to_whole(number, ret_value);
     }
     if (number->exponent == 0 || number->digits == 0) {
         *ret_value = number->digits;

@@ -48,7 +48,8 @@ bool number_parse(struct slice text, struct number *ret_number);
 /* The nearest double, ties to even; false when it is beyond the largest or too long. */
 bool number_to_f64(const struct number *number, double *ret_value);
 
-/* The value when it is a whole number in range ("1.0" and "1e3" are); false otherwise. */
+/* The value when it is a whole number in range ("1.0" and "1e3" are; of more than 19 digits only
+ * those without an exponent); false otherwise. */
 bool number_to_i64(const struct number *number, int64_t *ret_value);
 bool number_to_u64(const struct number *number, uint64_t *ret_value);
 
