@@ -1,0 +1,380 @@
+/* Finding the server or opening the data directory, and asking either in SQL. */
+#include "cli/target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <string.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "codec/time.h"
+#include "store/duckdb/store_duckdb.h"
+
+enum { ANSWER_TEXT_MAX = 1 << 30, APPLY_TIMEOUT_MS = 10 * 60 * 1000 };
+
+/* Only asks: a lock of either kind by another process counts, and none is left behind. */
+static bool
+is_held(int fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
+        return true;
+    }
+    if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
+        return errno == EWOULDBLOCK;
+    }
+    flock(fd, LOCK_UN);
+    return false;
+}
+
+static void
+parse_lock(char *text, struct target_lock *ret_lock)
+{
+    char *rest = NULL;
+
+    ret_lock->pid = strtol(text, &rest, 10);
+    if (rest == text || *rest != '\n') {
+        return;
+    }
+    rest++;
+    size_t len = strcspn(rest, "\n");
+    if (rest[len] == '\n' && len < sizeof(ret_lock->url) && strncmp(rest, "http", 4) == 0) {
+        memcpy(ret_lock->url, rest, len);
+        ret_lock->url[len] = '\0';
+    }
+}
+
+void
+target_read_lock(const char *data_dir, struct target_lock *ret_lock)
+{
+    struct buf path BUF_AUTO;
+    char text[512] = "";
+
+    *ret_lock = (struct target_lock){0};
+    buf_init(&path, 0);
+    buf_add_fmt(&path, "%s/lock", data_dir);
+    buf_add_char(&path, '\0');
+    int fd = open(path.ptr, O_RDWR | O_CLOEXEC);
+    if (fd < 0) {
+        fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
+    }
+    if (fd < 0) {
+        return;
+    }
+    ret_lock->held = is_held(fd);
+    ssize_t len = read(fd, text, sizeof(text) - 1);
+    close(fd);
+    if (len > 0 && ret_lock->held) {
+        text[len] = '\0';
+        parse_lock(text, ret_lock);
+    }
+}
+
+static enum err_code
+open_client(const struct config *config, const char *url, bool same_machine,
+            struct client **ret_client, struct err *err)
+{
+    struct client_options options = {
+        .url = url,
+        .token = config->server.token,
+        .ca_file = same_machine ? config->server.tls.certfile : NULL,
+        .same_machine = same_machine,
+    };
+
+    return client_open(&options, ret_client, err);
+}
+
+enum err_code
+target_find_server(const struct cli *cli, const struct config *config, struct client **ret_client,
+                   struct err *err)
+{
+    const char *url = cli_value(cli, "url");
+    struct target_lock lock;
+
+    *ret_client = NULL;
+    if (url) {
+        return open_client(config, url, false, ret_client, err);
+    }
+    target_read_lock(config->data_dir, &lock);
+    if (!lock.held) {
+        return ERR_OK;
+    }
+    if (!lock.url[0]) {
+        return err_set(err, ERR_CONFLICT,
+                       "process %ld has %s open and names no address; wait for it, or give --url",
+                       lock.pid, config->data_dir);
+    }
+    return open_client(config, lock.url, true, ret_client, err);
+}
+
+char *
+target_database_path(const struct config *config)
+{
+    struct buf path;
+
+    buf_init(&path, 0);
+    buf_add_fmt(&path, "%s/%s", config->data_dir, config->storage.duckdb.path);
+    buf_add_char(&path, '\0');
+    return buf_take(&path, &(size_t){0});
+}
+
+static enum err_code
+open_engine(const struct config *config, struct engine **ret_engine, struct err *err)
+{
+    struct engine_options options = {
+        .data_dir = config->data_dir,
+        .store_file = config->storage.duckdb.path,
+        .store_open = store_duckdb_open,
+        .store =
+            {
+                .memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes,
+                .threads = (unsigned)config->storage.duckdb.threads,
+                .readers = 1,
+                .timeout_ms = (int)config->storage.duckdb.query_timeout_ms,
+            },
+        .wal =
+            {
+                .segment_bytes = (size_t)config->wal.segment_bytes,
+                .unreleased_bytes_max = 0,
+            },
+        .snapshot_wal_bytes = (uint64_t)config->storage.snapshot_wal_bytes,
+        .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
+    };
+
+    return engine_open(&options, ret_engine, err);
+}
+
+static enum err_code
+open_ingest(const struct config *config, struct target *target, struct err *err)
+{
+    struct ingest_options options = {
+        .engine = target->engine,
+        .request_bytes_max = (uint64_t)config->ingest.request_bytes_max,
+        .inflight_bytes_max = (uint64_t)config->ingest.inflight_bytes_max,
+        .unapplied_bytes_max = (uint64_t)config->wal.unapplied_bytes_max,
+        .series_max = (uint64_t)config->ingest.series_max,
+    };
+
+    return ingest_open(&options, &target->ingest, err);
+}
+
+/* After a crash the newest rows are only in the log; an answer must not lack them. */
+static enum err_code
+wait_applied(struct engine *engine, struct err *err)
+{
+    struct engine_status status;
+
+    engine_status(engine, &status);
+    if (status.durable_lsn == 0) {
+        return ERR_OK;
+    }
+    return engine_wait_applied(engine, status.durable_lsn, APPLY_TIMEOUT_MS, err);
+}
+
+enum err_code
+target_open(const struct cli *cli, const struct config *config, enum target_use use,
+            struct target *ret_target, struct err *err)
+{
+    struct target target = {.config = config};
+    enum err_code code = target_find_server(cli, config, &target.client, err);
+
+    if (code != ERR_OK || target.client) {
+        *ret_target = target;
+        return code;
+    }
+    if (config->storage.type != CONFIG_STORAGE_DUCKDB) {
+        return err_set(err, ERR_UNAVAILABLE,
+                       "storage.type is memory and no server runs; start it, or give --url");
+    }
+    if (use == TARGET_READ && access(config->data_dir, F_OK) != 0) {
+        return err_set(err, ERR_NOT_FOUND,
+                       "no server runs and there is no data directory %s; start `eider serve`, or "
+                       "give --data-dir or --url",
+                       config->data_dir);
+    }
+    code = open_engine(config, &target.engine, err);
+    if (code == ERR_OK && use == TARGET_READ) {
+        code = wait_applied(target.engine, err);
+    } else if (code == ERR_OK) {
+        code = open_ingest(config, &target, err);
+    }
+    if (code != ERR_OK) {
+        target_close(&target);
+        return code;
+    }
+    *ret_target = target;
+    return ERR_OK;
+}
+
+void
+target_close(struct target *target)
+{
+    client_close(target->client);
+    if (target->ingest) {
+        ingest_close(target->ingest);
+    }
+    if (target->engine) {
+        engine_close(target->engine);
+    }
+    *target = (struct target){0};
+}
+
+/* ---- an answer in JSON becomes a batch ---- */
+
+static enum col_type
+type_of(const char *name)
+{
+    for (int type = 0; name && type < COL_TYPE_COUNT; type++) {
+        if (strcmp(name, catalog_sql_type((enum col_type)type)) == 0) {
+            return (enum col_type)type;
+        }
+    }
+    return COL_TEXT;
+}
+
+static bool
+set_value(struct batch *rows, size_t column, size_t row, json_t *value)
+{
+    struct slice text = slice_make(json_string_value(value), json_string_length(value));
+    int64_t us;
+
+    if (json_is_null(value)) {
+        return true; /* the row was added with NULLs */
+    }
+    switch (rows->columns[column].type) {
+    case COL_BOOL:
+        batch_set_bool(rows, column, row, json_is_true(value));
+        return json_is_boolean(value);
+    case COL_INT32:
+        batch_set_i32(rows, column, row, (int32_t)json_integer_value(value));
+        return json_is_integer(value);
+    case COL_INT64:
+        batch_set_i64(rows, column, row, json_integer_value(value));
+        return json_is_integer(value);
+    case COL_DOUBLE:
+        batch_set_f64(rows, column, row, json_number_value(value));
+        return json_is_number(value);
+    case COL_TIMESTAMP:
+        if (!json_is_string(value) || !time_parse_iso8601(text, &us)) {
+            return false;
+        }
+        batch_set_i64(rows, column, row, us);
+        return true;
+    case COL_TEXT:
+    case COL_JSON:
+    case COL_TYPE_COUNT:
+        break;
+    }
+    if (json_is_string(value)) {
+        batch_set_text(rows, column, row, batch_keep_text(rows, text));
+        return true;
+    }
+    char *dump = json_dumps(value, JSON_COMPACT | JSON_ENCODE_ANY);
+    batch_set_text(rows, column, row, batch_keep_text(rows, slice_of(dump)));
+    free(dump);
+    return true;
+}
+
+static bool
+read_columns(json_t *columns, struct batch *rows)
+{
+    size_t index;
+    json_t *column;
+
+    if (!json_is_array(columns)) {
+        return false;
+    }
+    json_array_foreach(columns, index, column)
+    {
+        const char *name = json_string_value(json_object_get(column, "name"));
+        const char *type = json_string_value(json_object_get(column, "type"));
+        if (!name) {
+            return false;
+        }
+        batch_add_column(rows, slice_of(name), type_of(type));
+    }
+    return true;
+}
+
+static bool
+read_rows(json_t *list, struct batch *rows)
+{
+    size_t index;
+    json_t *values;
+
+    if (!json_is_array(list) || json_array_size(list) > BATCH_ROWS_MAX) {
+        return false;
+    }
+    batch_reserve(rows, json_array_size(list));
+    json_array_foreach(list, index, values)
+    {
+        size_t row = batch_add_row(rows);
+        if (json_array_size(values) != rows->column_count) {
+            return false;
+        }
+        for (size_t column = 0; column < rows->column_count; column++) {
+            if (!set_value(rows, column, row, json_array_get(values, column))) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static enum err_code
+sql_by_server(struct target *target, const char *sql, struct batch *ret_rows, bool *ret_truncated,
+              struct err *err)
+{
+    json_t *question = json_pack("{s:s}", "sql", sql);
+    struct client_reply reply;
+
+    if (!question) {
+        return err_set(err, ERR_INVALID, "the statement is not UTF-8 text");
+    }
+    char *body = json_dumps(question, JSON_COMPACT);
+    json_decref(question);
+    struct client_request request = {
+        .path = "/api/v1/sql", .content_type = "application/json", .body = slice_of(body)};
+    enum err_code code = client_send(target->client, &request, &reply, err);
+    free(body);
+    if (code != ERR_OK) {
+        return code;
+    }
+    if (reply.status != 200) {
+        return client_refusal(target->client, &reply, err);
+    }
+    json_t *answer = json_loadb(reply.body.ptr, reply.body.len, 0, NULL);
+    struct batch rows;
+    batch_init_answer(&rows, ANSWER_TEXT_MAX);
+    if (!read_columns(json_object_get(answer, "columns"), &rows) ||
+        !read_rows(json_object_get(answer, "rows"), &rows) || rows.arena.overflow) {
+        batch_fini(&rows);
+        code = err_set(err, ERR_INTERNAL, "%s answered with something that is no result of SQL",
+                       client_url(target->client));
+    } else {
+        *ret_rows = rows;
+        *ret_truncated = json_is_true(json_object_get(answer, "truncated"));
+    }
+    json_decref(answer);
+    return code;
+}
+
+enum err_code
+target_sql(struct target *target, const char *sql, struct batch *ret_rows, bool *ret_truncated,
+           struct err *err)
+{
+    if (target->client) {
+        return sql_by_server(target, sql, ret_rows, ret_truncated, err);
+    }
+    struct store_sql statement = {
+        .sql = slice_of(sql),
+        .timeout_ms = (int)target->config->storage.duckdb.query_timeout_ms,
+        .rows_max = (uint64_t)target->config->sql.rows_max,
+        .bytes_max = (uint64_t)target->config->sql.bytes_max,
+    };
+    *ret_truncated = false;
+    return engine_sql(target->engine, &statement, ret_rows, ret_truncated, err);
+}

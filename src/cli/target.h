@@ -1,0 +1,54 @@
+/*
+ * Whom a command talks to: the server that has the data directory (or --url), or, when none runs,
+ * the data directory itself, opened in this process with the same engine the server uses.
+ *
+ * Ownership: open/close. The configuration must outlive. One thread.
+ */
+#ifndef EIDER_CLI_TARGET_H
+#define EIDER_CLI_TARGET_H
+
+#include "catalog/batch.h"
+#include "cli/cli.h"
+#include "cli/client.h"
+#include "ingest/ingest.h"
+#include "store/engine.h"
+
+/* What the lock file says about a data directory. */
+struct target_lock {
+    bool held;
+    long pid;
+    char url[256]; /* empty: unknown */
+};
+
+void target_read_lock(const char *data_dir, struct target_lock *ret_lock);
+
+enum target_use { TARGET_READ, TARGET_WRITE };
+
+struct target {
+    const struct config *config;
+    struct client *client; /* either this */
+    struct engine *engine; /* or this */
+    struct ingest *ingest; /* with the engine, for TARGET_WRITE */
+};
+
+/*
+ * Finds and opens the target. Without a server TARGET_READ wants a data directory that is there
+ * (ERR_NOT_FOUND) and waits until all that is durable is applied; TARGET_WRITE makes one.
+ */
+enum err_code target_open(const struct cli *cli, const struct config *config, enum target_use use,
+                          struct target *ret_target, struct err *err);
+void target_close(struct target *target);
+
+/* Opens only a server: that of --url, or the one that holds the data directory. *ret_client is NULL
+ * when none runs. */
+enum err_code target_find_server(const struct cli *cli, const struct config *config,
+                                 struct client **ret_client, struct err *err);
+
+/* Runs one read-only statement. The rows belong to the caller. */
+enum err_code target_sql(struct target *target, const char *sql, struct batch *ret_rows,
+                         bool *ret_truncated, struct err *err);
+
+/* The path of the database file. The caller frees. */
+char *target_database_path(const struct config *config);
+
+#endif
