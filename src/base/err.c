@@ -34,7 +34,7 @@ static const struct {
     [ERR_INTERNAL] = {"EIDER_INTERNAL", 500, 1},
 };
 
-static void
+__attribute__((format(printf, 4, 0))) static void
 fill(struct err *err, enum err_code code, int sys, const char *fmt, va_list ap)
 {
     if (!err) {
