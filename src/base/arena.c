@@ -65,9 +65,10 @@ add_block(struct arena *arena, size_t need)
         cap = need;
     }
     struct arena_block *block = mem_alloc(sizeof(*block) + ARENA_ALIGN + cap);
-    uintptr_t data = (uintptr_t)(block + 1);
-    data = (data + ARENA_ALIGN - 1) & ~(uintptr_t)(ARENA_ALIGN - 1);
-    *block = (struct arena_block){.next = arena->head, .cap = cap, .data = (char *)data};
+    char *data = (char *)(block + 1);
+    size_t past = (uintptr_t)data % ARENA_ALIGN;
+    data += past > 0 ? ARENA_ALIGN - past : 0;
+    *block = (struct arena_block){.next = arena->head, .cap = cap, .data = data};
     arena->head = block;
 }
 
