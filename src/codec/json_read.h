@@ -53,10 +53,11 @@ void json_read_init(struct json_reader *json, struct slice text, struct arena *a
  */
 bool json_read_value(struct json_reader *json, struct scalar *ret_value);
 
-/* In an object: the next key, its value comes next. False at the end (the bracket is consumed). */
+/* In an object: the next key, its value comes next. False at the end (the bracket is consumed) and
+ * after a failure: ask json_read_failed behind the loop. */
 bool json_read_key(struct json_reader *json, struct slice *ret_key);
 
-/* In an array: true when another element comes next. False at the end (bracket consumed). */
+/* In an array: true when another element comes next. False as json_read_key. */
 bool json_read_element(struct json_reader *json);
 
 /* Right behind json_read_value of an object or array: checks and skips all of it, and sets
