@@ -282,7 +282,9 @@ finish_line(struct line_reader *reader, const char *at, struct line_point *point
         while (at < end && *at >= '0' && *at <= '9') {
             at++;
         }
-        if (!number_parse_i64(slice_make(start, (size_t)(at - start)), &point->timestamp)) {
+        bool ends = at_line_end(at, end) || *at == ' ';
+        if (!ends ||
+            !number_parse_i64(slice_make(start, (size_t)(at - start)), &point->timestamp)) {
             return bad(reader, start, "a timestamp: an integer that fits 64 bits");
         }
         point->has_timestamp = true;
