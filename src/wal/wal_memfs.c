@@ -578,6 +578,12 @@ wal_memfs_crashed(struct wal_memfs *fs, size_t len, enum wal_memfs_crash how, ui
 
     rng_init(&rng, seed);
     uint64_t chance = rng_below(&rng, COIN_SIDES + 1);
+    if (how == WAL_MEMFS_KILLED) {
+        image->journal_on = true;
+        for (size_t i = 0; i < len; i++) {
+            record(image, &fs->entries[i]);
+        }
+    }
     image->has_dir = true;
     image->file_count = fs->file_count;
     for (size_t i = 0; i < fs->file_count; i++) {

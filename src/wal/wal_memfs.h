@@ -66,7 +66,11 @@ size_t wal_memfs_journal_len(struct wal_memfs *fs);
 
 enum wal_memfs_crash { WAL_MEMFS_KILLED, WAL_MEMFS_POWER_LOST };
 
-/* The disk after the first `len` entries of the journal; the caller frees it. */
+/*
+ * The disk after the first `len` entries of the journal; the caller frees it. After
+ * WAL_MEMFS_KILLED the machine goes on: the new disk has the journal so far, and what was not
+ * synced still isn't.
+ */
 struct wal_memfs *wal_memfs_crashed(struct wal_memfs *fs, size_t len, enum wal_memfs_crash how,
                                     uint64_t seed);
 

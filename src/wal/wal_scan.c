@@ -32,13 +32,21 @@ struct file {
     struct wal_header header; /* of a valid one */
 };
 
+/* How far the frames of a segment could be read. */
+struct walk {
+    uint64_t next_lsn;
+    uint64_t at;
+    bool ends_in_mark;
+};
+
 struct scanner {
     const char *dir;
     const struct wal_sys *sys;
     wal_report_fn *report;
     void *report_ctx;
     struct wal_scan *scan;
-    struct wal_seqs seqs; /* of the files, ascending */
+    struct wal_seqs seqs;  /* of the files, ascending */
+    uint64_t newest_bytes; /* what the newest segment was made with */
     struct file *files;
     struct wal_reader reader;
 };
@@ -174,7 +182,9 @@ judge_file(struct scanner *s, struct file *file, struct err *err)
                            s->dir, (unsigned long long)file->seq);
             break;
         case WAL_HEADER_INVALID:
-            code = wal_tail_judge(&source, WAL_HEADER_BYTES, 0, 0, &tail, err);
+            /* A header is written only once the file has its length: with less, it was cut. */
+            code = wal_tail_judge(&source, file->size < WAL_HEADER_BYTES ? 0 : WAL_HEADER_BYTES, 0,
+                                  0, &tail, err);
             file->state = tail.used_bytes == 0 ? FILE_BLANK : FILE_DAMAGED;
             break;
         }
@@ -288,6 +298,7 @@ pick_log(struct scanner *s, struct err *err)
         return ERR_OK;
     }
     s->scan->extents = mem_zalloc(newest, sizeof(s->scan->extents[0]));
+    s->newest_bytes = s->files[newest - 1].header.segment_bytes;
     const struct wal_header *next = NULL;
     for (size_t at = newest - 1; at != SIZE_MAX;) {
         add_extent(s, &s->files[at], next);
@@ -307,36 +318,33 @@ pick_log(struct scanner *s, struct err *err)
 
 /*
  * Reads frames while they are whole and in order; counts the records and follows what is proven to
- * have been synced: a group's first frame proves the groups before it, a mark all before it.
+ * have been synced: a group's first frame and a mark prove what is before them, never themselves.
  */
 static enum err_code
-read_frames(struct scanner *s, uint64_t first_lsn, uint64_t *ret_next_lsn, uint64_t *ret_at,
-            struct err *err)
+read_frames(struct scanner *s, uint64_t first_lsn, struct walk *ret_walk, struct err *err)
 {
-    uint64_t next_lsn = first_lsn;
+    struct walk walk = {.next_lsn = first_lsn};
     struct wal_frame frame;
     struct slice payload;
 
     for (;;) {
-        uint64_t at = s->reader.at;
+        walk.at = s->reader.at;
         enum wal_step step = wal_reader_next(&s->reader, &frame, &payload, err);
         if (step == WAL_STEP_FAILED) {
             return ERR_IO;
         }
-        bool record = step == WAL_STEP_RECORD && frame.lsn == next_lsn;
-        bool mark = step == WAL_STEP_MARK && frame.lsn == next_lsn - 1;
+        bool record = step == WAL_STEP_RECORD && frame.lsn == walk.next_lsn;
+        bool mark = step == WAL_STEP_MARK && frame.lsn == walk.next_lsn - 1;
         if (!record && !mark) {
-            *ret_next_lsn = next_lsn;
-            *ret_at = at;
+            *ret_walk = walk;
             return ERR_OK;
         }
-        if (mark) {
-            s->scan->unproven_at = s->reader.at;
-        } else {
-            s->scan->unproven_at = frame.ahead == 1 ? at : s->scan->unproven_at;
-            s->scan->records++;
-            next_lsn++;
+        if (mark || frame.ahead == 1) {
+            s->scan->unproven_at = walk.at;
         }
+        walk.ends_in_mark = mark;
+        walk.next_lsn += record;
+        s->scan->records += record;
     }
 }
 
@@ -344,18 +352,18 @@ read_frames(struct scanner *s, uint64_t first_lsn, uint64_t *ret_next_lsn, uint6
 static enum err_code
 verify_ended(struct scanner *s, const struct wal_extent *extent, struct err *err)
 {
-    uint64_t next_lsn;
-    uint64_t at;
+    struct walk walk;
 
-    enum err_code code = read_frames(s, extent->first_lsn, &next_lsn, &at, err);
+    enum err_code code = read_frames(s, extent->first_lsn, &walk, err);
     if (code != ERR_OK) {
         return code;
     }
-    if (at != extent->end) {
-        return corrupt(s, extent->seq, at, "a record is damaged and others follow it", err);
+    if (walk.at != extent->end) {
+        return corrupt(s, extent->seq, walk.at, "a record is damaged and others follow it", err);
     }
-    if (next_lsn != extent->last_lsn + 1) {
-        return corrupt(s, extent->seq, at, "records are missing at the end of the segment", err);
+    if (walk.next_lsn != extent->last_lsn + 1) {
+        return corrupt(s, extent->seq, walk.at, "records are missing at the end of the segment",
+                       err);
     }
     return ERR_OK;
 }
@@ -365,30 +373,33 @@ static enum err_code
 verify_newest(struct scanner *s, struct wal_extent *extent, struct err *err)
 {
     struct wal_tail tail;
-    uint64_t next_lsn;
-    uint64_t at;
+    struct walk walk;
 
     s->scan->unproven_at = WAL_HEADER_BYTES;
-    enum err_code code = read_frames(s, extent->first_lsn, &next_lsn, &at, err);
+    enum err_code code = read_frames(s, extent->first_lsn, &walk, err);
     if (code != ERR_OK) {
         return code;
     }
     struct wal_tail_file source = {s->sys, s->dir, s->reader.fd, extent->seq, extent->size};
-    code = wal_tail_judge(&source, at, extent->salt, next_lsn, &tail, err);
+    code = wal_tail_judge(&source, walk.at, extent->salt, walk.next_lsn, &tail, err);
     if (code != ERR_OK) {
         return code;
     }
     if (tail.hole) {
-        return corrupt(s, extent->seq, at,
+        return corrupt(s, extent->seq, walk.at,
                        "a record is damaged, and a later one proves that it was durable", err);
     }
-    extent->end = at;
-    extent->last_lsn = next_lsn - 1;
+    bool was_closed = walk.ends_in_mark && walk.at == extent->size;
+    if (extent->size != s->newest_bytes && !was_closed) {
+        return corrupt(s, extent->seq, extent->size, "the file was cut", err);
+    }
+    extent->end = walk.at;
+    extent->last_lsn = walk.next_lsn - 1;
     s->scan->torn_bytes = tail.used_bytes;
     if (tail.used_bytes > 0) {
-        report(s, "%016llu.wal: torn tail of %llu bytes at offset %llu (never acknowledged)",
+        report(s, "%016llu.wal: torn tail of %llu bytes at offset %llu (a write without its sync)",
                (unsigned long long)extent->seq, (unsigned long long)tail.used_bytes,
-               (unsigned long long)at);
+               (unsigned long long)walk.at);
     }
     return ERR_OK;
 }
