@@ -18,7 +18,7 @@ int
 cli_config(struct cli *cli)
 {
     struct config config CONFIG_AUTO = {0};
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     struct err err = {0};
 
     buf_init(&text, 0);
@@ -59,7 +59,7 @@ cli_version(struct cli *cli)
         {"build", EIDER_SANITIZED ? "debug, sanitized" : "debug"},
 #endif
     };
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     bool json = cli_has(cli, "json");
 
     buf_init(&text, 0);
@@ -99,7 +99,7 @@ int
 cli_help(struct cli *cli)
 {
     const struct cli_command *command;
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     int status;
 
     buf_init(&text, 0);
@@ -117,7 +117,7 @@ int
 cli_man(struct cli *cli)
 {
     const struct cli_command *command;
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     int status;
 
     buf_init(&text, 0);
@@ -131,7 +131,7 @@ cli_man(struct cli *cli)
 int
 cli_completion_command(struct cli *cli)
 {
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     struct err err = {0};
 
     buf_init(&text, 0);

@@ -53,7 +53,7 @@ check_log(struct check *check)
 {
     struct wal_scan scan = {0};
     struct err err = {0};
-    struct buf dir BUF_AUTO;
+    struct buf dir BUF_AUTO = {0};
 
     buf_init(&dir, 0);
     buf_add_fmt(&dir, "%s/wal", check->config->data_dir);
@@ -87,7 +87,7 @@ check_table(struct check *check, struct duckdb_reader *reader, const struct cata
 {
     struct store_table_stats *stats = &check->tables[table->id];
     const struct batch *row;
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
     struct err err = {0};
 
     buf_init(&sql, 0);
@@ -116,8 +116,8 @@ static void
 check_keys(struct check *check, struct duckdb_reader *reader, const struct catalog_table *table)
 {
     const struct batch *row;
-    struct buf sql BUF_AUTO;
-    struct buf keys BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
+    struct buf keys BUF_AUTO = {0};
     struct err err = {0};
 
     if (table->kind != TABLE_REPLACE || table->key_mask == 0 || !check->has_table[table->id]) {
@@ -303,7 +303,7 @@ static int
 check_offline(struct cli *cli, const struct config *config, struct err *err)
 {
     struct check *check MEM_AUTO = mem_zalloc(1, sizeof(*check));
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
 
     if (access(config->data_dir, F_OK) != 0) {
         err_set(err, ERR_NOT_FOUND, "there is no data directory %s; give --data-dir or --url",

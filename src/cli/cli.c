@@ -267,7 +267,7 @@ cli_run(struct cli *cli, int argc, char *const *argv)
         }
     }
     if (cli_has(cli, "help")) {
-        struct buf text BUF_AUTO;
+        struct buf text BUF_AUTO = {0};
         buf_init(&text, 0);
         cli_help_text(cli->command, &text);
         return cli_write(cli, &text, &err) == ERR_OK ? CLI_OK : cli_fail(cli, &err);
@@ -378,7 +378,8 @@ cli_note(const struct cli *cli, const char *fmt, ...)
 enum err_code
 cli_write(const struct cli *cli, const struct buf *text, struct err *err)
 {
-    if (fwrite(text->ptr, 1, text->len, cli->out) != text->len || fflush(cli->out) != 0) {
+    if ((text->len > 0 && fwrite(text->ptr, 1, text->len, cli->out) != text->len) ||
+        fflush(cli->out) != 0) {
         return err_sys(err, errno, "cannot write standard output");
     }
     return ERR_OK;

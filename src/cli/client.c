@@ -145,7 +145,7 @@ client_url(const struct client *client)
 static struct curl_slist *
 add_header(struct curl_slist *list, const char *name, const char *value)
 {
-    struct buf line BUF_AUTO;
+    struct buf line BUF_AUTO = {0};
 
     buf_init(&line, 0);
     buf_add_fmt(&line, "%s: %s", name, value);
@@ -159,7 +159,7 @@ make_headers(const struct client *client, const struct client_request *request)
     struct curl_slist *headers = curl_slist_append(NULL, "Expect:");
 
     if (client->token) {
-        struct buf value BUF_AUTO;
+        struct buf value BUF_AUTO = {0};
         buf_init(&value, 0);
         buf_add_fmt(&value, "Bearer %s", client->token);
         buf_add_char(&value, '\0');
@@ -193,7 +193,7 @@ enum err_code
 client_send(struct client *client, const struct client_request *request,
             struct client_reply *ret_reply, struct err *err)
 {
-    struct buf url BUF_AUTO;
+    struct buf url BUF_AUTO = {0};
     CURL *curl = client->curl;
 
     buf_init(&url, 0);

@@ -120,7 +120,7 @@ read_page(const struct export_job *job, struct target *target, struct page *page
           struct batch *ret_rows, bool *ret_last, struct err *err)
 {
     for (;;) {
-        struct buf sql BUF_AUTO;
+        struct buf sql BUF_AUTO = {0};
         bool truncated = false;
         buf_init(&sql, 0);
         make_select(job, page, &sql);
@@ -195,7 +195,7 @@ static enum err_code
 export_text(const struct export_job *job, struct target *target, struct err *err)
 {
     struct rows_writer writer = {.out = job->cli->out, .format = job->format};
-    struct buf temporary BUF_AUTO;
+    struct buf temporary BUF_AUTO = {0};
     enum err_code code;
 
     buf_init(&temporary, 0);
@@ -234,7 +234,7 @@ export_parquet(const struct export_job *job, struct target *target, struct err *
 {
     struct page all = {.has_from = job->has_from, .from_us = job->from_us};
     char *path MEM_AUTO = target_database_path(&job->config);
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
     uint64_t rows = 0;
 
     if (target->client) {

@@ -201,7 +201,7 @@ import_database(struct import_job *job, const char *path, struct err *err)
     struct duckdb_reader *reader;
     enum err_code code = duckdb_reader_open(path, DUCKDB_FILE_DATABASE, &reader, err);
     const char *name;
-    struct buf ignored BUF_AUTO;
+    struct buf ignored BUF_AUTO = {0};
     size_t count = 0;
 
     if (code != ERR_OK) {

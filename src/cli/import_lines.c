@@ -88,7 +88,7 @@ check_object(const struct import_result *result, enum time_precision precision,
 static void
 check_json(const struct import_job *job, const struct run *run, struct import_result *result)
 {
-    struct arena arena ARENA_AUTO;
+    struct arena arena ARENA_AUTO = {0};
     struct batch batch BATCH_AUTO;
     struct slice rest = run->text;
     uint64_t number = run->first_line;
@@ -143,7 +143,7 @@ static enum err_code
 guess_table(const struct import_job *job, struct slice text, struct import_result *result,
             struct err *err)
 {
-    struct arena arena ARENA_AUTO;
+    struct arena arena ARENA_AUTO = {0};
     struct json_reader json;
     struct scalar value;
     struct slice line = {0};

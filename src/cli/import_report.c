@@ -231,7 +231,7 @@ enum err_code
 import_show_json(const struct import_job *job, struct err *err)
 {
     struct json_writer json;
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
 
     if (!job->options.json) {
         return ERR_OK;

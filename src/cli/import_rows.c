@@ -102,7 +102,7 @@ static enum err_code
 flush(struct gathering *gathering, struct err *err)
 {
     struct import_result *result = gathering->result;
-    struct buf body BUF_AUTO;
+    struct buf body BUF_AUTO = {0};
     enum err_code code = ERR_OK;
 
     if (gathering->batch.rows == 0) {

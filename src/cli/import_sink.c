@@ -79,7 +79,7 @@ static enum err_code
 write_to_server(struct client *client, const struct sink_request *request,
                 struct sink_answer *answer, struct err *err)
 {
-    struct buf path BUF_AUTO;
+    struct buf path BUF_AUTO = {0};
     struct client_reply reply;
 
     buf_init(&path, 0);

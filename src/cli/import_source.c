@@ -148,7 +148,7 @@ enum err_code
 source_open_csv(struct slice text, char delimiter, struct import_source **ret_source,
                 struct err *err)
 {
-    struct arena arena ARENA_AUTO;
+    struct arena arena ARENA_AUTO = {0};
     struct csv_reader csv;
     struct csv_record header;
     bool more = false;

@@ -30,7 +30,7 @@ rows_parse_format(const char *name, enum rows_format *ret_format)
 static enum err_code
 flush(struct rows_writer *writer, struct buf *text, struct err *err)
 {
-    if (fwrite(text->ptr, 1, text->len, writer->out) != text->len) {
+    if (text->len > 0 && fwrite(text->ptr, 1, text->len, writer->out) != text->len) {
         return err_sys(err, errno, "cannot write the rows");
     }
     buf_reset(text);
@@ -115,7 +115,7 @@ is_number(enum col_type type)
 static void
 add_line(struct buf *out, const struct batch *rows, const size_t *widths, size_t row)
 {
-    struct buf cell BUF_AUTO;
+    struct buf cell BUF_AUTO = {0};
 
     buf_init(&cell, 0);
     for (size_t column = 0; column < rows->column_count; column++) {
@@ -133,7 +133,7 @@ static size_t *
 measure(const struct batch *rows)
 {
     size_t *widths = mem_zalloc(rows->column_count + 1, sizeof(*widths));
-    struct buf cell BUF_AUTO;
+    struct buf cell BUF_AUTO = {0};
 
     buf_init(&cell, 0);
     for (size_t column = 0; column < rows->column_count; column++) {
@@ -153,7 +153,7 @@ static enum err_code
 write_table(struct rows_writer *writer, const struct batch *rows, struct err *err)
 {
     size_t *widths MEM_AUTO = measure(rows);
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     enum err_code code = ERR_OK;
 
     buf_init(&text, 0);
@@ -198,7 +198,7 @@ add_json_rows(struct rows_writer *writer, const struct batch *rows, struct buf *
 enum err_code
 rows_write(struct rows_writer *writer, const struct batch *rows, struct err *err)
 {
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     enum err_code code;
 
     buf_init(&text, 0);
@@ -232,7 +232,7 @@ rows_write(struct rows_writer *writer, const struct batch *rows, struct err *err
 enum err_code
 rows_end(struct rows_writer *writer, struct err *err)
 {
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
 
     buf_init(&text, 0);
     if (writer->format == ROWS_JSON) {

@@ -14,8 +14,8 @@
 static enum err_code
 refuse_foreign_database(const struct config *config, struct err *err)
 {
-    struct buf path BUF_AUTO;
-    struct buf wal BUF_AUTO;
+    struct buf path BUF_AUTO = {0};
+    struct buf wal BUF_AUTO = {0};
 
     if (config->storage.type != CONFIG_STORAGE_DUCKDB) {
         return ERR_OK;

@@ -100,7 +100,7 @@ run_meta(struct session *session, struct slice line, bool *ret_end)
 static int
 run_prompt(struct session *session)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
     char *line = NULL;
     size_t cap = 0;
     bool end = false;
@@ -163,7 +163,7 @@ cli_sql(struct cli *cli)
 {
     struct session session = {.cli = cli};
     struct config config CONFIG_AUTO = {0};
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
     struct err err = {0};
     int status = CLI_OK;
 

@@ -50,7 +50,7 @@ parse_lock(char *text, struct target_lock *ret_lock)
 void
 target_read_lock(const char *data_dir, struct target_lock *ret_lock)
 {
-    struct buf path BUF_AUTO;
+    struct buf path BUF_AUTO = {0};
     char text[512] = "";
 
     *ret_lock = (struct target_lock){0};

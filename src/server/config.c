@@ -163,7 +163,7 @@ load_file(struct config *config, const struct config_options *options, char *con
           struct err *err)
 {
     const char *path = options->file ? options->file : default_file;
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
 
     buf_init(&text, CONFIG_FILE_BYTES_MAX + 4096);
     if (!options->file && access(path, F_OK) != 0) {
@@ -458,8 +458,8 @@ config_changes(const struct config *before, const struct config *after,
     size_t count = 0;
 
     for (size_t i = 0; (setting = config_setting_at(i)) && count < max; i++) {
-        struct buf a BUF_AUTO;
-        struct buf b BUF_AUTO;
+        struct buf a BUF_AUTO = {0};
+        struct buf b BUF_AUTO = {0};
         buf_init(&a, 0);
         buf_init(&b, 0);
         config_format(before, setting, &a);

@@ -20,7 +20,7 @@ config_show(const struct config *config, struct buf *ret_text)
     size_t value_width = 0;
 
     for (size_t i = 0; (setting = config_setting_at(i)); i++) {
-        struct buf value BUF_AUTO;
+        struct buf value BUF_AUTO = {0};
         buf_init(&value, 0);
         config_format(config, setting, &value);
         size_t name_len = strlen(setting->name);
@@ -29,7 +29,7 @@ config_show(const struct config *config, struct buf *ret_text)
     }
     value_width = value_width > 48 ? 48 : value_width;
     for (size_t i = 0; (setting = config_setting_at(i)); i++) {
-        struct buf value BUF_AUTO;
+        struct buf value BUF_AUTO = {0};
         buf_init(&value, 0);
         config_format(config, setting, &value);
         add_padded(ret_text, slice_of(setting->name), name_width + 2);

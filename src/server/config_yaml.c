@@ -167,7 +167,7 @@ set_node(struct reader *reader, const struct config_setting *setting, const yaml
     if (node->type != YAML_SCALAR_NODE) {
         return config_refuse(setting, SLICE_LITERAL("{...}"), &origin, reader->err);
     }
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
     buf_init(&text, CONFIG_FILE_BYTES_MAX);
     enum err_code code = expand(reader, node, &text);
     if (code == ERR_OK) {

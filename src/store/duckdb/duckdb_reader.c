@@ -152,7 +152,7 @@ list_tables(struct duckdb_reader *reader, struct err *err)
 static enum err_code
 open_scratch(struct duckdb_reader *reader, struct err *err)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     buf_init(&sql, 0);
     if (duckdb_open(NULL, &reader->database) != DuckDBSuccess ||
@@ -173,7 +173,7 @@ open_scratch(struct duckdb_reader *reader, struct err *err)
 static enum err_code
 attach(struct duckdb_reader *reader, bool sandbox, struct err *err)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     buf_init(&sql, 0);
     buf_add_cstr(&sql, "ATTACH ");
@@ -321,8 +321,8 @@ plan_columns(struct duckdb_reader *reader, struct slice source, struct buf *ret_
              struct err *err)
 {
     duckdb_result shape;
-    struct buf probe BUF_AUTO;
-    struct buf name BUF_AUTO;
+    struct buf probe BUF_AUTO = {0};
+    struct buf name BUF_AUTO = {0};
 
     buf_init(&probe, 0);
     buf_init(&name, 0);
@@ -378,7 +378,7 @@ start_stream(struct duckdb_reader *reader, const char *sql, struct err *err)
 static enum err_code
 stream(struct duckdb_reader *reader, struct slice source, struct err *err)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     buf_init(&sql, 0);
     end_stream(reader);
@@ -397,8 +397,8 @@ enum err_code
 duckdb_reader_select(struct duckdb_reader *reader, const char *table, uint64_t *ret_rows,
                      struct err *err)
 {
-    struct buf source BUF_AUTO;
-    struct buf count BUF_AUTO;
+    struct buf source BUF_AUTO = {0};
+    struct buf count BUF_AUTO = {0};
     duckdb_result result;
 
     buf_init(&source, 0);
@@ -518,8 +518,8 @@ duckdb_reader_to_parquet(const char *path, const char *select, const char *outpu
                          uint64_t *ret_rows, struct err *err)
 {
     struct duckdb_reader *reader;
-    struct buf sql BUF_AUTO;
-    struct buf temporary BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
+    struct buf temporary BUF_AUTO = {0};
     duckdb_result result;
 
     buf_init(&sql, 0);
