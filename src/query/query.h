@@ -1,6 +1,7 @@
 /*
  * Questions about history, asked of the engine's store through its vtable, so that every store can
- * answer them. Answers are batches; the caller turns them into JSON or CSV.
+ * answer them. Answers are batches; the caller turns them into JSON or CSV. *ret_rows is
+ * initialised on success only, then the caller's to end.
  *
  * Threads: any but event loops (the calls block for as long as the store's timeout).
  */
@@ -24,22 +25,30 @@ struct query_range {
     int64_t to_us; /* inclusive */
 };
 
-/* Market data in buckets: timestamp, symbol, avg_price, high, low, total_volume, total_trades,
- * avg_spread; newest bucket first, then by symbol. total_volume and total_trades are what was
- * traded within the bucket: the growth of the running totals, which restart at 0. */
+/*
+ * Market data in buckets: timestamp, symbol, avg_price, high, low, total_volume, total_trades,
+ * avg_spread; newest bucket first, then by symbol. limit 0: all, of at most 500 000 buckets.
+ *
+ * total_volume and total_trades are what was traded within the bucket: the growth of the running
+ * totals since the last row before it, looked for up to a bucket's width (and at least 5 minutes)
+ * before the range; without such a row, since the bucket's first row. A total that fell has
+ * restarted at 0: then it is what it had grown to before, as far as rows tell, and what it is now.
+ * avg_spread is the mean of spread_bps, or that of mean bid, ask and price where no row has one.
+ */
 enum err_code query_market_history(struct engine *engine, const struct query_range *range,
                                    int64_t bucket_us, const struct slice *symbols,
                                    size_t symbol_count, uint64_t limit, struct batch *ret_rows,
                                    struct err *err);
 
-/* Raw rows of strategy_metrics, execution_metrics or system_metrics, newest first. */
+/* Raw rows of strategy_metrics, execution_metrics or system_metrics (or any table with a time),
+ * newest first. limit 0: all. */
 enum err_code query_rows(struct engine *engine, enum table_id table,
                          const struct query_range *range, uint64_t limit, struct batch *ret_rows,
                          struct err *err);
 
 struct query_trades {
     struct slice symbol; /* empty: any */
-    struct slice side;   /* empty: any */
+    struct slice side;   /* empty: any; in any case of letters: as given, "buy" and "BUY" */
     struct query_range range;
     uint64_t limit;
     uint64_t offset;
@@ -58,11 +67,13 @@ struct query_trade_summary {
     double total_volume; /* sum of quantity * price */
     double avg_price, avg_size;
 };
+/* Of all trades in the range; from a store without SQL of the newest million. */
 enum err_code query_trade_summary(struct engine *engine, struct slice symbol,
                                   const struct query_range *range,
                                   struct query_trade_summary *ret_summary, struct err *err);
 
-/* Latency percentiles of the trades in a range, in ms, 0 without trades. */
+/* Latency percentiles of the trades in a range, in ms (interpolated between neighbours), 0 without
+ * trades; from a store without SQL of the newest million. */
 struct query_latency {
     double p50, p95, p99;
     uint64_t count;
@@ -70,7 +81,8 @@ struct query_latency {
 enum err_code query_latency(struct engine *engine, const struct query_range *range,
                             struct query_latency *ret_latency, struct err *err);
 
-/* Candles of a symbol: open first, high max, low min, close last, volume sum; newest first. */
+/* Candles of a symbol in buckets: timestamp, open first, high max, low min, close last, volume sum;
+ * newest first. limit 0: all. */
 enum err_code query_candles(struct engine *engine, struct slice symbol, int64_t bucket_us,
                             const struct query_range *range, uint64_t limit, struct batch *ret_rows,
                             struct err *err);
