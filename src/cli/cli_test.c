@@ -195,7 +195,7 @@ test_cli_helps_everywhere(void **state)
         expect_output(WORDS(command->name, "-h"), usage);
         expect_output(WORDS("help", command->name), usage);
     }
-    expect_output(WORDS("serve", "--help"), "--ssl-certfile TEXT");
+    expect_output(WORDS("serve", "--help"), "--ssl-certfile FILE");
     expect_output(WORDS("import", "--help"), "-m, --map COLUMN=SOURCE,...");
 }
 

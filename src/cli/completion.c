@@ -28,7 +28,8 @@ visit_options(const struct cli_command *command, visit_fn *visit, void *ctx)
     visit_list(cli_common_options, visit, ctx);
     for (size_t i = 0; (setting = config_setting_at(i)); i++) {
         if (cli_takes_setting(command, setting)) {
-            bool is_path = setting->type == CONFIG_TEXT && !setting->secret;
+            bool is_path = setting->arg && (strcmp(setting->arg, "FILE") == 0 ||
+                                            strcmp(setting->arg, "DIRECTORY") == 0);
             visit(ctx, setting->flag, '\0', setting->help, setting->choices,
                   setting->type != CONFIG_BOOL, is_path ? CLI_COMPLETE_FILE : CLI_COMPLETE_NONE);
         }

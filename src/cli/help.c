@@ -85,7 +85,7 @@ setting_arg(const struct config_setting *setting)
         [CONFIG_LIST] = "ITEM,...",
     };
 
-    return args[setting->type];
+    return setting->arg ? setting->arg : args[setting->type];
 }
 
 static void

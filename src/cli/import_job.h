@@ -42,6 +42,7 @@ struct import_error {
 struct import_result {
     char *name;                        /* "stocks.csv", "old.duckdb:trades" */
     const struct catalog_table *table; /* NULL for line protocol */
+    bool begun; /* table and mapping are settled; without that there is nothing to report */
     bool has_plan;
     struct plan plan;
     size_t source_count; /* the file's columns, copied for the report */
@@ -103,7 +104,7 @@ enum err_code import_write(struct import_job *job, const struct import_write *wr
                            struct import_result *result, struct err *err);
 
 /* The reports: mapping before, outcome after, all of it as JSON. */
-void import_show_plan(const struct import_job *job, const struct import_result *result);
+void import_show_plan(const struct import_job *job, struct import_result *result);
 void import_show_result(const struct import_job *job, const struct import_result *result);
 enum err_code import_show_json(const struct import_job *job, struct err *err);
 

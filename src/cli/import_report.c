@@ -61,11 +61,12 @@ table_name(const struct import_result *result)
 }
 
 void
-import_show_plan(const struct import_job *job, const struct import_result *result)
+import_show_plan(const struct import_job *job, struct import_result *result)
 {
     FILE *out = job->cli->err;
     const struct plan *plan = &result->plan;
 
+    result->begun = true;
     if (job->options.json) {
         return;
     }
@@ -123,7 +124,7 @@ import_show_result(const struct import_job *job, const struct import_result *res
 {
     const char *verb = job->options.dry_run ? "would be written" : "written";
 
-    if (job->options.json) {
+    if (job->options.json || !result->begun) {
         return;
     }
     fflush(job->cli->out);
@@ -244,7 +245,9 @@ import_show_json(const struct import_job *job, struct err *err)
     json_key(&json, "files");
     json_array_begin(&json);
     for (size_t i = 0; i < job->result_count; i++) {
-        add_result(&json, &job->results[i]);
+        if (job->results[i].begun) {
+            add_result(&json, &job->results[i]);
+        }
     }
     json_array_end(&json);
     json_object_end(&json);

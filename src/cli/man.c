@@ -79,7 +79,8 @@ add_settings(struct buf *out, const struct cli_command *command)
         bool shown = setting->preset && setting->type != CONFIG_BOOL;
         snprintf(help, sizeof(help), "%s Expected: %s.%s%s%s", setting->help, expected,
                  shown ? " Default: " : "", shown ? setting->preset : "", shown ? "." : "");
-        add_term(out, NULL, setting->flag, setting->type == CONFIG_BOOL ? NULL : "VALUE", help);
+        const char *arg = setting->arg ? setting->arg : "VALUE";
+        add_term(out, NULL, setting->flag, setting->type == CONFIG_BOOL ? NULL : arg, help);
     }
 }
 

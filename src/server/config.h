@@ -135,6 +135,7 @@ struct config_setting {
     const char *auto_means;     /* what 0 (or "auto") stands for; NULL: 0 is a plain number */
     const char *flag;           /* "port" for --port; NULL: only --setting NAME=VALUE */
     const char *flag_alias;
+    const char *arg;                 /* what help calls the value; NULL: by its type */
     const char *env[CONFIG_ENV_MAX]; /* names other systems used; config_env_name gives ours */
     const char *alias;               /* another name in files */
     const char *help;
