@@ -64,8 +64,10 @@ refuse_option(const struct cli_command *command, struct slice name, const char *
     suggest_init(&suggest, name);
     offer_all(&suggest, command->options);
     offer_all(&suggest, cli_common_options);
-    if (command->settings != CLI_SETTINGS_NONE) {
-        offer_all(&suggest, cli_settings_options);
+    for (const struct cli_option *option = cli_settings_options; option->name; option++) {
+        if (cli_shows(command, option)) {
+            suggest_offer(&suggest, option->name);
+        }
     }
     for (size_t i = 0; (setting = config_setting_at(i)); i++) {
         if (cli_takes_setting(command, setting)) {
@@ -121,15 +123,15 @@ take_option(struct cli *cli, const struct found *found, const char *value, struc
     return ERR_OK;
 }
 
-/* --setting NAME=VALUE becomes a flag of the configuration. The name is cut out in place. */
+/* --set NAME=VALUE becomes a flag of the configuration. The name is cut out in place. */
 static enum err_code
-take_setting(struct cli *cli, char *pair, struct err *err)
+take_setting(struct cli *cli, char *pair, const char *option, struct err *err)
 {
     char *equals = strchr(pair, '=');
 
     if (!equals) {
-        return err_set(err, ERR_USAGE, "%s: --setting is \"%.100s\"; expected NAME=VALUE",
-                       cli->command->name, pair);
+        return err_set(err, ERR_USAGE, "%s: --%s is \"%.100s\"; expected NAME=VALUE",
+                       cli->command->name, option, pair);
     }
     if (cli->flag_count == CLI_VALUES_MAX) {
         return err_set(err, ERR_USAGE, "more than %d options", CLI_VALUES_MAX);
@@ -182,8 +184,8 @@ parse_option(struct cli *cli, int argc, char *const *argv, int *index, struct er
         }
         value = argv[++*index];
     }
-    if (found.option && found.option == &cli_settings_options[1]) {
-        return take_setting(cli, value, err);
+    if (found.option == &cli_settings_options[1] || found.option == &cli_settings_options[2]) {
+        return take_setting(cli, value, found.option->name, err);
     }
     return take_option(cli, &found, value, err);
 }

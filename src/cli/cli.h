@@ -42,7 +42,7 @@ struct cli_example {
 
 enum cli_settings {
     CLI_SETTINGS_NONE,
-    CLI_SETTINGS_STORE, /* --config, --setting, --data-dir, --token */
+    CLI_SETTINGS_STORE, /* --config, --set, --data-dir, --token */
     CLI_SETTINGS_ALL    /* every flag of the configuration */
 };
 
@@ -88,6 +88,10 @@ const struct cli_command *cli_command_find(const char *name);
 /* Options that every command has (--help), and those that come with settings. */
 extern const struct cli_option cli_common_options[];
 extern const struct cli_option cli_settings_options[];
+
+/* Whether help lists one of cli_settings_options for a command: --set is a setting everywhere but
+ * where the command has a --set of its own; there it is --setting. Both are understood. */
+bool cli_shows(const struct cli_command *command, const struct cli_option *option);
 
 /* Whether a command takes a setting's flag. */
 bool cli_takes_setting(const struct cli_command *command, const struct config_setting *setting);

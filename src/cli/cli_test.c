@@ -126,8 +126,8 @@ test_cli_refuses_values_that_do_not_fit(void **state)
     expect_failure(WORDS("sql", "--json", "--format=csv", "SELECT 1"), 2,
                    "eider: sql: --json and --format csv contradict each other\n");
     expect_failure(WORDS("sql", " "), 2, "eider: sql: the statement is empty; expected a SELECT\n");
-    expect_failure(WORDS("config", "--setting", "port"), 2,
-                   "eider: config: --setting is \"port\"; expected NAME=VALUE\n");
+    expect_failure(WORDS("config", "--set", "port"), 2,
+                   "eider: config: --set is \"port\"; expected NAME=VALUE\n");
     expect_failure(WORDS("config", "--port", "x"), 2,
                    "eider: flag --port: server.port is \"x\"; expected a whole number from 0 to "
                    "65535\n");
@@ -196,6 +196,8 @@ test_cli_helps_everywhere(void **state)
         expect_output(WORDS("help", command->name), usage);
     }
     expect_output(WORDS("serve", "--help"), "--ssl-certfile FILE");
+    expect_output(WORDS("import", "--help"), "--setting NAME=VALUE");
+    expect_output(WORDS("sql", "--help"), "--set NAME=VALUE");
     expect_output(WORDS("import", "--help"), "-m, --map COLUMN=SOURCE,...");
 }
 
@@ -227,7 +229,7 @@ test_cli_prints_versions_and_settings(void **state)
     expect_output(WORDS("version"), "eider     " EIDER_VERSION "\n");
     expect_output(WORDS("--version"), "duckdb    v");
     expect_output(WORDS("version", "--json"), "{\"eider\":\"" EIDER_VERSION "\"");
-    expect_output(WORDS("config", "--port=1", "--setting", "sql.rows_max=5", "--demo"),
+    expect_output(WORDS("config", "--port=1", "--set", "sql.rows_max=5", "--demo"),
                   "flag --port\n");
     expect_output(WORDS("config", "--json", "--setting", "sql.rows_max=5"),
                   "\"sql.rows_max\":{\"value\":5,\"layer\":\"flag\"");

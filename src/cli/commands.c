@@ -22,9 +22,12 @@ const struct cli_option cli_settings_options[] = {
      .arg = "FILE",
      .help = "Configuration file; eider.yaml of the working directory when not given.",
      .complete = CLI_COMPLETE_FILE},
+    {.name = "set",
+     .arg = "NAME=VALUE",
+     .help = "Any setting by its name in the file, e.g. --set sql.rows_max=1000."},
     {.name = "setting",
      .arg = "NAME=VALUE",
-     .help = "Any setting by its name in the file, e.g. --setting sql.rows_max=1000."},
+     .help = "Any setting by its name in the file, e.g. --setting data_dir=/srv/eider."},
     {0},
 };
 
@@ -318,6 +321,27 @@ cli_command_find(const char *name)
         }
     }
     return NULL;
+}
+
+static bool
+has_own(const struct cli_command *command, const char *name)
+{
+    for (const struct cli_option *option = command->options; option->name; option++) {
+        if (strcmp(option->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+cli_shows(const struct cli_command *command, const struct cli_option *option)
+{
+    if (command->settings == CLI_SETTINGS_NONE) {
+        return false;
+    }
+    return strcmp(option->name, "setting") == 0 ? has_own(command, "set")
+                                                : !has_own(command, option->name);
 }
 
 bool

@@ -7,11 +7,17 @@ typedef void visit_fn(void *ctx, const char *name, char letter, const char *help
                       const char *const *choices, bool takes_value, enum cli_complete complete);
 
 static void
+visit_option(const struct cli_option *option, visit_fn *visit, void *ctx)
+{
+    visit(ctx, option->name, option->letter, option->help, option->choices, option->arg != NULL,
+          option->complete);
+}
+
+static void
 visit_list(const struct cli_option *list, visit_fn *visit, void *ctx)
 {
     for (; list->name; list++) {
-        visit(ctx, list->name, list->letter, list->help, list->choices, list->arg != NULL,
-              list->complete);
+        visit_option(list, visit, ctx);
     }
 }
 
@@ -22,8 +28,10 @@ visit_options(const struct cli_command *command, visit_fn *visit, void *ctx)
     const struct config_setting *setting;
 
     visit_list(command->options, visit, ctx);
-    if (command->settings != CLI_SETTINGS_NONE) {
-        visit_list(cli_settings_options, visit, ctx);
+    for (const struct cli_option *option = cli_settings_options; option->name; option++) {
+        if (cli_shows(command, option)) {
+            visit_option(option, visit, ctx);
+        }
     }
     visit_list(cli_common_options, visit, ctx);
     for (size_t i = 0; (setting = config_setting_at(i)); i++) {

@@ -150,7 +150,11 @@ cli_help_text(const struct cli_command *command, struct buf *ret_text)
     add_options(ret_text, command->options);
     if (command->settings != CLI_SETTINGS_NONE) {
         add_settings(ret_text, command);
-        add_options(ret_text, cli_settings_options);
+    }
+    for (const struct cli_option *option = cli_settings_options; option->name; option++) {
+        if (cli_shows(command, option)) {
+            add_option(ret_text, option);
+        }
     }
     add_options(ret_text, cli_common_options);
     add_examples(ret_text, command->examples);

@@ -56,11 +56,18 @@ add_term(struct buf *out, const char *letter, const char *name, const char *arg,
 }
 
 static void
+add_option(struct buf *out, const struct cli_option *option)
+{
+    const char letter[2] = {option->letter, '\0'};
+
+    add_term(out, option->letter ? letter : NULL, option->name, option->arg, option->help);
+}
+
+static void
 add_options(struct buf *out, const struct cli_option *list)
 {
     for (; list->name; list++) {
-        const char letter[2] = {list->letter, '\0'};
-        add_term(out, list->letter ? letter : NULL, list->name, list->arg, list->help);
+        add_option(out, list);
     }
 }
 
@@ -184,7 +191,11 @@ cli_man_page(const struct cli_command *command, struct buf *ret_troff)
     add_options(ret_troff, command->options);
     if (command->settings != CLI_SETTINGS_NONE) {
         add_settings(ret_troff, command);
-        add_options(ret_troff, cli_settings_options);
+    }
+    for (const struct cli_option *option = cli_settings_options; option->name; option++) {
+        if (cli_shows(command, option)) {
+            add_option(ret_troff, option);
+        }
     }
     add_options(ret_troff, cli_common_options);
     add_examples(ret_troff, command->examples);

@@ -263,8 +263,8 @@ load_flags(struct config *config, const struct config_options *options, struct e
         const struct config_setting *setting =
             flag->dotted ? config_find(name) : config_find_flag(name);
         struct config_origin origin = {.layer = CONFIG_FLAG};
-        snprintf(origin.where, sizeof(origin.where), "flag --%s%.100s",
-                 flag->dotted ? "setting " : "", flag->name);
+        snprintf(origin.where, sizeof(origin.where), "flag --%s%.100s", flag->dotted ? "set " : "",
+                 flag->name);
         if (!setting) {
             const char *near = config_suggest(name);
             return err_set(err, ERR_USAGE, "%s: unknown setting %.100s%s%s%s", origin.where,

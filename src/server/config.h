@@ -133,7 +133,7 @@ struct config_setting {
     int64_t max;
     const char *const *choices; /* CONFIG_CHOICE: ends in NULL */
     const char *auto_means;     /* what 0 (or "auto") stands for; NULL: 0 is a plain number */
-    const char *flag;           /* "port" for --port; NULL: only --setting NAME=VALUE */
+    const char *flag;           /* "port" for --port; NULL: only --set NAME=VALUE */
     const char *flag_alias;
     const char *arg;                 /* what help calls the value; NULL: by its type */
     const char *env[CONFIG_ENV_MAX]; /* names other systems used; config_env_name gives ours */
@@ -159,7 +159,7 @@ void config_expected(const struct config_setting *setting, char *ret_text, size_
 struct config_flag {
     const char *name;  /* without dashes, or a setting's dotted name */
     const char *value; /* NULL: true (CONFIG_BOOL only) */
-    bool dotted;       /* came as --setting NAME=VALUE */
+    bool dotted;       /* came as --set NAME=VALUE */
 };
 
 struct config_options {

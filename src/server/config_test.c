@@ -285,7 +285,7 @@ test_config_refuses_flags_and_variables_by_their_name(void **state)
     assert_int_equal(load(NULL, NULL, empty, 1, &config, &err), ERR_USAGE);
     assert_string_equal(err.msg, "flag --port needs a value");
     assert_int_equal(load(NULL, NULL, unknown, 1, &config, &err), ERR_USAGE);
-    assert_string_equal(err.msg, "flag --setting server.prot: unknown setting server.prot; did you "
+    assert_string_equal(err.msg, "flag --set server.prot: unknown setting server.prot; did you "
                                  "mean server.port?");
 }
 
@@ -407,7 +407,7 @@ test_config_masks_secrets_wherever_it_prints(void **state)
     const struct config_flag flags[] = {{"token", "tiger", false}};
     struct config config CONFIG_AUTO;
     struct err err = {0};
-    struct buf text BUF_AUTO;
+    struct buf text BUF_AUTO = {0};
 
     (void)state;
     buf_init(&text, 0);
