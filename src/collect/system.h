@@ -21,7 +21,7 @@
 #include "collect/collect.h"
 #include "live/live.h"
 
-struct system_files; /* collect/sampler.h */
+struct system_files; /* collect/cgroup.h */
 struct collect_system;
 
 struct collect_system_options {

@@ -222,36 +222,40 @@ update_system(struct live *live, const struct batch *batch, size_t from, size_t 
 }
 
 static void
-mark_fresh(struct live *live, enum live_topic topic)
+mark_fresh(struct live *live, enum live_topic topic, bool is_new)
 {
-    live->fresh_us[topic] = clock_mono_us(live->clock);
-    live->is_fresh[topic] = true;
+    if (is_new) {
+        live->fresh_us[topic] = clock_mono_us(live->clock);
+        live->is_fresh[topic] = true;
+    }
 }
 
 static void
 update_run(struct live *live, enum table_id table, const struct batch *batch, size_t from,
            size_t to, uint64_t lsn)
 {
+    bool is_new = lsn > 0; /* what was stored before the start says nothing about now */
+
     switch ((int)table) {
     case TABLE_MARKET_DATA:
         update_market(live, batch, from, to, lsn);
-        mark_fresh(live, LIVE_MARKET);
+        mark_fresh(live, LIVE_MARKET, is_new);
         break;
     case TABLE_STRATEGY_METRICS:
         update_strategy(live, batch, from, to, lsn);
-        mark_fresh(live, LIVE_STRATEGY);
+        mark_fresh(live, LIVE_STRATEGY, is_new);
         break;
     case TABLE_EXECUTION_METRICS:
         update_execution(live, batch, from, to, lsn);
-        mark_fresh(live, LIVE_EXECUTION);
+        mark_fresh(live, LIVE_EXECUTION, is_new);
         break;
     case TABLE_SYSTEM_METRICS:
         update_system(live, batch, from, to);
-        mark_fresh(live, LIVE_SYSTEM);
+        mark_fresh(live, LIVE_SYSTEM, is_new);
         break;
     case TABLE_TRADES:
         live_trades_update(live, batch, from, to, lsn);
-        mark_fresh(live, LIVE_TRADES);
+        mark_fresh(live, LIVE_TRADES, is_new);
         break;
     case TABLE_SERIES:
         live_series_update_names(live, batch, from, to);
@@ -312,7 +316,7 @@ live_set_system(struct live *live, const struct live_system *system)
     live->system = *system;
     live->has_system = true;
     live->system_set_us = clock_mono_us(live->clock);
-    mark_fresh(live, LIVE_SYSTEM);
+    mark_fresh(live, LIVE_SYSTEM, true);
     pthread_mutex_unlock(&live->lock);
 }
 

@@ -124,7 +124,7 @@ bool live_system(struct live *live, struct live_system *ret_system);
  * rows of system_metrics are not shown: they are these figures, a second late. */
 void live_set_system(struct live *live, const struct live_system *system);
 
-/* Whether a part has had data within max_age_us. */
+/* Whether a part has had data (not by live_load) within max_age_us. */
 bool live_is_fresh(struct live *live, enum live_topic topic, int64_t max_age_us);
 
 /* Last point of every series of a metric (empty name: all) as JSON array rows {metric_name, symbol,

@@ -546,6 +546,7 @@ test_live_load_does_not_replace_what_came_live(void **state)
     struct fixture *f = *state;
 
     quote(f, "LIVE", NOW_US, 5);
+    clock_manual_advance(&f->clock, SECOND_US);
 
     begin(f, TABLE_MARKET_DATA);
     add_at(f, NOW_US);
@@ -558,6 +559,7 @@ test_live_load_does_not_replace_what_came_live(void **state)
     batch_fini(&f->batch);
     assert_has(part(f, LIVE_MARKET), "\"LIVE\":{\"last_price\":5.0");
     assert_has(part(f, LIVE_MARKET), "\"STORED\":{\"last_price\":2.0");
+    assert_false(live_is_fresh(f->live, LIVE_MARKET, SECOND_US - 1));
 }
 
 struct race {
