@@ -100,17 +100,17 @@ bash_command(struct buf *out, const struct cli_command *command)
 {
     buf_add_fmt(out, "    %s)\n        case $before in\n", command->name);
     visit_options(command, bash_value, out);
-    buf_add_cstr(out, "        esac\n        words='");
+    buf_add_cstr(out, "        esac\n        options='");
     visit_options(command, bash_name, out);
     buf_add_cstr(out, "'\n");
     if (command->complete == CLI_COMPLETE_FILE) {
         buf_add_cstr(out, "        files=1\n");
     } else if (command->complete == CLI_COMPLETE_COMMAND) {
-        buf_add_cstr(out, "        words=\"$words $commands\"\n");
+        buf_add_cstr(out, "        words=$commands\n");
     } else if (command->arg_choices) {
-        buf_add_cstr(out, "        words=\"$words ");
+        buf_add_cstr(out, "        words='");
         add_words(out, command->arg_choices);
-        buf_add_cstr(out, "\"\n");
+        buf_add_cstr(out, "'\n");
     }
     buf_add_cstr(out, "        ;;\n");
 }
@@ -120,10 +120,11 @@ bash_script(struct buf *out)
 {
     const struct cli_command *command;
 
-    buf_add_cstr(out, "# bash completion of eider; made by `eider completion bash`\n"
-                      "_eider() {\n"
-                      "    local word=${COMP_WORDS[COMP_CWORD]} files='' words='' before=''\n"
-                      "    local commands='");
+    buf_add_cstr(out,
+                 "# bash completion of eider; made by `eider completion bash`\n"
+                 "_eider() {\n"
+                 "    local word=${COMP_WORDS[COMP_CWORD]} files='' words='' options='' before=''\n"
+                 "    local commands='");
     add_command_names(out);
     buf_add_cstr(out, "'\n    COMPREPLY=()\n"
                       "    if [ \"$COMP_CWORD\" -eq 1 ]; then\n"
@@ -135,8 +136,9 @@ bash_script(struct buf *out)
         bash_command(out, command);
     }
     buf_add_cstr(out, "    esac\n"
+                      "    case $word in -*) words=$options files='' ;; esac\n"
                       "    COMPREPLY=($(compgen -W \"$words\" -- \"$word\"))\n"
-                      "    if [ -n \"$files\" ] && [ \"${word#-}\" = \"$word\" ]; then\n"
+                      "    if [ -n \"$files\" ]; then\n"
                       "        COMPREPLY=($(compgen -f -- \"$word\"))\n"
                       "    fi\n}\ncomplete -o filenames -F _eider eider\n");
 }

@@ -1,0 +1,67 @@
+"""The layers of the configuration and what is said about mistakes, through the real program."""
+import json
+import os
+
+from eider import run
+
+
+def settings(tmp_path, *args, env=None):
+    done = run("config", "--json", *args, env=env, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def refuse(tmp_path, *args, env=None, command="config"):
+    done = run(command, *args, env=env, cwd=tmp_path)
+    assert done.returncode == 2 and done.stdout == ""
+    assert done.stderr.count("\n") == 1 and done.stderr.startswith("eider: ")
+    return done.stderr[len("eider: "):].strip()
+
+
+def test_each_layer_wins_over_the_one_before(tmp_path):
+    (tmp_path / "eider.yaml").write_text("server:\n  port: 1001\n  host: 127.0.0.2\nlog: {level: error}\n")
+    found = settings(tmp_path, "--port", "1003", env={"API_PORT": "1002", "LOG_LEVEL": "DEBUG"})["settings"]
+    assert (found["server.port"]["value"], found["server.port"]["origin"]) == (1003, "flag --port")
+    assert (found["log.level"]["value"], found["log.level"]["origin"]) == ("debug", "environment LOG_LEVEL")
+    assert (found["server.host"]["value"], found["server.host"]["origin"]) == ("127.0.0.2", "eider.yaml:3")
+    assert (found["data_dir"]["value"], found["data_dir"]["layer"]) == ("data", "default")
+
+
+def test_json_file_of_the_originals(tmp_path):
+    (tmp_path / "system.json").write_text(json.dumps({"observability": {"database": {
+        "type": "duckdb", "path": "data/metrics.duckdb", "threads": 4, "memory_limit": "4GB"}}}))
+    found = settings(tmp_path, "--config", "system.json")["settings"]
+    assert found["storage.duckdb.path"]["value"] == "metrics.duckdb"
+    assert found["storage.duckdb.memory_limit"] == {"value": 4000000000, "unit": "bytes", "layer": "file", "origin": "system.json:1"}
+
+
+def test_retired_names_are_accepted_with_the_reason(tmp_path):
+    notes = settings(tmp_path, env={"BATCH_SIZE": "100", "WRITE_INTERVAL": "1", "EIDER_PROT": "1"})["notes"]
+    assert any(note.startswith("environment BATCH_SIZE: accepted, no effect: ") for note in notes)
+    assert any("did you mean EIDER_PORT?" in note for note in notes)
+
+
+def test_secrets_are_masked(tmp_path):
+    done = run("config", env={"EIDER_TOKEN": "tiger"}, cwd=tmp_path)
+    assert "tiger" not in done.stdout and "****" in done.stdout
+
+
+def test_mistakes_are_named(tmp_path):
+    (tmp_path / "typo.yaml").write_text("server:\n  host: 127.0.0.1\n  prot: 1\n")
+    assert refuse(tmp_path, "--config", "typo.yaml") == "typo.yaml:3: unknown setting server.prot; did you mean server.port?"
+    assert refuse(tmp_path, env={"API_PORT": "x"}) == "environment API_PORT: server.port is \"x\"; expected a whole number from 0 to 65535"
+    assert refuse(tmp_path, "--storage", "mongo") == "flag --storage: unknown storage type: mongo; expected duckdb or memory"
+    assert "not available in this version" in refuse(tmp_path, "--storage", "postgres")
+    assert refuse(tmp_path, "--prot", "1", command="serve") == "serve: unknown option --prot; did you mean --port?"
+
+
+def test_serve_refuses_what_is_unsafe(tmp_path):
+    message = refuse(tmp_path, "--host", "0.0.0.0", command="serve")
+    assert "can be reached from other machines" in message and "--insecure" in message
+    assert "TLS needs both" in refuse(tmp_path, "--ssl-certfile", "c.pem", command="serve")
+    assert not os.path.exists(tmp_path / "data")
+
+
+def test_a_variable_that_is_not_set_is_an_error(tmp_path):
+    (tmp_path / "eider.yaml").write_text("server:\n  token: ${NO_SUCH_TOKEN}\n")
+    assert refuse(tmp_path) == "eider.yaml:2: environment variable NO_SUCH_TOKEN is not set; set it or write ${NO_SUCH_TOKEN:-default}"
