@@ -18,6 +18,7 @@ enum {
     OUT_COUNT = 4
 };
 
+static const int64_t MINUTE_US = 60 * TIME_US_PER_S;
 static const int64_t BACKFILL_STEP_US = 5 * TIME_US_PER_S;
 static const int64_t GAP_MAX_US = 3600 * TIME_US_PER_S; /* trades of a longer gap are left out */
 
@@ -150,7 +151,7 @@ collect_demo_start(const struct collect_demo_options *options, struct collect_de
     demo->sink = options->sink;
     demo->clock = options->clock ? options->clock : clock_system();
     demo->seed = options->seed ? options->seed : 1;
-    demo->backfill_us = minutes * 60 * TIME_US_PER_S;
+    demo->backfill_us = minutes * MINUTE_US;
     demo->tick_us = (int64_t)(options->tick_ms > 0 ? options->tick_ms : TICK_MS) * US_PER_MS;
     demo->manual = options->manual;
     for (int i = 0; i < OUT_COUNT; i++) {

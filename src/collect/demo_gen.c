@@ -18,6 +18,9 @@ enum {
     LOTS_MAX = 5,
     LOTS_HELD_MAX = 20,
     VOLUME_WAVE_S = 60,
+    CHANNEL_VOLUME = 1000, /* of noise; prices have those below */
+    CHANNEL_SPREAD = 2000,
+    CHANNEL_EVENTS = 3000,
     LOOK_S = 60 /* how far momentum looks back, and luck looks ahead */
 };
 
@@ -115,7 +118,7 @@ last_price(uint64_t seed, int symbol, int64_t at_us)
 
     for (int k = 0; k < OCTAVES; k++) {
         double amplitude = s->volatility * sqrt(period_s[k] / 86400);
-        uint64_t channel = (uint64_t)(symbol * OCTAVES + k);
+        uint64_t channel = (uint64_t)symbol * OCTAVES + (uint64_t)k;
         log_move += amplitude * noise(seed, channel, at_s / period_s[k]);
     }
     return round_to(s->price * exp(log_move), s->scale);
@@ -126,9 +129,9 @@ static double
 volume_since_midnight(uint64_t seed, int symbol, int64_t at_us)
 {
     int64_t midnight_us = at_us - at_us % TIME_US_PER_DAY;
-    uint64_t channel = (uint64_t)(1000 + symbol);
+    uint64_t channel = CHANNEL_VOLUME + (uint64_t)symbol;
     double seconds = (double)(at_us - midnight_us) / (double)TIME_US_PER_S;
-    double from = (double)(midnight_us / TIME_US_PER_S) / VOLUME_WAVE_S;
+    double from = (double)midnight_us / (double)TIME_US_PER_S / VOLUME_WAVE_S;
     double wave = noise(seed, channel, from + seconds / VOLUME_WAVE_S) - noise(seed, channel, from);
 
     return symbols[symbol].volume_per_s * (seconds + wave * VOLUME_WAVE_S / 4);
@@ -140,7 +143,7 @@ demo_gen_quote(const struct demo_gen *gen, int symbol, int64_t at_us, struct dem
     const struct demo_symbol *s = &symbols[symbol];
     double at_s = (double)at_us / (double)TIME_US_PER_S;
     double last = last_price(gen->seed, symbol, at_us);
-    double wide = 1 + 0.4 * noise(gen->seed, (uint64_t)(2000 + symbol), at_s / 2.5);
+    double wide = 1 + 0.4 * noise(gen->seed, CHANNEL_SPREAD + (uint64_t)symbol, at_s / 2.5);
     double half = round_to(last * s->spread_bps * wide / BPS / 2, s->scale);
     double volume = volume_since_midnight(gen->seed, symbol, at_us);
 
@@ -322,7 +325,7 @@ static void
 run_tick(struct demo_gen *gen, struct batch *ret_trades)
 {
     int64_t day = gen->tick * DEMO_TICK_US / TIME_US_PER_DAY;
-    uint64_t bits = mix3(gen->seed, 3000, (uint64_t)gen->tick);
+    uint64_t bits = mix3(gen->seed, CHANNEL_EVENTS, (uint64_t)gen->tick);
     int events = poisson(unit(bits));
     struct rng rng;
 

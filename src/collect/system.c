@@ -18,7 +18,7 @@ enum {
     US_PER_MS = 1000,
     QUEUE_ROWS = 60,
     TEXT_BYTES_MAX = 1 << 20,
-    LABEL_BYTES = 128,
+    LABEL_BYTES_MAX = 256,
     MESSAGE_BYTES = 160
 };
 
@@ -200,7 +200,7 @@ add_device(struct batch *batch, int64_t timestamp_us, const struct sampler_devic
     struct buf BUF_AUTO text;
     bool is_net = device->kind == SAMPLER_NETWORK;
 
-    buf_init(&text, LABEL_BYTES * 2);
+    buf_init(&text, LABEL_BYTES_MAX);
     buf_add_cstr(&text, "{\"device\":");
     json_quote(&text, slice_of(device->name));
     buf_add_char(&text, '}');

@@ -28,8 +28,8 @@ query_parse_range(struct slice text, int64_t *ret_width_us, struct err *err)
 {
     static const struct width ranges[] = {{"HOUR_1", "1h", 3600},
                                           {"HOURS_24", "24h", 86400},
-                                          {"DAYS_7", "7d", 7 * 86400},
-                                          {"DAYS_30", "30d", 30 * 86400},
+                                          {"DAYS_7", "7d", 604800},
+                                          {"DAYS_30", "30d", 2592000},
                                           {NULL, NULL, 0}};
 
     return parse(ranges, text, "time_range", "1h, 24h, 7d or 30d", ret_width_us, err);
