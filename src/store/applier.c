@@ -1,0 +1,513 @@
+/*
+ * The applier: the one thread that changes the store. It reads durable records in order, gathers
+ * whatever waits into a group, applies it in one transaction, tells the waiters; between groups it
+ * checkpoints, takes snapshots and drops log segments.
+ *
+ *            apply ok                     NO_SPACE, IO, ...: wait, try the same group again
+ *   RUNNING <---------- group ----------> STALLED
+ *      ^                  \ CORRUPT, INTERNAL
+ *      |                   v
+ *      +------------- REBUILDING: first time open the file again, second time set it aside and
+ *                     restore; third time for the same group apply its records one by one and set
+ *                     the one aside that the store cannot take
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "store/engine_private.h"
+
+enum {
+    IDLE_MS = 200,
+    RETRY_FIRST_MS = 100,
+    RETRY_MAX_MS = 5000,
+    US_PER_MS = 1000,
+    NS_PER_MS = 1000000,
+    MS_PER_S = 1000,
+    SNAPSHOT_RETRY_US = 60000000,
+    CHECKPOINT_BYTES = 256 << 20,
+    SUSPECT_REOPEN = 1,
+    SUSPECT_REBUILD = 2
+};
+
+/* Copies of the records of one group; batches borrow from the copies. */
+struct group {
+    struct batch *batches;
+    uint64_t *lsns; /* of each batch's record */
+    size_t batch_count;
+    char **payloads;
+    size_t payload_count;
+    size_t payload_cap;
+    uint64_t bytes;
+    uint64_t first_lsn;
+    uint64_t last_lsn;
+    int64_t first_us;
+};
+
+static void
+group_reset(struct group *group)
+{
+    for (size_t i = 0; i < group->batch_count; i++) {
+        batch_fini(&group->batches[i]);
+    }
+    for (size_t i = 0; i < group->payload_count; i++) {
+        free(group->payloads[i]);
+    }
+    group->batch_count = 0;
+    group->payload_count = 0;
+    group->bytes = 0;
+    group->first_lsn = 0;
+    group->last_lsn = 0;
+}
+
+static char *
+keep_payload(struct group *group, struct slice payload)
+{
+    if (group->payload_count == group->payload_cap) {
+        group->payload_cap = group->payload_cap ? group->payload_cap * 2 : 64;
+        group->payloads = mem_resize(group->payloads, group->payload_cap, sizeof(*group->payloads));
+    }
+    char *copy = mem_alloc(payload.len);
+    memcpy(copy, payload.ptr, payload.len);
+    group->payloads[group->payload_count++] = copy;
+    return copy;
+}
+
+/* A record that cannot be decoded or applied is kept for whoever looks into it, and passed over. */
+static void
+set_aside(struct engine *engine, uint64_t lsn, struct slice payload, const struct err *why)
+{
+    char name[64];
+    struct err err;
+
+    snprintf(name, sizeof(name), "record-%" PRIu64 ".bin", lsn);
+    if (datadir_set_aside(engine->data_dir, name, payload, &err) == ERR_OK) {
+        engine_event(engine, true, "record %" PRIu64 " is set aside as quarantine/%s: %s", lsn,
+                     name, why->msg);
+    } else {
+        engine_event(engine, true, "record %" PRIu64 " cannot be applied (%s) nor set aside (%s)",
+                     lsn, why->msg, err.msg);
+    }
+    pthread_mutex_lock(&engine->lock);
+    engine->records_set_aside++;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+/* Decodes the run of batches of one record; all or none of them join the group. */
+static enum err_code
+decode_record(struct group *group, uint64_t lsn, struct slice payload, struct err *err)
+{
+    size_t before = group->batch_count;
+    size_t at = 0;
+
+    while (at < payload.len) {
+        size_t used;
+        struct slice rest = slice_sub(payload, at, payload.len);
+        enum err_code code = ERR_CORRUPT;
+        if (group->batch_count < ENGINE_BATCHES_MAX) {
+            code = batch_decode(rest, &group->batches[group->batch_count], &used, err);
+        } else {
+            err_set(err, ERR_CORRUPT, "more than %d batches", ENGINE_BATCHES_MAX);
+        }
+        if (code != ERR_OK) {
+            while (group->batch_count > before) {
+                batch_fini(&group->batches[--group->batch_count]);
+            }
+            return code;
+        }
+        group->lsns[group->batch_count++] = lsn;
+        at += used;
+    }
+    return ERR_OK;
+}
+
+static void
+add_record(struct engine *engine, struct group *group, const struct wal_record *record)
+{
+    struct err err;
+
+    if (group->first_lsn == 0) {
+        group->first_lsn = record->lsn;
+        group->first_us = record->wall_us;
+        pthread_mutex_lock(&engine->lock);
+        engine->pending_since_us = record->wall_us;
+        pthread_mutex_unlock(&engine->lock);
+    }
+    group->last_lsn = record->lsn;
+    group->bytes += record->payload.len;
+    struct slice kept = {keep_payload(group, record->payload), record->payload.len};
+    if (record->type != RECORD_BATCHES) {
+        err_set(&err, ERR_CORRUPT, "its type %u is unknown", record->type);
+        set_aside(engine, record->lsn, kept, &err);
+    } else if (decode_record(group, record->lsn, kept, &err) != ERR_OK) {
+        set_aside(engine, record->lsn, kept, &err);
+    }
+}
+
+/* Takes everything that waits, up to the bounds of a group. False when nothing came. */
+static enum err_code
+gather(struct engine *engine, struct group *group, struct err *err)
+{
+    struct wal_record record;
+    enum err_code code = wal_cursor_next(engine->cursor, IDLE_MS, &record, err);
+
+    while (code == ERR_OK) {
+        add_record(engine, group, &record);
+        if (group->bytes >= engine->options.group_bytes_max ||
+            group->batch_count + 64 > ENGINE_BATCHES_MAX) {
+            return ERR_OK;
+        }
+        code = wal_cursor_next(engine->cursor, 0, &record, err);
+    }
+    return group->first_lsn > 0 ? ERR_OK : code;
+}
+
+/* Sleeps unless the engine closes; false in that case. */
+static bool
+pause_ms(struct engine *engine, int ms)
+{
+    struct timespec until;
+
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_sec += ms / MS_PER_S;
+    until.tv_nsec += (long)(ms % MS_PER_S) * NS_PER_MS;
+    if (until.tv_nsec >= (long)MS_PER_S * NS_PER_MS) {
+        until.tv_sec++;
+        until.tv_nsec -= (long)MS_PER_S * NS_PER_MS;
+    }
+    pthread_mutex_lock(&engine->lock);
+    int result = 0;
+    while (!engine->closing && result == 0) {
+        result = pthread_cond_timedwait(&engine->changed, &engine->lock, &until);
+    }
+    bool go_on = !engine->closing;
+    pthread_mutex_unlock(&engine->lock);
+    return go_on;
+}
+
+/* Cuts the waiters that `lsn` satisfies out of the list. */
+static struct engine_waiter *
+take_waiters(struct engine *engine, uint64_t lsn)
+{
+    struct engine_waiter **at = &engine->waiters;
+    struct engine_waiter *taken = NULL;
+
+    while (*at) {
+        struct engine_waiter *waiter = *at;
+        if (waiter->lsn <= lsn) {
+            *at = waiter->next;
+            waiter->next = taken;
+            taken = waiter;
+        } else {
+            at = &waiter->next;
+        }
+    }
+    return taken;
+}
+
+static void
+publish(struct engine *engine, const struct group *group)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->applied_lsn = group->last_lsn;
+    engine->applied_bytes += group->bytes;
+    engine->applied_records += group->last_lsn - group->first_lsn + 1;
+    engine->pending_since_us = 0;
+    engine->state = ENGINE_RUNNING;
+    engine->problem = (struct err){0};
+    struct engine_waiter *waiters = take_waiters(engine, group->last_lsn);
+    pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->lock);
+    while (waiters) {
+        struct engine_waiter *next = waiters->next;
+        waiters->fn(waiters, true);
+        waiters = next;
+    }
+    if (group->last_lsn >= engine->suspect_lsn) {
+        engine->suspect_count = 0;
+    }
+    engine->bytes_since_checkpoint += group->bytes;
+    engine->bytes_since_snapshot += group->bytes;
+}
+
+static enum err_code
+apply_once(struct engine *engine, const struct group *group, struct err *err)
+{
+    const struct store_group whole = {
+        .first_lsn = group->first_lsn,
+        .last_lsn = group->last_lsn,
+        .batch_count = group->batch_count,
+        .batches = group->batches,
+    };
+
+    assert(engine->store);
+    return store_apply(engine->store, &whole, err);
+}
+
+static enum err_code
+reopen_cursor(struct engine *engine, struct err *err)
+{
+    wal_cursor_close(engine->cursor);
+    pthread_mutex_lock(&engine->lock);
+    engine->cursor = NULL;
+    uint64_t from = engine->applied_lsn + 1;
+    pthread_mutex_unlock(&engine->lock);
+    uint64_t first = wal_first_lsn(engine->wal);
+    struct wal_cursor *cursor;
+    enum err_code code = wal_cursor_open(engine->wal, from > first ? from : first, &cursor, err);
+    if (code == ERR_OK) {
+        pthread_mutex_lock(&engine->lock);
+        engine->cursor = cursor;
+        bool closing = engine->closing;
+        pthread_mutex_unlock(&engine->lock);
+        if (closing) {
+            wal_cursor_wake(cursor);
+        }
+    }
+    return code;
+}
+
+/* Makes the store usable again; retries until it works or the engine closes. */
+static bool
+revive(struct engine *engine, struct err *err)
+{
+    bool quarantine = engine->suspect_count >= SUSPECT_REBUILD;
+    int wait_ms = RETRY_FIRST_MS;
+
+    engine_event(engine, true, "the store is unusable: %s", err->msg);
+    for (;;) {
+        engine_set_state(engine, ENGINE_REBUILDING, err);
+        if (rebuild_store(engine, quarantine, err) == ERR_OK &&
+            reopen_cursor(engine, err) == ERR_OK) {
+            return true;
+        }
+        engine_event(engine, true, "the store cannot be opened, trying again: %s", err->msg);
+        if (!pause_ms(engine, wait_ms)) {
+            return false;
+        }
+        wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
+    }
+}
+
+/* Applies record by record; what the store cannot take is set aside. The batches of one record stay
+ * together. */
+static enum err_code
+apply_singly(struct engine *engine, const struct group *group, struct err *err)
+{
+    size_t at = 0;
+
+    while (at < group->batch_count) {
+        size_t end = at + 1;
+        while (end < group->batch_count && group->lsns[end] == group->lsns[at]) {
+            end++;
+        }
+        const struct store_group one = {group->lsns[at], group->lsns[at], end - at,
+                                        &group->batches[at]};
+        enum err_code code = store_apply(engine->store, &one, err);
+        if (code == ERR_CORRUPT || code == ERR_INTERNAL) {
+            struct buf bytes;
+            buf_init(&bytes, 0);
+            for (size_t i = at; i < end; i++) {
+                batch_encode(&group->batches[i], &bytes);
+            }
+            set_aside(engine, group->lsns[at], buf_slice(&bytes), err);
+            buf_fini(&bytes);
+            code = rebuild_store(engine, false, err);
+        }
+        if (code != ERR_OK) {
+            return code;
+        }
+        at = end;
+    }
+    const struct store_group rest = {group->last_lsn, group->last_lsn, 0, NULL};
+    return store_apply(engine->store, &rest, err);
+}
+
+/* Whether the group holds the record that the store broke at. Groups are cut anew when they are
+ * read again, so their first records say nothing. */
+static bool
+is_suspect(const struct engine *engine, const struct group *group)
+{
+    return engine->suspect_count > 0 && group->first_lsn <= engine->suspect_lsn &&
+           engine->suspect_lsn <= group->last_lsn;
+}
+
+/* Applies until it works. False when the engine closes, or when the group must be read again. */
+static bool
+apply_group(struct engine *engine, const struct group *group)
+{
+    int wait_ms = RETRY_FIRST_MS;
+    struct err err;
+
+    for (;;) {
+        bool singly = is_suspect(engine, group) && engine->suspect_count > SUSPECT_REBUILD;
+        enum err_code code =
+            singly ? apply_singly(engine, group, &err) : apply_once(engine, group, &err);
+        if (code == ERR_OK) {
+            return true;
+        }
+        if (code == ERR_CORRUPT || code == ERR_INTERNAL) {
+            if (is_suspect(engine, group)) {
+                engine->suspect_count++;
+            } else {
+                engine->suspect_count = SUSPECT_REOPEN;
+                engine->suspect_lsn = group->first_lsn;
+            }
+            revive(engine, &err);
+            return false;
+        }
+        engine_set_state(engine, ENGINE_STALLED, &err);
+        if (!pause_ms(engine, wait_ms)) {
+            return false;
+        }
+        wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
+    }
+}
+
+static void
+finish_checkpoint(struct engine *engine, uint64_t wanted, enum err_code code, const struct err *err)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->checkpoints_done = wanted;
+    engine->checkpoint_err = code == ERR_OK ? (struct err){0} : *err;
+    pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->lock);
+}
+
+/* A checkpoint when one is asked for, or when rows came and the time or the bytes are over. */
+static void
+maybe_checkpoint(struct engine *engine)
+{
+    int64_t now_us = clock_mono_us(engine->clock);
+    int64_t due_us =
+        engine->checkpointed_us + (int64_t)engine->options.checkpoint_interval_ms * US_PER_MS;
+    struct err err;
+
+    pthread_mutex_lock(&engine->lock);
+    uint64_t wanted = engine->checkpoints_wanted;
+    bool asked = wanted != engine->checkpoints_done;
+    pthread_mutex_unlock(&engine->lock);
+    bool due = engine->bytes_since_checkpoint > 0 &&
+               (now_us >= due_us || engine->bytes_since_checkpoint >= CHECKPOINT_BYTES);
+    if (!asked && !due) {
+        return;
+    }
+    enum err_code code = store_checkpoint(engine->store, &err);
+    engine->checkpointed_us = now_us;
+    if (code == ERR_OK) {
+        engine->bytes_since_checkpoint = 0;
+    } else {
+        engine_event(engine, true, "checkpoint failed: %s", err.msg);
+    }
+    finish_checkpoint(engine, wanted, code, &err);
+    if (code == ERR_CORRUPT || code == ERR_INTERNAL) {
+        revive(engine, &err);
+    }
+}
+
+static void
+take_snapshot(struct engine *engine)
+{
+    char path[ENGINE_PATH_MAX];
+    struct err err;
+    uint64_t lsn = store_applied_lsn(engine->store);
+
+    datadir_snapshot_path(engine->data_dir, lsn, path, sizeof(path));
+    enum err_code code = store_snapshot(engine->store, path, &err);
+    if (code == ERR_OK) {
+        engine->bytes_since_snapshot = 0;
+        engine->snapshot_tried_us = 0;
+        pthread_mutex_lock(&engine->lock);
+        engine->snapshot_lsn = lsn;
+        pthread_mutex_unlock(&engine->lock);
+        datadir_drop_snapshots(engine->data_dir);
+        code = wal_release(engine->wal, lsn, &err);
+    } else {
+        engine->snapshot_tried_us = clock_mono_us(engine->clock);
+    }
+    if (code != ERR_OK) {
+        engine_event(engine, true, "snapshot at record %" PRIu64 " failed: %s", lsn, err.msg);
+    }
+}
+
+/* A snapshot costs a copy of the database, so it must free log worth at least half of that. */
+static void
+maybe_snapshot(struct engine *engine)
+{
+    struct store_stats stats;
+
+    if (engine->options.store_volatile ||
+        engine->bytes_since_snapshot < engine->options.snapshot_wal_bytes) {
+        return;
+    }
+    if (engine->snapshot_tried_us > 0 &&
+        clock_mono_us(engine->clock) < engine->snapshot_tried_us + SNAPSHOT_RETRY_US) {
+        return;
+    }
+    store_stats(engine->store, &stats);
+    if (engine->bytes_since_snapshot >= stats.size_bytes / 2) {
+        take_snapshot(engine);
+    }
+}
+
+static bool
+is_closing(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    bool closing = engine->closing;
+    pthread_mutex_unlock(&engine->lock);
+    return closing;
+}
+
+/* One round: gather, apply, look after the store. False when there is nothing more to do. */
+static bool
+run_round(struct engine *engine, struct group *group)
+{
+    struct err err;
+    enum err_code code = gather(engine, group, &err);
+
+    if (code == ERR_OK) {
+        if (apply_group(engine, group)) {
+            publish(engine, group);
+        } else if (is_closing(engine)) {
+            return false;
+        }
+        group_reset(group);
+    } else if (code == ERR_UNAVAILABLE) {
+        return false; /* closing, and everything is applied */
+    } else if (code != ERR_TIMEOUT) {
+        engine_set_state(engine, ENGINE_STALLED, &err);
+        engine_event(engine, true, "the log cannot be read: %s", err.msg);
+        if (!pause_ms(engine, RETRY_MAX_MS) || reopen_cursor(engine, &err) != ERR_OK) {
+            return !is_closing(engine);
+        }
+    }
+    if (engine->store) {
+        maybe_checkpoint(engine);
+    }
+    if (engine->store) {
+        maybe_snapshot(engine);
+    }
+    return true;
+}
+
+void *
+applier_main(void *arg)
+{
+    struct engine *engine = arg;
+    struct group group = {0};
+
+    group.batches = mem_zalloc(ENGINE_BATCHES_MAX, sizeof(*group.batches));
+    group.lsns = mem_zalloc(ENGINE_BATCHES_MAX, sizeof(*group.lsns));
+    engine->checkpointed_us = clock_mono_us(engine->clock);
+    while (run_round(engine, &group)) {
+    }
+    group_reset(&group);
+    free(group.batches);
+    free(group.lsns);
+    free(group.payloads);
+    return NULL;
+}

@@ -1,0 +1,109 @@
+/*
+ * What the files of the engine share. Which thread may touch what stands at each member.
+ */
+#ifndef EIDER_STORE_ENGINE_PRIVATE_H
+#define EIDER_STORE_ENGINE_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "store/engine.h"
+
+enum {
+    ENGINE_PATH_MAX = 4096,
+    ENGINE_SNAPSHOTS_KEPT = 2,
+    ENGINE_BATCHES_MAX = 8192 /* of one group */
+};
+
+struct engine {
+    struct engine_options options; /* constant, defaults filled in */
+    const struct clock *clock;
+    char *data_dir; /* and the paths below: constant, the engine's */
+    char *store_path;
+    char *wal_dir;
+    int lock_fd;
+    struct wal *wal;
+
+    /* Readers hold it shared for a query; the applier exclusively while it swaps the store. */
+    pthread_rwlock_t store_lock;
+    struct store *store; /* NULL while there is none */
+
+    /* `lock` guards everything from here to `applier`; `changed` tells of any of it. */
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    enum engine_state state;
+    struct err problem;
+    uint64_t applied_lsn;
+    uint64_t applied_bytes; /* payload bytes applied since open */
+    uint64_t applied_records;
+    int64_t pending_since_us; /* wall time of the oldest record read and not applied; 0: none */
+    struct engine_waiter *waiters;
+    uint64_t
+        checkpoints_wanted; /* requests so far; each is done when checkpoints_done reaches it */
+    uint64_t checkpoints_done;
+    struct err checkpoint_err; /* how the newest ended */
+    uint64_t rebuilds;
+    uint64_t snapshot_lsn;
+    uint64_t records_set_aside;
+    bool closing;
+
+    pthread_t applier;
+    bool applier_runs;
+
+    /* The applier's own from here on. */
+    struct wal_cursor *cursor;
+    uint64_t suspect_lsn;   /* first LSN of the group that made the store unusable */
+    unsigned suspect_count; /* how often */
+    uint64_t bytes_since_checkpoint;
+    uint64_t bytes_since_snapshot;
+    int64_t checkpointed_us;   /* monotonic */
+    int64_t snapshot_tried_us; /* monotonic; 0: not failed since the last that worked */
+};
+
+/* ---- datadir.c: the directory and the files in it ---- */
+
+/* Makes the directories, takes the lock. ERR_CONFLICT names the process that has it. */
+enum err_code datadir_lock(const char *data_dir, int *ret_fd, struct err *err);
+
+/* Moves `path` (and path.wal) to quarantine/<time>-<name>; what is not there is fine. */
+enum err_code datadir_quarantine(const char *data_dir, const char *path, int64_t wall_us,
+                                 char *ret_where, size_t size, struct err *err);
+
+/* Writes bytes to quarantine/<name>, synced. */
+enum err_code datadir_set_aside(const char *data_dir, const char *name, struct slice bytes,
+                                struct err *err);
+
+/* LSNs of the snapshots in backup/, newest first, at most `max`; returns how many. */
+size_t datadir_snapshots(const char *data_dir, uint64_t *ret_lsns, size_t max);
+void datadir_snapshot_path(const char *data_dir, uint64_t lsn, char *ret_path, size_t size);
+
+/* Deletes all but the newest ENGINE_SNAPSHOTS_KEPT snapshots, and unfinished ones. */
+void datadir_drop_snapshots(const char *data_dir);
+
+/* Copies a file to a temporary name beside `to`, syncs, renames over `to`, syncs the directory. */
+enum err_code datadir_copy(const char *from, const char *to, struct err *err);
+
+/* ---- rebuild.c: opening and rebuilding the store (start and applier only) ---- */
+
+/* Opens the store at start: the file, or the newest good snapshot, or an empty one. */
+enum err_code rebuild_open(struct engine *engine, struct err *err);
+
+/* Closes the store and opens it again; from its file if `quarantine` is false and that works, else
+ * from a snapshot. The cursor must be opened anew afterwards. */
+enum err_code rebuild_store(struct engine *engine, bool quarantine, struct err *err);
+
+/* Restores from the newest snapshot when the log begins behind what the store has. */
+enum err_code rebuild_gap(struct engine *engine, struct err *err);
+
+/* ---- applier.c ---- */
+
+void *applier_main(void *engine);
+
+/* Tells the owner of the engine, for its log. */
+void engine_event(const struct engine *engine, bool is_problem, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* Changes state and problem (NULL: none) under the lock. */
+void engine_set_state(struct engine *engine, enum engine_state state, const struct err *problem);
+
+#endif

@@ -1,0 +1,189 @@
+/*
+ * Opening a store, and making it anew when its file is of no use: the file is set aside, the newest
+ * snapshot that opens takes its place (an empty store when there is none), and the applier goes on
+ * from there in the log.
+ *
+ *   file opens --------------------------------------------> store
+ *   file does not open --> quarantine --> newest snapshot --> store --> log from its LSN
+ *                                     \-> older snapshot -/
+ *                                      \-> empty -------/
+ */
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "store/engine_private.h"
+
+static enum err_code
+open_file(const struct engine *engine, struct store **ret_store, struct err *err)
+{
+    struct store_open_options options = engine->options.store;
+
+    options.path = engine->store_path;
+    return engine->options.store_open(&options, ret_store, err);
+}
+
+static bool
+is_unusable(enum err_code code)
+{
+    return code == ERR_CORRUPT || code == ERR_INTERNAL || code == ERR_INVALID ||
+           code == ERR_SYNTAX || code == ERR_UNSUPPORTED;
+}
+
+static enum err_code
+quarantine_file(struct engine *engine, const char *why, struct err *err)
+{
+    char where[ENGINE_PATH_MAX];
+
+    if (access(engine->store_path, F_OK) != 0) {
+        return ERR_OK;
+    }
+    enum err_code code =
+        datadir_quarantine(engine->data_dir, engine->store_path, clock_wall_us(engine->clock),
+                           where, sizeof(where), err);
+    if (code == ERR_OK) {
+        engine_event(engine, true, "the store's file is set aside as %s: %s", where, why);
+    }
+    return code;
+}
+
+/* Puts the newest snapshot that opens in the place of the file, or leaves the place empty; then
+ * opens. Snapshots that do not open are set aside, too. */
+static enum err_code
+open_snapshot(struct engine *engine, struct store **ret_store, struct err *err)
+{
+    uint64_t lsns[ENGINE_SNAPSHOTS_KEPT];
+    size_t count = engine->options.store_volatile
+                       ? 0
+                       : datadir_snapshots(engine->data_dir, lsns, ENGINE_SNAPSHOTS_KEPT);
+
+    for (size_t i = 0; i < count; i++) {
+        char path[ENGINE_PATH_MAX];
+        datadir_snapshot_path(engine->data_dir, lsns[i], path, sizeof(path));
+        enum err_code code = datadir_copy(path, engine->store_path, err);
+        if (code == ERR_OK) {
+            code = open_file(engine, ret_store, err);
+        }
+        if (code == ERR_OK) {
+            engine_event(engine, false, "the store is restored from %s", path);
+            return ERR_OK;
+        }
+        if (!is_unusable(code)) {
+            return code;
+        }
+        char where[ENGINE_PATH_MAX];
+        struct err ignored;
+        engine_event(engine, true, "the snapshot %s does not open: %s", path, err->msg);
+        unlink(engine->store_path);
+        datadir_quarantine(engine->data_dir, path, clock_wall_us(engine->clock), where,
+                           sizeof(where), &ignored);
+    }
+    return open_file(engine, ret_store, err);
+}
+
+static void
+adopt(struct engine *engine, struct store *store)
+{
+    uint64_t applied = store_applied_lsn(store);
+
+    pthread_rwlock_wrlock(&engine->store_lock);
+    engine->store = store;
+    pthread_rwlock_unlock(&engine->store_lock);
+    pthread_mutex_lock(&engine->lock);
+    engine->applied_lsn = applied;
+    pthread_mutex_unlock(&engine->lock);
+}
+
+enum err_code
+rebuild_open(struct engine *engine, struct err *err)
+{
+    struct store *store;
+    bool there = access(engine->store_path, F_OK) == 0;
+    enum err_code code =
+        there || engine->options.store_volatile ? open_file(engine, &store, err) : ERR_CORRUPT;
+
+    if (there && is_unusable(code)) {
+        engine->rebuilds++;
+        struct err why = *err;
+        code = quarantine_file(engine, why.msg, err);
+        if (code != ERR_OK) {
+            return code;
+        }
+        code = ERR_CORRUPT;
+    }
+    if (code == ERR_CORRUPT) {
+        code = open_snapshot(engine, &store, err);
+    }
+    if (code != ERR_OK) {
+        return code;
+    }
+    adopt(engine, store);
+    return ERR_OK;
+}
+
+static void
+close_store(struct engine *engine)
+{
+    pthread_rwlock_rdlock(&engine->store_lock);
+    struct store *store = engine->store;
+    if (store) {
+        store_interrupt(store);
+    }
+    pthread_rwlock_unlock(&engine->store_lock);
+    pthread_rwlock_wrlock(&engine->store_lock);
+    engine->store = NULL;
+    pthread_rwlock_unlock(&engine->store_lock);
+    store_close(store);
+}
+
+enum err_code
+rebuild_store(struct engine *engine, bool quarantine, struct err *err)
+{
+    struct store *store;
+    struct err why = *err;
+
+    close_store(engine);
+    if (!quarantine) {
+        enum err_code code = open_file(engine, &store, err);
+        if (code == ERR_OK) {
+            adopt(engine, store);
+            engine_event(engine, false, "the store is open again");
+            return ERR_OK;
+        }
+        if (!is_unusable(code)) {
+            return code;
+        }
+        why = *err;
+    }
+    enum err_code code = quarantine_file(engine, why.msg, err);
+    if (code == ERR_OK) {
+        code = open_snapshot(engine, &store, err);
+    }
+    if (code != ERR_OK) {
+        return code;
+    }
+    adopt(engine, store);
+    pthread_mutex_lock(&engine->lock);
+    engine->rebuilds++;
+    pthread_mutex_unlock(&engine->lock);
+    return ERR_OK;
+}
+
+enum err_code
+rebuild_gap(struct engine *engine, struct err *err)
+{
+    uint64_t first = wal_first_lsn(engine->wal);
+
+    if (engine->applied_lsn + 1 >= first || engine->options.store_volatile) {
+        return ERR_OK;
+    }
+    /* The file is older than what was dropped from the log: a copy from elsewhere, most likely. */
+    err_set(err, ERR_CORRUPT, "it ends at record %llu and the log begins at %llu",
+            (unsigned long long)engine->applied_lsn, (unsigned long long)first);
+    enum err_code code = rebuild_store(engine, true, err);
+    if (code == ERR_OK && engine->applied_lsn + 1 < first) {
+        engine_event(engine, true, "records %llu to %llu are neither in the log nor in a snapshot",
+                     (unsigned long long)engine->applied_lsn + 1, (unsigned long long)first - 1);
+    }
+    return code;
+}
