@@ -187,11 +187,10 @@ read_document(struct json_rows *rows, struct slice body, bool is_array, struct e
     if (result == ROW_STOP) {
         return rows->learner.code;
     }
-    if (!json_read_failed(&json)) {
-        json_read_end(&json);
-    }
+    bool within = json_read_failed(&json);
+    json_read_end(&json);
     enum err_code code = json_read_error(&json, err);
-    if (code != ERR_OK && number > 0) {
+    if (within && number > 0) {
         return err_context(err, code, "row %llu", (unsigned long long)number - 1);
     }
     return code;

@@ -275,9 +275,9 @@ claim_key(struct job *job, const struct ingest_request *request)
         refuse(job, &err);
         return false;
     case IDEMPOTENCY_WAITING:
-        break;
+        break; /* above */
     }
-    assert(!"a claim");
+    assert(false);
     return false;
 }
 
