@@ -26,7 +26,7 @@ check: bootstrap ## both compilers, all sanitizers, corpora, lint, layers, forma
 	@scripts/check
 
 bench: build ## measure against the limits of this machine and the peers installed on it
-	@python3 bench/run $(ARGS)
+	@/usr/bin/python3 bench/run $(ARGS)
 
 bench-peers: ## install the peers that Debian has (VictoriaMetrics, InfluxDB, PostgreSQL)
 	@scripts/bootstrap --bench-peers

@@ -1,7 +1,7 @@
 # eider_part(store/duckdb USES store base LIBS eider_duckdb)
 #   declares the part of src/store/duckdb: all *.c but *_test.c become the static library
-#   eider_store_duckdb; each x_test.c becomes the test program store_duckdb_x_test. A folder without
-#   sources declares nothing.
+#   eider_store_duckdb; each x_test.c becomes the test program store_duckdb_x_test, linked with the
+#   parts after TESTS, too. A folder without sources declares nothing.
 # eider_program() builds build/eider from src/main.c and every part.
 # eider_fuzzers() builds fuzz/*_fuzz.c: with EIDER_FUZZ against libFuzzer, otherwise against
 #   fuzz/replay.c, which runs the corpus once as a test.
@@ -9,7 +9,7 @@
 set_property(GLOBAL PROPERTY EIDER_PARTS "")
 
 function(eider_part path)
-    cmake_parse_arguments(PART "" "" "USES;LIBS" ${ARGN})
+    cmake_parse_arguments(PART "" "" "USES;LIBS;TESTS" ${ARGN})
     string(REPLACE "/" "_" name "${path}")
     file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/src/${path}/*.c")
     set(tests ${sources})
@@ -32,6 +32,10 @@ function(eider_part path)
         set(target ${name}_${unit})
         add_executable(${target} "${test}")
         target_link_libraries(${target} PRIVATE eider_${name} ${CMOCKA_LIB})
+        foreach(extra IN LISTS PART_TESTS)
+            string(REPLACE "/" "_" extra "${extra}")
+            target_link_libraries(${target} PRIVATE eider_${extra})
+        endforeach()
         add_test(NAME ${target} COMMAND ${target})
         set_tests_properties(${target} PROPERTIES TIMEOUT 300 LABELS unit)
     endforeach()
@@ -66,5 +70,17 @@ function(eider_fuzzers)
             set_tests_properties(${target} PROPERTIES TIMEOUT 120 LABELS fuzz)
         endif()
         target_link_libraries(${target} PRIVATE ${parts})
+    endforeach()
+endfunction()
+
+# eider_benches() builds bench/*.c, the load generators of `make bench`.
+function(eider_benches)
+    file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_SOURCE_DIR}/bench/*.c")
+    get_property(parts GLOBAL PROPERTY EIDER_PARTS)
+    list(REVERSE parts)
+    foreach(source IN LISTS sources)
+        get_filename_component(name "${source}" NAME_WE)
+        add_executable(bench_${name} "${source}")
+        target_link_libraries(bench_${name} PRIVATE ${parts})
     endforeach()
 endfunction()

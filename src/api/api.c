@@ -1,0 +1,363 @@
+/*
+ * The api's life, and the way of every request: route, method, origin, token, then the handler of
+ * the resource, on the loop or on a job thread.
+ */
+#include "api/api_private.h"
+
+#include <assert.h>
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+enum {
+    JOB_THREADS = 4,
+    JOB_QUEUE_MAX = 1024,
+    BODY_BYTES_MAX = 64 << 20,
+    SMALL_BODY_BYTES = 64 << 10,
+    SQL_ROWS_MAX = 100000,
+    SQL_BYTES_MAX = 64 << 20,
+    WS_CLIENTS_MAX = 10000,
+    WS_INTERVAL_MS = 100,
+    WS_HEARTBEAT_MS = 15000
+};
+
+struct api_job {
+    struct api *api;
+    const struct route *route;
+    struct http_exchange *exchange;
+};
+
+static void
+hash_token(struct slice token, unsigned char ret_hash[API_TOKEN_HASH_BYTES])
+{
+    unsigned len = API_TOKEN_HASH_BYTES;
+    int ok = EVP_Digest(token.ptr, token.len, ret_hash, &len, EVP_sha256(), NULL);
+
+    assert(ok == 1 && len == API_TOKEN_HASH_BYTES);
+    (void)ok;
+}
+
+static void
+apply_defaults(struct api_options *options)
+{
+    if (options->body_bytes_max == 0) {
+        options->body_bytes_max = BODY_BYTES_MAX;
+    }
+    if (options->sql_rows_max == 0) {
+        options->sql_rows_max = SQL_ROWS_MAX;
+    }
+    if (options->sql_bytes_max == 0) {
+        options->sql_bytes_max = SQL_BYTES_MAX;
+    }
+    if (options->jobs == 0) {
+        options->jobs = JOB_THREADS;
+    }
+    if (options->ws_clients_max == 0) {
+        options->ws_clients_max = WS_CLIENTS_MAX;
+    }
+    if (options->ws_interval_ms == 0) {
+        options->ws_interval_ms = WS_INTERVAL_MS;
+    }
+    if (options->ws_heartbeat_ms == 0) {
+        options->ws_heartbeat_ms = WS_HEARTBEAT_MS;
+    }
+    if (!options->metrics_namespace) {
+        options->metrics_namespace = "eider";
+    }
+}
+
+void
+api_open(const struct api_options *options, struct api **ret_api)
+{
+    struct api *api = mem_zalloc(1, sizeof(*api));
+
+    assert(options->engine && options->live);
+    api->options = *options;
+    apply_defaults(&api->options);
+    api->clock = options->clock ? options->clock : clock_system();
+    api->started_mono_us = clock_mono_us(api->clock);
+    api->started_wall_us = clock_wall_us(api->clock);
+    api->engine = options->engine;
+    api->live = options->live;
+    if (options->token && options->token[0] != '\0') {
+        api->need_token = true;
+        hash_token(slice_of(options->token), api->token_hash);
+        api->options.token = NULL;
+    }
+    api->jobs = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
+    api->stream = stream_open(api);
+    *ret_api = api;
+}
+
+void
+api_close(struct api *api)
+{
+    if (!api) {
+        return;
+    }
+    stream_stop(api->stream);
+    jobs_close(api->jobs);
+    stream_close(api->stream);
+    free(api);
+}
+
+void
+api_attach_server(struct api *api, struct http_server *server)
+{
+    atomic_store(&api->server, server);
+}
+
+void
+api_attach_ingest(struct api *api, struct ingest *ingest)
+{
+    atomic_store(&api->ingest, ingest);
+}
+
+void
+api_add_collector(struct api *api, api_collector_fn *status, void *ctx)
+{
+    size_t index = atomic_load(&api->collector_count);
+
+    assert(index < API_COLLECTORS_MAX);
+    api->collectors[index].status = status;
+    api->collectors[index].ctx = ctx;
+    atomic_store(&api->collector_count, index + 1);
+}
+
+void
+api_start_stream(struct api *api)
+{
+    stream_start(api->stream);
+}
+
+void
+api_stop_stream(struct api *api)
+{
+    stream_stop(api->stream);
+}
+
+/* True when path (of a request) fits pattern, in which {name} stands for one non-empty segment. */
+static bool
+path_fits(const char *pattern, struct slice path)
+{
+    size_t at = 0;
+
+    for (; *pattern; pattern++) {
+        if (*pattern != '{') {
+            if (at >= path.len || path.ptr[at] != *pattern) {
+                return false;
+            }
+            at++;
+            continue;
+        }
+        size_t start = at;
+        while (at < path.len && path.ptr[at] != '/') {
+            at++;
+        }
+        if (at == start) {
+            return false;
+        }
+        pattern += strcspn(pattern, "}");
+    }
+    return at == path.len;
+}
+
+/* Finds the route of path and method; *ret_known says whether the path exists at all. */
+static const struct route *
+find_route(enum http_method method, struct slice path, bool *ret_known)
+{
+    enum http_method wanted = method == HTTP_HEAD ? HTTP_GET : method;
+
+    *ret_known = false;
+    for (const struct route *route = api_routes; route->path; route++) {
+        if (path_fits(route->path, path)) {
+            *ret_known = true;
+            if (route->method == wanted) {
+                return route;
+            }
+        }
+    }
+    return NULL;
+}
+
+struct slice
+route_segment(const struct route *route, const struct http_exchange *exchange)
+{
+    const char *brace = strchr(route->path, '{');
+    struct slice path = http_path(exchange);
+
+    if (!brace) {
+        return slice_sub(path, 0, 0);
+    }
+    struct slice rest = slice_sub(path, (size_t)(brace - route->path), path.len);
+    struct slice segment;
+    slice_split(&rest, '/', &segment);
+    return segment;
+}
+
+static bool
+token_fits(const struct api *api, const struct http_exchange *exchange)
+{
+    unsigned char hash[API_TOKEN_HASH_BYTES];
+    struct slice token;
+    struct slice value;
+
+    if (http_header(exchange, "Authorization", &value) && value.len > 7 &&
+        slice_is_nocase(slice_sub(value, 0, 7), "Bearer ")) {
+        token = slice_trim(slice_sub(value, 7, value.len));
+    } else if (!http_query(exchange, "access_token", &token)) {
+        return false;
+    }
+    hash_token(token, hash);
+    return CRYPTO_memcmp(hash, api->token_hash, sizeof(hash)) == 0;
+}
+
+static enum err_code
+check_token(const struct api *api, const struct route *route, const struct http_exchange *exchange,
+            struct err *err)
+{
+    bool is_metrics = route->run == get_prometheus;
+    bool open = (route->flags & ROUTE_OPEN) || (is_metrics && !api->options.metrics_need_token);
+
+    if (!api->need_token || open || token_fits(api, exchange)) {
+        return ERR_OK;
+    }
+    return err_set(err, ERR_UNAUTHORIZED,
+                   "a bearer token is needed: send the header Authorization: Bearer TOKEN");
+}
+
+/* Adds the CORS headers for an allowed origin; false when there is none. */
+static bool
+add_cors(const struct api *api, struct http_exchange *exchange)
+{
+    struct slice origin;
+
+    if (!api->options.cors_origins || !http_header(exchange, "Origin", &origin)) {
+        return false;
+    }
+    for (const char *const *allowed = api->options.cors_origins; *allowed; allowed++) {
+        if (slice_is(origin, *allowed) || strcmp(*allowed, "*") == 0) {
+            http_add_header(exchange, "Access-Control-Allow-Origin", origin);
+            http_add_header(exchange, "Access-Control-Allow-Credentials", slice_of("true"));
+            http_add_header(exchange, "Vary", slice_of("Origin"));
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+answer_preflight(struct http_exchange *exchange, bool allowed)
+{
+    struct slice headers;
+
+    if (allowed) {
+        http_add_header(exchange, "Access-Control-Allow-Methods",
+                        slice_of("DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT"));
+        http_add_header(exchange, "Access-Control-Max-Age", slice_of("600"));
+        if (http_header(exchange, "Access-Control-Request-Headers", &headers)) {
+            http_add_header(exchange, "Access-Control-Allow-Headers", headers);
+        }
+    }
+    http_set_status(exchange, allowed ? 200 : 400);
+    http_reply(exchange);
+}
+
+static void
+answer_unrouted(struct http_exchange *exchange, bool known)
+{
+    struct err err;
+    struct slice path = http_path(exchange);
+
+    if (known) {
+        err_set(&err, ERR_METHOD, "Method Not Allowed");
+    } else if (slice_is(path, "/api/trades")) {
+        /* The framework of the original redirects so, and clients follow. */
+        http_set_status(exchange, 307);
+        struct slice target = http_target(exchange);
+        struct slice query = slice_sub(target, path.len, target.len);
+        const char *where = arena_fmt(http_arena(exchange), "/api/trades/%.*s", SLICE_FMT(query));
+        http_add_header(exchange, "Location", slice_of(where));
+        http_reply(exchange);
+        return;
+    } else {
+        err_set(&err, ERR_NOT_FOUND, "Not Found");
+    }
+    reply_error(exchange, &err, 0);
+}
+
+static void
+run_job(void *arg)
+{
+    struct api_job *job = arg;
+
+    job->route->run(job->api, job->route, job->exchange);
+}
+
+static void
+dispatch(struct api *api, const struct route *route, struct http_exchange *exchange)
+{
+    struct err err;
+
+    if (!(route->flags & ROUTE_JOB)) {
+        route->run(api, route, exchange);
+        return;
+    }
+    struct api_job *job = arena_alloc(http_arena(exchange), sizeof(*job));
+    if (job) {
+        *job = (struct api_job){api, route, exchange};
+        if (jobs_submit(api->jobs, run_job, job)) {
+            return;
+        }
+    }
+    err_set(&err, ERR_BUSY, "too many queries are waiting (at most %d); try again", JOB_QUEUE_MAX);
+    reply_error(exchange, &err, 1);
+}
+
+void
+api_handle(void *ctx, struct http_exchange *exchange)
+{
+    struct api *api = ctx;
+    bool known;
+    struct err err;
+    bool allowed = add_cors(api, exchange);
+
+    if (http_method(exchange) == HTTP_OPTIONS) {
+        answer_preflight(exchange, allowed);
+        return;
+    }
+    const struct route *route = find_route(http_method(exchange), http_path(exchange), &known);
+    if (!route) {
+        http_set_route(exchange, known ? "method_not_allowed" : "not_found");
+        answer_unrouted(exchange, known);
+        return;
+    }
+    http_set_route(exchange, route->path);
+    if (check_token(api, route, exchange, &err) != ERR_OK) {
+        http_add_header(exchange, "WWW-Authenticate", slice_of("Bearer"));
+        reply_error(exchange, &err, 0);
+        return;
+    }
+    dispatch(api, route, exchange);
+}
+
+enum err_code
+api_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, struct err *err)
+{
+    struct api *api = ctx;
+    bool known;
+    const struct route *route = find_route(http_method(exchange), http_path(exchange), &known);
+
+    if (!route) {
+        *ret_body_max = SMALL_BODY_BYTES; /* read and forget, then 404 or 405 */
+        return ERR_OK;
+    }
+    enum err_code code = check_token(api, route, exchange, err);
+    if (code != ERR_OK) {
+        return code;
+    }
+    *ret_body_max = route->flags & ROUTE_BODY ? api->options.body_bytes_max : SMALL_BODY_BYTES;
+    return ERR_OK;
+}

@@ -1,0 +1,287 @@
+/*
+ * GET /metrics: this server in Prometheus text format. Everything is read from the parts' status at
+ * the moment of the scrape; there is no registry to keep in step.
+ */
+#include <dirent.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "api/api_private.h"
+#include "base/limits.h"
+#include "codec/prom_text.h"
+
+enum { NAME_BYTES = 128, PROC_BYTES = 1024, US_PER_S = 1000000, STATUS_CLASSES = 6 };
+
+static const double latency_bounds_s[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
+                                          0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
+                                          1,      2.5,     5,      10};
+
+struct page {
+    struct buf *out;
+    const char *namespace;
+    char name[NAME_BYTES];
+};
+
+static const char *
+full_name(struct page *page, const char *name)
+{
+    snprintf(page->name, sizeof(page->name), "%s_%s", page->namespace, name);
+    return page->name;
+}
+
+static void
+counter(struct page *page, const char *name, const char *help, uint64_t value)
+{
+    const char *full = full_name(page, name);
+
+    prom_family(page->out, full, PROM_COUNTER, help);
+    prom_sample_u64(page->out, full, NULL, 0, value);
+}
+
+static void
+gauge(struct page *page, const char *name, const char *help, double value)
+{
+    const char *full = full_name(page, name);
+
+    prom_family(page->out, full, PROM_GAUGE, help);
+    prom_sample(page->out, full, NULL, 0, value);
+}
+
+static void
+write_routes(struct page *page, const struct http_server *server)
+{
+    static const char *const classes[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    struct http_route_stats stats;
+    const char *full = full_name(page, "http_requests_total");
+
+    prom_family(page->out, full, PROM_COUNTER, "Requests answered, by route and class of status.");
+    for (size_t i = 0; http_server_route_stats(server, i, &stats); i++) {
+        for (int class = 1; class < STATUS_CLASSES; class ++) {
+            if (stats.by_class[class] == 0) {
+                continue;
+            }
+            const struct prom_label labels[] = {{"route", slice_of(stats.route)},
+                                                {"status", slice_of(classes[class])}};
+            prom_sample_u64(page->out, full, labels, 2, stats.by_class[class]);
+        }
+    }
+    full = full_name(page, "http_request_duration_seconds");
+    prom_family(page->out, full, PROM_HISTOGRAM, "Time from the request's head to its answer.");
+    for (size_t i = 0; http_server_route_stats(server, i, &stats); i++) {
+        const struct prom_label label = {"route", slice_of(stats.route)};
+        prom_hist(page->out, full, &label, 1, stats.latency_us, latency_bounds_s,
+                  sizeof(latency_bounds_s) / sizeof(latency_bounds_s[0]));
+    }
+}
+
+static void
+write_http(struct page *page, const struct http_server *server)
+{
+    struct http_stats s;
+
+    http_server_stats(server, &s);
+    write_routes(page, server);
+    gauge(page, "http_connections_active", "Connections open, WebSockets included.",
+          (double)s.connections);
+    counter(page, "http_connections_total", "Connections accepted.", s.connections_total);
+    counter(page, "http_connections_refused_total", "Connections over the limit.",
+            s.connections_refused);
+    gauge(page, "http_requests_active", "Requests being handled.", (double)s.requests_active);
+    counter(page, "http_parse_errors_total", "Requests that were no HTTP.", s.parse_errors);
+    counter(page, "http_received_bytes_total", "Bytes received.", s.bytes_in);
+    counter(page, "http_sent_bytes_total", "Bytes sent.", s.bytes_out);
+    gauge(page, "http_body_memory_bytes", "Memory held by request bodies.", (double)s.bodies_bytes);
+    gauge(page, "websocket_connections_active", "WebSocket clients.", (double)s.ws_clients);
+    counter(page, "websocket_connections_total", "WebSocket clients since the start.",
+            s.ws_clients_total);
+    counter(page, "websocket_messages_sent_total", "WebSocket frames sent.", s.ws_frames_sent);
+    counter(page, "websocket_frames_skipped_total",
+            "Frames replaced by a newer one before a slow client took them.", s.ws_frames_skipped);
+    counter(page, "websocket_dropped_total", "Clients dropped because they were too slow.",
+            s.ws_dropped_slow);
+}
+
+static void
+write_wal(struct page *page, const struct wal_status *s)
+{
+    gauge(page, "wal_healthy", "1 while writes are made durable, 0 while they are refused.",
+          s->healthy);
+    gauge(page, "wal_durable_lsn", "Sequence number of the last durable record.",
+          (double)s->durable_lsn);
+    counter(page, "wal_records_total", "Records made durable since the start.", s->records);
+    counter(page, "wal_syncs_total", "Groups synced since the start.", s->syncs);
+    counter(page, "wal_failures_total", "Failed writes and syncs.", s->failures);
+    gauge(page, "wal_segments", "Segment files.", (double)s->segments);
+    gauge(page, "wal_size_bytes", "Used bytes of all segments.", (double)s->bytes);
+    gauge(page, "wal_queued_bytes", "Bytes waiting for a sync.", (double)s->queued_bytes);
+    gauge(page, "wal_sync_p50_seconds", "Median time of writing and syncing a group.",
+          s->sync_p50_us / US_PER_S);
+    gauge(page, "wal_sync_p99_seconds", "99th percentile of it.", s->sync_p99_us / US_PER_S);
+}
+
+static void
+write_store(struct page *page, const struct engine_status *s)
+{
+    gauge(page, "store_healthy", "1 while the store is applying and answering.", s->healthy);
+    gauge(page, "store_applied_lsn", "Sequence number of the last applied record.",
+          (double)s->applied_lsn);
+    gauge(page, "store_apply_lag_seconds", "Age of the oldest durable record not yet applied.",
+          (double)s->apply_lag_us / US_PER_S);
+    gauge(page, "store_unapplied_bytes", "Log bytes not yet applied.", (double)s->unapplied_bytes);
+    counter(page, "store_rebuilds_total", "Times the store was rebuilt.", s->rebuilds);
+    counter(page, "store_groups_total", "Transactions applied.", s->store.groups);
+    counter(page, "store_rows_total", "Rows applied.", s->store.rows);
+    counter(page, "store_late_rows_total", "Rows that replaced or came before existing ones.",
+            s->store.late_rows);
+    counter(page, "store_checkpoints_total", "Checkpoints.", s->store.checkpoints);
+    gauge(page, "store_size_bytes", "Size of the store.", (double)s->store.size_bytes);
+    gauge(page, "store_memory_bytes", "Memory of the store's engine.",
+          (double)s->store.memory_bytes);
+    gauge(page, "store_memory_limit_bytes", "Its limit.", (double)s->store.memory_limit_bytes);
+    counter(page, "store_queries_total", "Queries answered.", s->store.queries);
+    counter(page, "store_query_errors_total", "Queries that failed.", s->store.query_errors);
+    gauge(page, "store_query_p50_seconds", "Median time of a query.",
+          s->store.query_p50_us / US_PER_S);
+    gauge(page, "store_query_p99_seconds", "99th percentile of it.",
+          s->store.query_p99_us / US_PER_S);
+    gauge(page, "store_readers_busy", "Read connections in use.", s->store.readers_busy);
+    gauge(page, "store_readers", "Read connections.", s->store.readers);
+}
+
+static void
+write_ingest(struct page *page, const struct ingest_stats *s)
+{
+    const char *full = full_name(page, "ingest_rows_total");
+
+    prom_family(page->out, full, PROM_COUNTER, "Rows made durable, by table.");
+    for (int id = 1; id < TABLE_ID_END; id++) {
+        const struct catalog_table *table = catalog_table((enum table_id)id);
+        if (table && s->rows_by_table[id] > 0) {
+            const struct prom_label label = {"table", slice_of(table->name)};
+            prom_sample_u64(page->out, full, &label, 1, s->rows_by_table[id]);
+        }
+    }
+    counter(page, "ingest_requests_total", "Write requests.", s->requests);
+    counter(page, "ingest_requests_refused_total", "Write requests refused.", s->requests_refused);
+    counter(page, "ingest_rows_rejected_total", "Rows that were not valid.", s->rows_rejected);
+    counter(page, "ingest_received_bytes_total", "Bytes of write bodies.", s->bytes);
+    counter(page, "ingest_idempotent_replays_total", "Requests answered from their key.",
+            s->idempotent_replays);
+    gauge(page, "ingest_inflight_bytes", "Bytes decoded and not yet durable.",
+          (double)s->inflight_bytes);
+    gauge(page, "ingest_series", "Metric series known.", (double)s->series);
+}
+
+static void
+write_collectors(struct page *page, struct api *api)
+{
+    size_t count = atomic_load(&api->collector_count);
+    const char *full = full_name(page, "collector_metrics_collected_total");
+
+    prom_family(page->out, full, PROM_COUNTER, "Rows collected, by collector.");
+    for (size_t i = 0; i < count; i++) {
+        struct collect_status status = {0};
+        api->collectors[i].status(api->collectors[i].ctx, &status);
+        const struct prom_label label = {"collector", slice_of(status.name)};
+        prom_sample_u64(page->out, full, &label, 1, status.metrics_collected);
+    }
+    full = full_name(page, "collector_errors_total");
+    prom_family(page->out, full, PROM_COUNTER, "Readings and writes that failed, by collector.");
+    for (size_t i = 0; i < count; i++) {
+        struct collect_status status = {0};
+        api->collectors[i].status(api->collectors[i].ctx, &status);
+        const struct prom_label label = {"collector", slice_of(status.name)};
+        prom_sample_u64(page->out, full, &label, 1, status.errors);
+    }
+}
+
+static unsigned
+open_files(void)
+{
+    unsigned count = 0;
+    DIR *dir = opendir("/proc/self/fd");
+
+    if (!dir) {
+        return 0;
+    }
+    /* The stream is this function's own, so readdir is safe. */
+    while (readdir(dir)) { /* NOLINT(concurrency-mt-unsafe) */
+        count++;
+    }
+    closedir(dir);
+    return count > 3 ? count - 3 : 0; /* without ".", ".." and the directory itself */
+}
+
+static void
+write_process(struct page *page, const struct api *api)
+{
+    struct rusage usage;
+    struct rlimit files;
+    char text[PROC_BYTES];
+    unsigned long long pages_total = 0;
+    unsigned long long pages_resident = 0;
+    long page_bytes = sysconf(_SC_PAGESIZE);
+
+    getrusage(RUSAGE_SELF, &usage);
+    getrlimit(RLIMIT_NOFILE, &files);
+    if (limits_read_file("/proc/self/statm", text, sizeof(text)) > 0) {
+        char *rest;
+        pages_total = strtoull(text, &rest, 10);
+        pages_resident = strtoull(rest, NULL, 10);
+    }
+    double cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / US_PER_S;
+    const char *full = full_name(page, "process_cpu_seconds_total");
+    prom_family(page->out, full, PROM_COUNTER, "User and system time of the process.");
+    prom_sample(page->out, full, NULL, 0, cpu_s);
+    gauge(page, "process_resident_memory_bytes", "Resident memory.",
+          (double)pages_resident * (double)page_bytes);
+    gauge(page, "process_virtual_memory_bytes", "Virtual memory.",
+          (double)pages_total * (double)page_bytes);
+    gauge(page, "process_open_fds", "Open file descriptors.", open_files());
+    gauge(page, "process_max_fds", "Their limit.", (double)files.rlim_cur);
+    gauge(page, "process_start_time_seconds", "Start, as Unix time.",
+          (double)api->started_wall_us / US_PER_S);
+}
+
+static void
+write_jobs(struct page *page, struct api *api)
+{
+    struct jobs_stats s;
+
+    jobs_stats(api->jobs, &s);
+    gauge(page, "jobs_queued", "Requests waiting for a job thread.", (double)s.queued);
+    gauge(page, "jobs_running", "Requests on a job thread.", s.running);
+    counter(page, "jobs_refused_total", "Requests refused because the queue was full.", s.refused);
+}
+
+void
+get_prometheus(struct api *api, const struct route *route, struct http_exchange *exchange)
+{
+    struct page page = {.out = http_out(exchange), .namespace = api->options.metrics_namespace};
+    struct http_server *server = atomic_load(&api->server);
+    struct ingest *ingest = atomic_load(&api->ingest);
+    struct engine_status status;
+    const char *full = full_name(&page, "build_info");
+    const struct prom_label version = {"version", SLICE_LITERAL(EIDER_VERSION)};
+
+    (void)route;
+    engine_status(api->engine, &status);
+    prom_family(page.out, full, PROM_GAUGE, "Always 1; the version is in the label.");
+    prom_sample(page.out, full, &version, 1, 1);
+    if (server) {
+        write_http(&page, server);
+    }
+    write_wal(&page, &status.wal);
+    write_store(&page, &status);
+    if (ingest) {
+        struct ingest_stats rows;
+        ingest_stats(ingest, &rows);
+        write_ingest(&page, &rows);
+    }
+    write_jobs(&page, api);
+    write_collectors(&page, api);
+    write_process(&page, api);
+    http_set_content_type(exchange, PROM_CONTENT_TYPE);
+    http_reply(exchange);
+}

@@ -1,0 +1,384 @@
+/* Start, signals, stop. Whatever fails at start is taken apart again by server_fini. */
+#include "server/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "api/api.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "collect/demo.h"
+#include "collect/system.h"
+#include "ingest/ingest.h"
+#include "live/live.h"
+#include "server/access_log.h"
+#include "server/warm.h"
+#include "store/duckdb/store_duckdb.h"
+#include "store/memory/store_memory.h"
+
+enum { GRACE_MS = 10000, DEMO_BACKFILL_MINUTES = 60, PATH_BYTES = 1024, LOG_MODE = 0644 };
+
+struct server {
+    const struct config *config;
+    struct engine *engine;
+    struct live *live;
+    struct api *api;
+    struct http_server *http;
+    struct ingest *ingest;
+    struct collect_system *system;
+    struct collect_demo *demo;
+    struct access_log *access;
+    char database_path[PATH_BYTES];
+    const char *cors_origins[CONFIG_LIST_MAX + 1];
+};
+
+static void
+on_engine_event(void *ctx, bool is_problem, const char *text)
+{
+    (void)ctx;
+    log_write(is_problem ? LOG_ERROR : LOG_INFO, "store", "%s", text);
+}
+
+static void
+on_durable(void *ctx, const struct batch *batches, size_t count, uint64_t lsn)
+{
+    live_update(ctx, batches, count, lsn);
+}
+
+static void
+on_access(void *ctx, const struct http_access *access)
+{
+    const struct server *server = ctx;
+
+    access_log_add(server->access, access);
+}
+
+static void
+on_request(void *ctx, struct http_exchange *exchange)
+{
+    const struct server *server = ctx;
+
+    api_handle(server->api, exchange);
+}
+
+static enum err_code
+on_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, struct err *err)
+{
+    const struct server *server = ctx;
+
+    return api_accept(server->api, exchange, ret_body_max, err);
+}
+
+static enum err_code
+open_log(const struct config *config, struct err *err)
+{
+    struct log_options options = {.level = (enum log_level)config->log.level,
+                                  .json = config->log.json};
+
+    if (config->server.dev && options.level > LOG_DEBUG) {
+        options.level = LOG_DEBUG;
+    }
+    if (config->log.file) {
+        options.fd = open(config->log.file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, LOG_MODE);
+        if (options.fd < 0) {
+            return err_sys(err, errno, "log.file %s cannot be opened", config->log.file);
+        }
+    }
+    log_init(&options);
+    return ERR_OK;
+}
+
+static enum err_code
+open_engine(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    bool in_memory = config->storage.type == CONFIG_STORAGE_MEMORY;
+    struct engine_options options = {
+        .data_dir = config->data_dir,
+        .store_file = config->storage.duckdb.path,
+        .store_open = in_memory ? store_memory_open : store_duckdb_open,
+        .store_volatile = in_memory,
+        .store = {.memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes,
+                  .threads = (unsigned)config->storage.duckdb.threads,
+                  .readers = (unsigned)config->storage.duckdb.readers,
+                  .timeout_ms = (int)config->storage.duckdb.query_timeout_ms},
+        .wal = {.segment_bytes = (size_t)config->wal.segment_bytes},
+        .snapshot_wal_bytes = (uint64_t)config->storage.snapshot_wal_bytes,
+        .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
+        .event = on_engine_event,
+    };
+
+    snprintf(server->database_path, sizeof(server->database_path), "%s/%s", config->data_dir,
+             config->storage.duckdb.path ? config->storage.duckdb.path : "eider.duckdb");
+    return engine_open(&options, &server->engine, err);
+}
+
+static void
+open_api(struct server *server)
+{
+    const struct config *config = server->config;
+    struct live_options live = {.demo = config->demo};
+
+    for (size_t i = 0; i < config->server.cors_origins.count; i++) {
+        server->cors_origins[i] = config->server.cors_origins.items[i];
+    }
+    live_open(&live, &server->live);
+    struct api_options options = {
+        .engine = server->engine,
+        .live = server->live,
+        .token = config->server.token,
+        .cors_origins = server->cors_origins,
+        .metrics_namespace = config->metrics.namespace,
+        .metrics_need_token = config->metrics.token_required,
+        .database_path = server->database_path,
+        .demo = config->demo,
+        .body_bytes_max = (uint64_t)config->server.body_bytes_max,
+        .sql_rows_max = (uint64_t)config->sql.rows_max,
+        .sql_bytes_max = (uint64_t)config->sql.bytes_max,
+        .ws_clients_max = (unsigned)config->websocket.max_connections,
+        .ws_interval_ms = (int)config->websocket.interval_ms,
+        .ws_heartbeat_ms = (int)config->websocket.heartbeat_interval_ms,
+    };
+    api_open(&options, &server->api);
+}
+
+static enum err_code
+start_http(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct http_options options = {
+        .host = config->server.host,
+        .port = (uint16_t)config->server.port,
+        .loops = (unsigned)config->server.workers,
+        .cert_file = config->server.tls.certfile,
+        .key_file = config->server.tls.keyfile,
+        .connections_max = (unsigned)config->server.connections_max,
+        .idle_timeout_ms = (int)config->server.idle_timeout_ms,
+        .handler = on_request,
+        .accept = on_accept,
+        .origins = server->cors_origins,
+        .ctx = server,
+    };
+
+    if (config->server.access_log || config->server.dev) {
+        server->access = access_log_start(STDERR_FILENO);
+        options.access = on_access;
+    }
+    enum err_code code = http_server_start(&options, &server->http, err);
+    if (code == ERR_OK) {
+        api_attach_server(server->api, server->http);
+        api_start_stream(server->api);
+    }
+    return code;
+}
+
+/* Tells other programs on this machine where to reach us: second line of the lock file. */
+static void
+publish_url(const struct server *server, const char *url)
+{
+    char path[PATH_BYTES];
+
+    snprintf(path, sizeof(path), "%s/lock", server->config->data_dir);
+    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    if (fd < 0) {
+        return; /* The command line then needs --url. */
+    }
+    ssize_t written = write(fd, url, strlen(url));
+    written = written < 0 ? written : write(fd, "\n", 1);
+    (void)written;
+    close(fd);
+}
+
+static void
+system_status(void *ctx, struct collect_status *ret_status)
+{
+    collect_system_status(ctx, ret_status);
+}
+
+static void
+demo_status(void *ctx, struct collect_status *ret_status)
+{
+    collect_demo_status(ctx, ret_status);
+}
+
+static void
+start_collectors(struct server *server)
+{
+    const struct config *config = server->config;
+
+    if (config->collect.system) {
+        struct collect_system_options options = {.sink = collect_sink_ingest(server->ingest),
+                                                 .live = server->live,
+                                                 .data_dir = config->data_dir};
+        collect_system_start(&options, &server->system);
+        api_add_collector(server->api, system_status, server->system);
+    }
+    if (config->demo) {
+        struct collect_demo_options options = {.sink = collect_sink_ingest(server->ingest),
+                                               .seed = (uint64_t)config->demo_seed,
+                                               .backfill_minutes = DEMO_BACKFILL_MINUTES};
+        collect_demo_start(&options, &server->demo);
+        api_add_collector(server->api, demo_status, server->demo);
+    }
+}
+
+static enum err_code
+start_ingest(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct ingest_options options = {
+        .engine = server->engine,
+        .sink = on_durable,
+        .sink_ctx = server->live,
+        .request_bytes_max = (uint64_t)config->ingest.request_bytes_max,
+        .inflight_bytes_max = (uint64_t)config->ingest.inflight_bytes_max,
+        .unapplied_bytes_max = (uint64_t)config->wal.unapplied_bytes_max,
+        .series_max = (uint64_t)config->ingest.series_max,
+    };
+    enum err_code code = ingest_open(&options, &server->ingest, err);
+
+    if (code != ERR_OK) {
+        return code;
+    }
+    struct err warm_err;
+    if (warm_live(server->engine, server->live, &warm_err) != ERR_OK) {
+        log_write(LOG_WARNING, "server", "live state starts empty: %s", warm_err.msg);
+    }
+    api_attach_ingest(server->api, server->ingest);
+    return ERR_OK;
+}
+
+static void
+say_ready(const struct server *server)
+{
+    const struct config *config = server->config;
+    char url[PATH_BYTES];
+    bool ipv6 = strchr(config->server.host, ':') != NULL;
+
+    snprintf(url, sizeof(url), "%s://%s%s%s:%u", config->server.tls.certfile ? "https" : "http",
+             ipv6 ? "[" : "", config->server.host, ipv6 ? "]" : "", http_server_port(server->http));
+    publish_url(server, url);
+    log_write(LOG_INFO, "server", "Eider %s is ready on %s (data in %s%s)", EIDER_VERSION, url,
+              config->data_dir, config->demo ? "; demo data" : "");
+}
+
+static void
+reload(struct server *server, const struct config_options *sources)
+{
+    struct config fresh;
+    struct err err;
+
+    if (server->config->server.tls.certfile) {
+        if (http_server_reload_tls(server->http, &err) == ERR_OK) {
+            log_write(LOG_INFO, "server", "certificate read anew");
+        } else {
+            log_write(LOG_ERROR, "server", "the old certificate stays: %s", err.msg);
+        }
+    }
+    if (!sources) {
+        return;
+    }
+    if (config_load(sources, &fresh, &err) != ERR_OK) {
+        log_write(LOG_ERROR, "server", "the old configuration stays: %s", err.msg);
+        return;
+    }
+    log_set_level((enum log_level)fresh.log.level);
+    log_write(LOG_INFO, "server", "configuration read anew, log level %s",
+              log_level_name((enum log_level)fresh.log.level));
+    config_fini(&fresh);
+}
+
+static void
+server_fini(struct server *server)
+{
+    collect_demo_stop(server->demo);
+    collect_system_stop(server->system);
+    if (server->http) {
+        api_stop_stream(server->api);
+        http_server_stop(server->http, GRACE_MS);
+    }
+    api_close(server->api);
+    ingest_close(server->ingest);
+    engine_close(server->engine);
+    live_close(server->live);
+    access_log_stop(server->access);
+}
+
+static void
+block_signals(sigset_t *ret_signals)
+{
+    sigemptyset(ret_signals);
+    sigaddset(ret_signals, SIGTERM);
+    sigaddset(ret_signals, SIGINT);
+    sigaddset(ret_signals, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(2), not the end */
+}
+
+/* From now on a second signal ends the program at once: nothing acknowledged needs the drain. */
+static void
+allow_second_signal(const sigset_t *signals)
+{
+    signal(SIGTERM, SIG_DFL);
+    signal(SIGINT, SIG_DFL);
+    pthread_sigmask(SIG_UNBLOCK, signals, NULL);
+}
+
+static enum err_code
+start(struct server *server, struct err *err)
+{
+    enum err_code code = open_log(server->config, err);
+
+    limits_raise_files();
+    if (code == ERR_OK) {
+        code = open_engine(server, err);
+    }
+    if (code == ERR_OK) {
+        open_api(server);
+        code = start_http(server, err);
+    }
+    if (code == ERR_OK) {
+        code = start_ingest(server, err);
+    }
+    if (code == ERR_OK) {
+        start_collectors(server);
+        say_ready(server);
+    }
+    return code;
+}
+
+enum err_code
+server_run(const struct config *config, const struct config_options *sources, struct err *err)
+{
+    struct server server = {.config = config};
+    sigset_t signals;
+    int number = 0;
+
+    block_signals(&signals);
+    /* A few arenas are enough for the threads there are, and keep the idle process small. */
+    mallopt(M_ARENA_MAX, 4);
+    enum err_code code = start(&server, err);
+    while (code == ERR_OK && sigwait(&signals, &number) == 0) {
+        if (number != SIGHUP) {
+            break;
+        }
+        reload(&server, sources);
+    }
+    allow_second_signal(&signals);
+    if (code == ERR_OK) {
+        log_write(LOG_INFO, "server", "stopping");
+    }
+    server_fini(&server);
+    if (code == ERR_OK) {
+        log_write(LOG_INFO, "server", "stopped");
+    }
+    return code;
+}

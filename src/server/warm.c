@@ -1,0 +1,63 @@
+/* Live state from the store. Rows read carry LSN 0: whatever arrives meanwhile is newer. */
+#include "server/warm.h"
+
+#include <stdint.h>
+
+enum { TRADES_MAX = 1000 };
+
+/* An answer of the store has the columns of the table in its order; give it the table itself. */
+static bool
+adopt(struct batch *rows, enum table_id id)
+{
+    const struct catalog_table *table = catalog_table(id);
+
+    if (rows->column_count != table->column_count) {
+        return false;
+    }
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (strcmp(rows->columns[i].name, table->columns[i].name) != 0 ||
+            rows->columns[i].type != table->columns[i].type) {
+            return false;
+        }
+    }
+    rows->table = table;
+    return true;
+}
+
+static enum err_code
+take(struct live *live, struct batch *rows, enum table_id id, enum err_code code, struct err *err)
+{
+    if (code != ERR_OK) {
+        return err_context(err, code, "%s", catalog_table(id)->name);
+    }
+    if (adopt(rows, id)) {
+        live_update(live, rows, 1, 0);
+    }
+    batch_fini(rows);
+    return ERR_OK;
+}
+
+enum err_code
+warm_live(struct engine *engine, struct live *live, struct err *err)
+{
+    static const enum table_id newest[] = {TABLE_MARKET_DATA, TABLE_STRATEGY_METRICS,
+                                           TABLE_EXECUTION_METRICS, TABLE_SAMPLES};
+    const struct store_scan series = {
+        .table = TABLE_SERIES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    const struct store_scan trades = {.table = TABLE_TRADES,
+                                      .from_us = INT64_MIN,
+                                      .to_us = INT64_MAX,
+                                      .newest_first = true,
+                                      .limit = TRADES_MAX};
+    struct batch rows;
+    enum err_code code =
+        take(live, &rows, TABLE_SERIES, engine_scan(engine, &series, &rows, err), err);
+
+    for (size_t i = 0; i < sizeof(newest) / sizeof(newest[0]) && code == ERR_OK; i++) {
+        code = take(live, &rows, newest[i], engine_latest(engine, newest[i], &rows, err), err);
+    }
+    if (code == ERR_OK) {
+        code = take(live, &rows, TABLE_TRADES, engine_scan(engine, &trades, &rows, err), err);
+    }
+    return code;
+}

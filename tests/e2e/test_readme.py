@@ -1,0 +1,42 @@
+"""The README's examples, pasted as they stand (only the port is a free one)."""
+import os
+import re
+import subprocess
+import tempfile
+
+from eider import ROOT, Server
+
+
+def examples():
+    """The commands of the section "Five examples", one text each."""
+    text = open(os.path.join(ROOT, "README.md")).read()
+    block = re.search(r"## Five examples.*?```sh\n(.*?)```", text, re.S).group(1)
+    parts = re.split(r"^# \d\. ", block, flags=re.M)[1:]
+    return ["# " + part for part in parts]
+
+
+def test_the_five_examples_work_pasted_one_after_the_other():
+    with tempfile.TemporaryDirectory(prefix="eider-readme-") as folder:
+        os.symlink(os.path.join(ROOT, "build"), os.path.join(folder, "build"))
+        os.symlink(os.path.join(ROOT, "node_modules"), os.path.join(folder, "node_modules"))
+        server = Server(data_dir=os.path.join(folder, "data"))
+        try:
+            server.start()
+
+            def paste(text):
+                done = subprocess.run(["sh", "-e", "-c", text.replace(":8000", f":{server.port}")], cwd=folder, text=True,
+                                      capture_output=True, timeout=120, env={**os.environ, "HOME": folder})
+                assert done.returncode == 0, done.stdout + done.stderr
+                return done.stdout
+
+            write, ask, line, imported, plug = examples()
+            assert '"accepted":2' in paste(write).replace(" ", "")
+            assert paste(ask).replace("\r", "").splitlines() == ["symbol,side,notional", "AAPL,buy,18725.0", "AAPL,sell,7492.4"]
+            assert "204" in paste(line).splitlines()[0]
+            candles = paste(imported)
+            assert '"symbol":"SPX"' in candles and '"count":3' in candles
+            answer = paste(plug)
+            assert re.search(r"\b2\b", answer), answer
+            server.process.wait(10)
+        finally:
+            server.close()
