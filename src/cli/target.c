@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <jansson.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
@@ -14,14 +15,15 @@
 
 enum { ANSWER_TEXT_MAX = 1 << 30, APPLY_TIMEOUT_MS = 10 * 60 * 1000 };
 
-/* Only asks: a lock of either kind by another process counts, and none is left behind. */
+/*
+ * Whether the process that wrote the file still has it. A lock can only be asked for by taking it,
+ * and taking it might refuse a server that starts at this moment; so only when that process lives.
+ */
 static bool
-is_held(int fd)
+is_held(int fd, long pid)
 {
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-
-    if (fcntl(fd, F_OFD_GETLK, &lock) == 0 && lock.l_type != F_UNLCK) {
-        return true;
+    if (pid <= 0 || (kill((pid_t)pid, 0) != 0 && errno == ESRCH)) {
+        return false;
     }
     if (flock(fd, LOCK_SH | LOCK_NB) != 0) {
         return errno == EWOULDBLOCK;
@@ -30,15 +32,17 @@ is_held(int fd)
     return false;
 }
 
+/* "123\nhttp://127.0.0.1:8000\n"; a line without its end is still being written. */
 static void
-parse_lock(char *text, struct target_lock *ret_lock)
+parse_lock(const char *text, struct target_lock *ret_lock)
 {
     char *rest = NULL;
+    long pid = strtol(text, &rest, 10);
 
-    ret_lock->pid = strtol(text, &rest, 10);
     if (rest == text || *rest != '\n') {
         return;
     }
+    ret_lock->pid = pid;
     rest++;
     size_t len = strcspn(rest, "\n");
     if (rest[len] == '\n' && len < sizeof(ret_lock->url) && strncmp(rest, "http", 4) == 0) {
@@ -57,20 +61,15 @@ target_read_lock(const char *data_dir, struct target_lock *ret_lock)
     buf_init(&path, 0);
     buf_add_fmt(&path, "%s/lock", data_dir);
     buf_add_char(&path, '\0');
-    int fd = open(path.ptr, O_RDWR | O_CLOEXEC);
-    if (fd < 0) {
-        fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
-    }
+    int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
         return;
     }
-    ret_lock->held = is_held(fd);
     ssize_t len = read(fd, text, sizeof(text) - 1);
+    text[len > 0 ? len : 0] = '\0';
+    parse_lock(text, ret_lock);
+    ret_lock->held = is_held(fd, ret_lock->pid);
     close(fd);
-    if (len > 0 && ret_lock->held) {
-        text[len] = '\0';
-        parse_lock(text, ret_lock);
-    }
 }
 
 static enum err_code
