@@ -32,7 +32,7 @@ batch_type_size(enum col_type type)
     case COL_TYPE_COUNT:
         break;
     }
-    assert(!"a column type");
+    assert(type != COL_TYPE_COUNT);
     return 0;
 }
 

@@ -377,7 +377,8 @@ test_number_scan_stops_where_the_number_ends(void **state)
         assert_ptr_equal(end, text + cases[i].len);
         assert_int_equal(number.text.len, cases[i].len);
     }
-    assert_null(number_scan("x", "x" + 1, &number));
+    const char *none = "x";
+    assert_null(number_scan(none, none + 1, &number));
 }
 
 int
