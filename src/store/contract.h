@@ -1,0 +1,27 @@
+/*
+ * The suite that every implementation of the store's vtable passes; test support, called by the
+ * store_*_test.c beside each implementation. Rows travel as text here, one line a row, cells
+ * between bars, "-" for NULL: "1000|AAPL|10.5|-|-|0|0|0".
+ */
+#ifndef EIDER_STORE_CONTRACT_H
+#define EIDER_STORE_CONTRACT_H
+
+#include "store/engine.h"
+
+struct store_contract {
+    const char *name;
+    store_open_fn *open;
+    bool durable; /* a store that is closed and opened again has its rows */
+    bool sql;
+};
+
+/* Runs all cases and returns how many failed. */
+int store_contract_run(const struct store_contract *contract);
+
+/* Fills a new batch of a table from lines of rows. Texts are kept. */
+void contract_fill(struct batch *batch, enum table_id table, const char *lines);
+
+/* Writes an answer in the same form. */
+void contract_dump(const struct batch *rows, struct buf *ret_text);
+
+#endif

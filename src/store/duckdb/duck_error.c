@@ -1,0 +1,112 @@
+/* What DuckDB's errors mean to us. */
+#include "store/duckdb/duck.h"
+
+#include <string.h>
+
+/* DuckDB reports a full disk as an IO or as a transaction error; the text of errno tells. */
+static bool
+is_no_space(const char *message)
+{
+    return strstr(message, "No space left on device") || strstr(message, "File too large") ||
+           strstr(message, "Disk quota exceeded");
+}
+
+static bool
+is_io(const char *message)
+{
+    return strstr(message, "Could not write") || strstr(message, "Could not read") ||
+           strstr(message, "Could not sync") || strstr(message, "fsync failed") ||
+           strstr(message, "Cannot open file");
+}
+
+static enum err_code
+code_of_apply(duckdb_error_type type, const char *message)
+{
+    if (is_no_space(message) || type == DUCKDB_ERROR_OUT_OF_MEMORY) {
+        return ERR_NO_SPACE;
+    }
+    switch ((int)type) {
+    case DUCKDB_ERROR_IO:
+        return ERR_IO;
+    case DUCKDB_ERROR_INTERRUPT:
+        return ERR_TIMEOUT;
+    case DUCKDB_ERROR_CONSTRAINT:
+    case DUCKDB_ERROR_CONVERSION:
+    case DUCKDB_ERROR_OUT_OF_RANGE:
+    case DUCKDB_ERROR_INVALID_INPUT:
+        return ERR_INVALID;
+    default:
+        return is_io(message) ? ERR_IO : ERR_INTERNAL;
+    }
+}
+
+static enum err_code
+code_of_read(enum duck_side side, duckdb_error_type type)
+{
+    switch ((int)type) {
+    case DUCKDB_ERROR_IO:
+        return ERR_IO;
+    case DUCKDB_ERROR_INTERRUPT:
+        return ERR_TIMEOUT;
+    case DUCKDB_ERROR_OUT_OF_MEMORY:
+        return ERR_TOO_LARGE;
+    case DUCKDB_ERROR_INTERNAL:
+        return ERR_INTERNAL;
+    default:
+        return side == DUCK_SIDE_USER ? ERR_INVALID : ERR_INTERNAL;
+    }
+}
+
+/* Prepare and pending results carry no type, only DuckDB's prefix; a text that a user's statement
+ * chose stands behind another prefix. An internal error of a read need not end the database:
+ * duck_select looks. */
+static bool
+is_fatal(enum duck_side side, duckdb_error_type type, const char *message)
+{
+    if (type == DUCKDB_ERROR_FATAL || slice_starts(slice_of(message), "FATAL Error")) {
+        return true;
+    }
+    return side == DUCK_SIDE_APPLY &&
+           (type == DUCKDB_ERROR_INTERNAL || strstr(message, "FATAL Error") ||
+            strstr(message, "INTERNAL Error"));
+}
+
+enum err_code
+duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, const char *message,
+          struct err *err)
+{
+    enum err_code code;
+
+    message = message && *message ? message : "DuckDB failed without a reason";
+    if (is_fatal(side, type, message)) {
+        atomic_store(&duck->broken, true);
+        code = side == DUCK_SIDE_APPLY ? ERR_CORRUPT : ERR_UNAVAILABLE;
+    } else if (side == DUCK_SIDE_APPLY) {
+        code = code_of_apply(type, message);
+    } else {
+        code = code_of_read(side, type);
+    }
+    struct slice line = slice_trim(slice_make(message, strcspn(message, "\n")));
+    return err_set(err, code, "%.*s", SLICE_FMT(line));
+}
+
+enum err_code
+duck_fail_result(struct duck_store *duck, enum duck_side side, duckdb_result *result,
+                 struct err *err)
+{
+    return duck_fail(duck, side, duckdb_result_error_type(result), duckdb_result_error(result),
+                     err);
+}
+
+enum err_code
+duck_run(struct duck_store *duck, const char *sql, struct err *err)
+{
+    duckdb_result result;
+    enum err_code code = ERR_OK;
+
+    if (duckdb_query(duck->writer, sql, &result) != DuckDBSuccess) {
+        code = duck_fail_result(duck, DUCK_SIDE_APPLY, &result, err);
+    }
+    duckdb_destroy_result(&result);
+    return code;
+}

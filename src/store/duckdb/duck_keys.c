@@ -1,0 +1,200 @@
+/*
+ * Which rows are new and which are late, decided in memory. A memory that knows more than the
+ * table has (after a transaction that failed) only sends rows the slow way, so nothing is undone;
+ * but a series definition that is wrongly taken for known would be lost, so that one is forgotten.
+ *
+ * A table is read when its first row comes, not at open: a start must not wait for tables that
+ * nobody writes to.
+ */
+#include "store/duckdb/duck.h"
+
+#include <assert.h>
+
+static enum duck_policy
+policy_of(const struct catalog_table *table)
+{
+    if (table->id == TABLE_SERIES) {
+        return DUCK_ONCE;
+    }
+    if (table->kind != TABLE_REPLACE) {
+        return DUCK_APPEND;
+    }
+    bool time_in_key =
+        table->time_column != CATALOG_NONE && (table->key_mask >> table->time_column & 1);
+    return time_in_key ? DUCK_NEWEST : DUCK_KNOWN;
+}
+
+void
+duck_table_init(struct duck_table *table, const struct catalog_table *catalog,
+                size_t keys_bytes_max)
+{
+    *table = (struct duck_table){
+        .table = catalog,
+        .policy = policy_of(catalog),
+        .columns = column_list_of_table(catalog),
+        .key = column_list_of_key(catalog, true),
+        .series = column_list_of_key(catalog, false),
+    };
+    if (table->policy == DUCK_ONCE) {
+        assert(catalog->series_column >= 0);
+        table->key = (struct column_list){1, {(uint8_t)catalog->series_column}};
+        table->series = table->key;
+    }
+    /* A series that is appended twice would show its values twice in the view, so this memory has
+     * no bound but the number of series. */
+    key_map_init(&table->newest, table->policy == DUCK_ONCE ? SIZE_MAX : keys_bytes_max);
+    key_set_init(&table->known, keys_bytes_max);
+}
+
+void
+duck_table_fini(struct duck_table *table)
+{
+    key_map_fini(&table->newest);
+    key_set_fini(&table->known);
+}
+
+static void
+overflow(struct duck_table *table)
+{
+    assert(table->policy != DUCK_ONCE);
+    table->overflowed = true;
+    duck_table_fini(table);
+}
+
+static void
+remember(struct duck_table *table, struct key_hash hash, int64_t newest)
+{
+    bool is_new;
+
+    if (table->policy == DUCK_KNOWN) {
+        if (!key_set_add(&table->known, hash)) {
+            overflow(table);
+        }
+        return;
+    }
+    int64_t *value = key_map_put(&table->newest, hash, newest, &is_new);
+    if (!value) {
+        overflow(table);
+    } else if (*value < newest) {
+        *value = newest;
+    }
+}
+
+/* "SELECT key columns but the time, newest time": the key columns stand first. */
+static void
+add_load_sql(const struct duck_table *table, struct buf *sql)
+{
+    const struct catalog_column *columns = table->table->columns;
+
+    buf_add_cstr(sql, "SELECT ");
+    for (size_t i = 0; i < table->series.count; i++) {
+        buf_add_fmt(sql, "%s\"%s\"", i ? ", " : "", columns[table->series.index[i]].name);
+    }
+    if (table->policy == DUCK_NEWEST) {
+        buf_add_fmt(sql, "%smax(\"%s\")", table->series.count ? ", " : "",
+                    columns[table->table->time_column].name);
+    }
+    buf_add_fmt(sql, " FROM main.\"%s\"", table->table->name);
+    if (table->policy == DUCK_NEWEST && table->series.count) {
+        buf_add_cstr(sql, " GROUP BY ALL");
+    }
+}
+
+static void
+remember_rows(struct duck_table *table, const struct batch *rows)
+{
+    struct column_list columns = {.count = table->series.count};
+
+    for (size_t i = 0; i < columns.count; i++) {
+        columns.index[i] = (uint8_t)i;
+    }
+    for (size_t row = 0; row < rows->rows && !table->overflowed; row++) {
+        int64_t newest = 0;
+        if (table->policy == DUCK_NEWEST) {
+            if (batch_is_null(rows, columns.count, row)) {
+                continue; /* the maximum of an empty table */
+            }
+            newest = batch_get_i64(rows, columns.count, row);
+        }
+        remember(table, key_hash_row(rows, &columns, row), newest);
+    }
+}
+
+enum err_code
+duck_table_load(struct duck_store *duck, struct duck_table *table, struct err *err)
+{
+    struct buf sql BUF_AUTO = {0};
+    struct batch rows BATCH_AUTO = {0};
+    struct duck_cursor cursor;
+    size_t got;
+
+    if (table->loaded || table->policy == DUCK_APPEND) {
+        return ERR_OK;
+    }
+    buf_init(&sql, 0);
+    add_load_sql(table, &sql);
+    struct duck_statement statement = {.sql = buf_slice(&sql)};
+    enum err_code code =
+        duck_cursor_open(&cursor, duck, duck->writer, DUCK_SIDE_APPLY, &statement, err);
+    while (!code && !table->overflowed) {
+        /* Chunk by chunk: the whole answer may be larger than a batch. */
+        batch_fini(&rows);
+        batch_init_answer(&rows, DUCK_TEXT_BYTES_MAX);
+        duck_cursor_columns(&cursor, &rows);
+        code = duck_cursor_next(&cursor, &rows, SIZE_MAX, &got, err);
+        if (code || got == 0) {
+            break;
+        }
+        remember_rows(table, &rows);
+    }
+    duck_cursor_close(&cursor);
+    table->loaded = !code;
+    if (code) {
+        duck_table_fini(table);
+        err_context(err, code, "reading the keys of %s", table->table->name);
+    }
+    return code;
+}
+
+enum duck_row
+duck_table_place(struct duck_table *table, const struct batch *batch, size_t row)
+{
+    bool is_new;
+
+    assert(table->loaded);
+    if (table->overflowed) {
+        return DUCK_ROW_LATE;
+    }
+    struct key_hash hash = key_hash_row(batch, &table->series, row);
+    if (table->policy == DUCK_KNOWN) {
+        if (key_set_has(&table->known, hash)) {
+            return DUCK_ROW_LATE;
+        }
+        remember(table, hash, 0);
+        return table->overflowed ? DUCK_ROW_LATE : DUCK_ROW_NEW;
+    }
+    if (table->policy == DUCK_ONCE) {
+        key_map_put(&table->newest, hash, 0, &is_new);
+        return is_new ? DUCK_ROW_NEW : DUCK_ROW_DROP;
+    }
+    int64_t time_us = batch_get_i64(batch, (size_t)table->table->time_column, row);
+    int64_t *newest = key_map_put(&table->newest, hash, time_us, &is_new);
+    if (!newest) {
+        overflow(table);
+        return DUCK_ROW_LATE;
+    }
+    if (!is_new && time_us <= *newest) {
+        return DUCK_ROW_LATE;
+    }
+    *newest = time_us;
+    return DUCK_ROW_NEW;
+}
+
+void
+duck_table_undo(struct duck_table *table)
+{
+    if (table->policy == DUCK_ONCE) {
+        duck_table_fini(table);
+        table->loaded = false;
+    }
+}

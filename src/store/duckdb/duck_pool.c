@@ -1,0 +1,218 @@
+/*
+ * Read connections, and the watchdog that ends statements which take too long. An interrupt is
+ * lost when it meets a connection between two statements, so the watchdog repeats it until the
+ * reader is given back.
+ */
+#include "store/duckdb/duck.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/mem.h"
+
+enum { REPEAT_US = 20000, US = 1000000 };
+
+/* The pool's own time: condition variables wait by the kernel's clock, not by the tests'. */
+static int64_t
+now_us(void)
+{
+    return clock_mono_us(clock_system());
+}
+
+static struct timespec
+timespec_of(int64_t mono_us)
+{
+    return (struct timespec){mono_us / US, mono_us % US * 1000};
+}
+
+/* Interrupts what is due; returns when to look again, or INT64_MAX. Holds the lock. */
+static int64_t
+interrupt_due(struct duck_pool *pool, int64_t at_us)
+{
+    int64_t next_us = INT64_MAX;
+
+    for (unsigned i = 0; i < pool->count; i++) {
+        struct duck_reader *reader = &pool->readers[i];
+        if (!reader->busy) {
+            continue;
+        }
+        int64_t due_us = reader->deadline_us;
+        reader->timed_out |= due_us <= at_us;
+        if (reader->timed_out || reader->cancelled) {
+            duckdb_interrupt(reader->connection);
+            due_us = at_us + REPEAT_US;
+        }
+        next_us = due_us < next_us ? due_us : next_us;
+    }
+    return next_us;
+}
+
+static void *
+watch(void *ctx)
+{
+    struct duck_pool *pool = ctx;
+
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->stopping || pool->busy > 0) {
+        int64_t next_us = interrupt_due(pool, now_us());
+        pool->next_us = next_us;
+        if (next_us == INT64_MAX) {
+            pthread_cond_wait(&pool->watch, &pool->lock);
+        } else {
+            struct timespec until = timespec_of(next_us);
+            pthread_cond_timedwait(&pool->watch, &pool->lock, &until);
+        }
+    }
+    pthread_mutex_unlock(&pool->lock);
+    return NULL;
+}
+
+enum err_code
+duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count, struct err *err)
+{
+    pthread_condattr_t attr;
+
+    assert(count > 0 && count <= DUCK_READERS_MAX);
+    *pool = (struct duck_pool){.readers = mem_zalloc(count, sizeof(*pool->readers)),
+                               .next_us = INT64_MAX};
+    pthread_mutex_init(&pool->lock, NULL);
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&pool->freed, &attr);
+    pthread_cond_init(&pool->watch, &attr);
+    pthread_condattr_destroy(&attr);
+    for (; pool->count < count; pool->count++) {
+        if (duckdb_connect(database, &pool->readers[pool->count].connection) != DuckDBSuccess) {
+            return err_set(err, ERR_INTERNAL, "DuckDB gave no connection to read by");
+        }
+    }
+    int failed = pthread_create(&pool->watchdog, NULL, watch, pool);
+    if (failed) {
+        return err_sys(err, failed, "starting the thread that watches statements");
+    }
+    pool->watching = true;
+    return ERR_OK;
+}
+
+void
+duck_pool_stop(struct duck_pool *pool)
+{
+    if (!pool->readers) {
+        return;
+    }
+    duck_pool_interrupt(pool);
+    pthread_mutex_lock(&pool->lock);
+    pool->stopping = true;
+    pthread_cond_broadcast(&pool->freed);
+    pthread_cond_broadcast(&pool->watch);
+    while (pool->busy > 0) {
+        pthread_cond_wait(&pool->freed, &pool->lock);
+    }
+    pthread_cond_broadcast(&pool->watch);
+    pthread_mutex_unlock(&pool->lock);
+    if (pool->watching) {
+        pthread_join(pool->watchdog, NULL);
+    }
+    for (unsigned i = 0; i < pool->count; i++) {
+        duckdb_disconnect(&pool->readers[i].connection);
+    }
+    free(pool->readers);
+    pool->readers = NULL;
+    pthread_cond_destroy(&pool->freed);
+    pthread_cond_destroy(&pool->watch);
+    pthread_mutex_destroy(&pool->lock);
+}
+
+static struct duck_reader *
+free_reader(struct duck_pool *pool)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (!pool->readers[i].busy) {
+            return &pool->readers[i];
+        }
+    }
+    return NULL;
+}
+
+enum err_code
+duck_pool_take(struct duck_pool *pool, int timeout_ms, struct duck_reader **ret_reader,
+               struct err *err)
+{
+    int64_t deadline_us = now_us() + (int64_t)timeout_ms * 1000;
+    struct timespec until = timespec_of(deadline_us);
+    struct duck_reader *reader = NULL;
+    int waited = 0;
+
+    pthread_mutex_lock(&pool->lock);
+    while (!pool->stopping && !(reader = free_reader(pool)) && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&pool->freed, &pool->lock, &until);
+    }
+    if (reader && !pool->stopping) {
+        reader->busy = true;
+        reader->timed_out = false;
+        reader->cancelled = false;
+        reader->deadline_us = deadline_us;
+        pool->busy++;
+        if (deadline_us < pool->next_us) {
+            pthread_cond_signal(&pool->watch);
+        }
+    } else {
+        reader = NULL;
+    }
+    bool stopping = pool->stopping;
+    pthread_mutex_unlock(&pool->lock);
+    if (reader) {
+        *ret_reader = reader;
+        return ERR_OK;
+    }
+    if (stopping) {
+        return err_set(err, ERR_UNAVAILABLE, "the store is closing");
+    }
+    return err_set(err, ERR_TIMEOUT, "all %u read connections were busy for %d ms", pool->count,
+                   timeout_ms);
+}
+
+void
+duck_pool_give(struct duck_pool *pool, struct duck_reader *reader)
+{
+    pthread_mutex_lock(&pool->lock);
+    assert(reader->busy && pool->busy > 0);
+    reader->busy = false;
+    pool->busy--;
+    if (pool->stopping) {
+        pthread_cond_broadcast(&pool->freed);
+    } else {
+        pthread_cond_signal(&pool->freed);
+    }
+    pthread_mutex_unlock(&pool->lock);
+}
+
+void
+duck_pool_interrupt(struct duck_pool *pool)
+{
+    pthread_mutex_lock(&pool->lock);
+    for (unsigned i = 0; i < pool->count; i++) {
+        pool->readers[i].cancelled |= pool->readers[i].busy;
+    }
+    pthread_cond_broadcast(&pool->watch);
+    pthread_mutex_unlock(&pool->lock);
+}
+
+enum err_code
+duck_pool_why(struct duck_pool *pool, const struct duck_reader *reader, struct err *err)
+{
+    pthread_mutex_lock(&pool->lock);
+    bool cancelled = reader->cancelled;
+    bool timed_out = reader->timed_out;
+    pthread_mutex_unlock(&pool->lock);
+    if (cancelled) {
+        return err_set(err, ERR_UNAVAILABLE, "interrupted: the store is being closed or rebuilt");
+    }
+    if (timed_out) {
+        return err_set(err, ERR_TIMEOUT,
+                       "the statement took longer than its timeout; narrow it, or raise timeout");
+    }
+    return err_set(err, ERR_UNAVAILABLE, "interrupted");
+}

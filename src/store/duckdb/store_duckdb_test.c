@@ -1,0 +1,272 @@
+/* The DuckDB store keeps the contract, and what it does with files that are not its own. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+/* */
+#include <cmocka.h>
+
+#include <duckdb.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "store/contract.h"
+#include "store/duckdb/store_duckdb.h"
+
+struct place {
+    char dir[64];
+    char path[96];
+};
+
+static int
+setup(void **state)
+{
+    struct place *place = mem_zalloc(1, sizeof(*place));
+
+    snprintf(place->dir, sizeof(place->dir), "/tmp/eider-duck-XXXXXX");
+    assert_non_null(mkdtemp(place->dir));
+    snprintf(place->path, sizeof(place->path), "%s/test.duckdb", place->dir);
+    *state = place;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct place *place = *state;
+    char path[128];
+
+    unlink(place->path);
+    snprintf(path, sizeof(path), "%s.wal", place->path);
+    unlink(path);
+    snprintf(path, sizeof(path), "%s/copy.duckdb", place->dir);
+    unlink(path);
+    assert_int_equal(rmdir(place->dir), 0);
+    free(place);
+    return 0;
+}
+
+static enum err_code
+open_at(const char *path, struct store **ret_store, struct err *err)
+{
+    struct store_open_options options = {.path = path, .threads = 1, .readers = 1};
+
+    return store_duckdb_open(&options, ret_store, err);
+}
+
+/* Runs statements on a file that no store has open. */
+static void
+run_sql(const char *path, const char *sql)
+{
+    duckdb_database database;
+    duckdb_connection connection;
+
+    assert_int_equal(duckdb_open(path, &database), DuckDBSuccess);
+    assert_int_equal(duckdb_connect(database, &connection), DuckDBSuccess);
+    duckdb_result result;
+    if (duckdb_query(connection, sql, &result) != DuckDBSuccess) {
+        fail_msg("%s", duckdb_result_error(&result));
+    }
+    duckdb_destroy_result(&result);
+    duckdb_disconnect(&connection);
+    duckdb_close(&database);
+}
+
+static void
+write_file(const char *path, const char *bytes, size_t len)
+{
+    FILE *file = fopen(path, "w");
+
+    assert_non_null(file);
+    assert_int_equal(fwrite(bytes, 1, len, file), len);
+    assert_int_equal(fclose(file), 0);
+}
+
+static void
+test_open_says_corrupt_for_garbage(void **state)
+{
+    struct place *place = *state;
+    char garbage[8192];
+    struct store *store;
+    struct err err = {0};
+
+    memset(garbage, 'x', sizeof(garbage));
+    write_file(place->path, garbage, sizeof(garbage));
+    assert_int_equal(open_at(place->path, &store, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.msg, place->path));
+    write_file(place->path, garbage, 10);
+    assert_int_equal(open_at(place->path, &store, &err), ERR_CORRUPT);
+}
+
+static void
+test_open_says_corrupt_for_a_cut_file(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+    struct stat info;
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    store_close(store);
+    assert_int_equal(stat(place->path, &info), 0);
+    assert_int_equal(truncate(place->path, info.st_size / 2), 0);
+    assert_int_equal(open_at(place->path, &store, &err), ERR_CORRUPT);
+}
+
+static void
+test_open_says_io_for_a_missing_directory(void **state)
+{
+    struct place *place = *state;
+    char path[128];
+    struct store *store;
+    struct err err = {0};
+
+    snprintf(path, sizeof(path), "%s/none/test.duckdb", place->dir);
+    if (open_at(path, &store, &err) != ERR_IO) {
+        fail_msg("%s", err.msg);
+    }
+}
+
+static void
+test_open_refuses_a_table_that_is_not_ours(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    run_sql(place->path, "CREATE TABLE trades (id BIGINT, what VARCHAR)");
+    assert_int_equal(open_at(place->path, &store, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.msg, "trades"));
+    run_sql(place->path, "SELECT error('made') FROM duckdb_tables() WHERE table_name = 'series'; "
+                         "DROP TABLE trades; CREATE TABLE series (series_id INTEGER, metric_name "
+                         "VARCHAR, symbol VARCHAR, labels JSON, more INTEGER)");
+    assert_int_equal(open_at(place->path, &store, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.msg, "series"));
+}
+
+static void
+test_open_adds_columns_that_an_older_version_lacked(void **state)
+{
+    struct place *place = *state;
+    struct batch batch;
+    struct store_group group = {.first_lsn = 1, .last_lsn = 1, .batch_count = 1, .batches = &batch};
+    struct store_table_stats stats;
+    struct store *store;
+    struct err err = {0};
+
+    run_sql(place->path, "CREATE TABLE system_metrics (timestamp TIMESTAMP NOT NULL, cpu_percent "
+                         "DOUBLE); INSERT INTO system_metrics VALUES (make_timestamp(5), 1)");
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    contract_fill(&batch, TABLE_SYSTEM_METRICS, "6|1|2|3|4|healthy|6\n5|2|-|-|-|-|-\n");
+    assert_int_equal(store_apply(store, &group, &err), ERR_OK);
+    batch_fini(&batch);
+    assert_int_equal(store_table_stats(store, TABLE_SYSTEM_METRICS, &stats, &err), ERR_OK);
+    assert_int_equal(stats.rows, 2);
+    store_close(store);
+}
+
+static void
+test_apply_says_invalid_for_a_null_that_the_table_forbids(void **state)
+{
+    struct place *place = *state;
+    struct batch batch;
+    struct store_group group = {.first_lsn = 1, .last_lsn = 1, .batch_count = 1, .batches = &batch};
+    struct store *store;
+    struct err err = {0};
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    contract_fill(&batch, TABLE_SAMPLES, "1|1|1\n1|2|-\n");
+    assert_int_equal(store_apply(store, &group, &err), ERR_INVALID);
+    batch_fini(&batch);
+    contract_fill(&batch, TABLE_SAMPLES, "1|1|1\n");
+    assert_int_equal(store_apply(store, &group, &err), ERR_OK);
+    batch_fini(&batch);
+    store_close(store);
+}
+
+/* Whether another process is kept from opening the file: POSIX locks are by process. */
+static bool
+is_locked(const char *path)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        int fd = open(path, O_RDWR);
+        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+        _exit(fd >= 0 && fcntl(fd, F_SETLK, &lock) == 0 ? 0 : 1);
+    }
+    int status = 0;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return WEXITSTATUS(status) == 1;
+}
+
+static void
+test_snapshot_keeps_the_lock_on_the_file(void **state)
+{
+    struct place *place = *state;
+    char path[128];
+    struct store *store;
+    struct err err = {0};
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    assert_true(is_locked(place->path));
+    snprintf(path, sizeof(path), "%s/copy.duckdb", place->dir);
+    assert_int_equal(store_snapshot(store, path, &err), ERR_OK);
+    assert_int_equal(store_snapshot(store, path, &err), ERR_OK);
+    assert_true(is_locked(place->path));
+    store_close(store);
+    assert_false(is_locked(place->path));
+}
+
+static void
+test_checkpoint_keeps_one_row_of_applied_numbers(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+    struct batch rows;
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    for (uint64_t lsn = 1; lsn <= 20; lsn++) {
+        struct store_group group = {.first_lsn = lsn, .last_lsn = lsn};
+        assert_int_equal(store_apply(store, &group, &err), ERR_OK);
+    }
+    assert_int_equal(store_checkpoint(store, &err), ERR_OK);
+    struct store_sql sql = {.sql = SLICE_LITERAL("SELECT lsn FROM eider_applied")};
+    assert_int_equal(store_sql(store, &sql, &rows, NULL, &err), ERR_OK);
+    assert_int_equal(rows.rows, 1);
+    assert_int_equal(batch_get_i64(&rows, 0, 0), 20);
+    batch_fini(&rows);
+    store_close(store);
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    assert_int_equal(store_applied_lsn(store), 20);
+    store_close(store);
+}
+
+#define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
+
+int
+main(void)
+{
+    const struct store_contract contract = {
+        .name = "duckdb", .open = store_duckdb_open, .durable = true, .sql = true};
+    const struct CMUnitTest tests[] = {
+        CASE(test_open_says_corrupt_for_garbage),
+        CASE(test_open_says_corrupt_for_a_cut_file),
+        CASE(test_open_says_io_for_a_missing_directory),
+        CASE(test_open_refuses_a_table_that_is_not_ours),
+        CASE(test_open_adds_columns_that_an_older_version_lacked),
+        CASE(test_apply_says_invalid_for_a_null_that_the_table_forbids),
+        CASE(test_snapshot_keeps_the_lock_on_the_file),
+        CASE(test_checkpoint_keeps_one_row_of_applied_numbers),
+    };
+
+    return store_contract_run(&contract) +
+           cmocka_run_group_tests_name("store duckdb", tests, NULL, NULL);
+}

@@ -1,0 +1,208 @@
+/* Buckets of time: rows sorted by bucket and group, then one pass. */
+#include <assert.h>
+#include <inttypes.h>
+
+#include "store/memory/mem.h"
+
+/* 2000-01-03T00:00:00, a Monday */
+static const int64_t bucket_origin_us = 946857600000000;
+
+static int64_t
+bucket_of(int64_t time_us, int64_t width_us)
+{
+    __extension__ typedef __int128 i128;
+    i128 since = (i128)time_us - bucket_origin_us;
+    i128 floor = since / width_us - (since % width_us < 0);
+
+    return (int64_t)(floor * width_us + bucket_origin_us);
+}
+
+/* One aggregate over refs[from, to), which are of one bucket and group. */
+static enum err_code
+aggregate(const struct mem_reading *reading, const struct store_aggregate *spec, size_t column,
+          const struct mem_ref *refs, size_t count, struct mem_value *ret_value, struct err *err)
+{
+    int time_column = reading->table->time_column;
+    struct mem_value best = {.valid = false};
+    struct mem_value best_time = {.valid = false};
+    int64_t used = 0;
+    double sum = 0;
+    int64_t whole = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct mem_value value = mem_value_of(reading->table, &refs[i], column);
+        struct mem_value time = mem_value_of(reading->table, &refs[i], (size_t)time_column);
+        if (spec->column && !value.valid) {
+            continue;
+        }
+        bool first = used++ == 0;
+        sum += value.f64;
+        if (__builtin_add_overflow(whole, value.i64, &whole) && spec->fn == AGG_SUM) {
+            return err_set(err, ERR_TOO_LARGE, "the sum of \"%s\" does not fit 64 bits",
+                           spec->column);
+        }
+        int order = first                                           ? 0
+                    : spec->fn == AGG_FIRST || spec->fn == AGG_LAST ? mem_compare(&time, &best_time)
+                                                                    : mem_compare(&value, &best);
+        bool low = spec->fn == AGG_FIRST || spec->fn == AGG_MIN;
+        if (first || (low ? order < 0 : order > 0)) {
+            best = value;
+            best_time = time;
+        }
+    }
+    if (spec->fn == AGG_COUNT) {
+        *ret_value = (struct mem_value){.valid = true, .i64 = used};
+    } else if (spec->fn == AGG_SUM) {
+        *ret_value = (struct mem_value){.valid = used > 0, .i64 = whole, .f64 = sum};
+    } else if (spec->fn == AGG_AVG) {
+        *ret_value = (struct mem_value){.valid = used > 0, .f64 = used ? sum / (double)used : 0};
+    } else {
+        *ret_value = best;
+    }
+    return ERR_OK;
+}
+
+static enum col_type
+aggregate_type(enum store_aggregate_fn fn, enum col_type type)
+{
+    switch (fn) {
+    case AGG_COUNT:
+        return COL_INT64;
+    case AGG_AVG:
+        return COL_DOUBLE;
+    case AGG_SUM:
+        return type == COL_DOUBLE ? COL_DOUBLE : COL_INT64;
+    case AGG_FIRST:
+    case AGG_LAST:
+    case AGG_MIN:
+    case AGG_MAX:
+        break;
+    }
+    return type;
+}
+
+/* Checks what is asked for, and makes the answer's columns. */
+static enum err_code
+plan_bucket(const struct store_bucket *bucket, const struct catalog_table *table,
+            size_t *ret_columns, size_t *ret_group, struct batch *rows, struct err *err)
+{
+    if (table->time_column == CATALOG_NONE || bucket->bucket_us < 0) {
+        return err_set(err, ERR_INVALID, "%s cannot be put into buckets of %" PRId64 " us",
+                       table->name, bucket->bucket_us);
+    }
+    batch_add_column(rows, SLICE_LITERAL("timestamp"), COL_TIMESTAMP);
+    if (bucket->group_column) {
+        enum err_code code = mem_find_column(table, bucket->group_column, ret_group, err);
+        if (code) {
+            return code;
+        }
+        batch_add_column(rows, slice_of(bucket->group_column), table->columns[*ret_group].type);
+    }
+    for (size_t i = 0; i < bucket->aggregate_count; i++) {
+        const struct store_aggregate *spec = &bucket->aggregates[i];
+        enum col_type type = COL_INT64;
+        ret_columns[i] = 0;
+        if (spec->column) {
+            enum err_code code = mem_find_column(table, spec->column, &ret_columns[i], err);
+            if (code) {
+                return code;
+            }
+            type = table->columns[ret_columns[i]].type;
+        }
+        bool sums = spec->fn == AGG_SUM || spec->fn == AGG_AVG;
+        if (sums && (type == COL_TEXT || type == COL_JSON || type == COL_TIMESTAMP)) {
+            return err_set(err, ERR_INVALID, "column \"%s\" of %s is not a number", spec->column,
+                           table->name);
+        }
+        batch_add_column(rows, slice_of(spec->as), aggregate_type(spec->fn, type));
+    }
+    return ERR_OK;
+}
+
+/* One row of the answer from refs[from, from + count). */
+static enum err_code
+emit_bucket(const struct mem_reading *reading, const struct store_bucket *bucket,
+            const size_t *columns, const struct mem_ref *refs, size_t count, struct batch *rows,
+            struct err *err)
+{
+    size_t row = batch_add_row(rows);
+    size_t at = 0;
+    struct mem_value start = {.valid = true, .i64 = refs[0].bucket_us};
+    struct store_aggregate min_time = {.fn = AGG_MIN, .column = "timestamp"};
+    enum err_code code = ERR_OK;
+
+    if (bucket->bucket_us == 0) {
+        code = aggregate(reading, &min_time, (size_t)reading->table->time_column, refs, count,
+                         &start, err);
+    }
+    mem_set_value(rows, at++, row, &start);
+    if (bucket->group_column) {
+        struct mem_value group = mem_value_of(reading->table, refs, reading->order.index[0]);
+        mem_set_value(rows, at++, row, &group);
+    }
+    for (size_t i = 0; i < bucket->aggregate_count && !code; i++) {
+        struct mem_value value;
+        code = aggregate(reading, &bucket->aggregates[i], columns[i], refs, count, &value, err);
+        if (!code) {
+            mem_set_value(rows, at++, row, &value);
+        }
+    }
+    return code;
+}
+
+static enum err_code
+emit_buckets(const struct mem_reading *reading, const struct store_bucket *bucket,
+             const size_t *columns, struct batch *rows, struct err *err)
+{
+    uint64_t number = 0;
+    enum err_code code = ERR_OK;
+
+    for (size_t from = 0; from < reading->count && !code;) {
+        size_t to = from + 1;
+        while (to < reading->count && mem_same(reading, &reading->refs[from], &reading->refs[to])) {
+            to++;
+        }
+        bool wanted = number >= bucket->scan.offset &&
+                      (bucket->scan.limit == 0 || rows->rows < bucket->scan.limit);
+        if (wanted) {
+            code =
+                emit_bucket(reading, bucket, columns, reading->refs + from, to - from, rows, err);
+        }
+        number++;
+        from = to;
+    }
+    return code;
+}
+
+enum err_code
+mem_bucket(struct store *store, const struct store_bucket *bucket, struct batch *ret_rows,
+           struct err *err)
+{
+    size_t columns[STORE_AGGREGATES_MAX];
+    size_t group = 0;
+    struct mem_reading reading;
+    struct batch rows;
+
+    assert(bucket->aggregate_count <= STORE_AGGREGATES_MAX);
+    enum err_code code = mem_begin(store, bucket->scan.table, &reading, err);
+    if (code) {
+        return code;
+    }
+    batch_init_answer(&rows, mem_answer_bytes_max);
+    code = plan_bucket(bucket, reading.table, columns, &group, &rows, err);
+    code = code ? code : mem_gather(&reading, &bucket->scan, err);
+    if (!code) {
+        reading.newest_first = bucket->scan.newest_first;
+        if (bucket->group_column) {
+            reading.order.index[reading.order.count++] = (uint8_t)group;
+        }
+        for (size_t i = 0; i < reading.count && bucket->bucket_us > 0; i++) {
+            struct mem_value time =
+                mem_value_of(reading.table, &reading.refs[i], (size_t)reading.table->time_column);
+            reading.refs[i].bucket_us = bucket_of(time.i64, bucket->bucket_us);
+        }
+        mem_sort(&reading);
+        code = emit_buckets(&reading, bucket, columns, &rows, err);
+    }
+    return mem_end(store, &reading, code, &rows, ret_rows, err);
+}
