@@ -94,7 +94,7 @@ check_table(struct check *check, struct duckdb_reader *reader, const struct cata
     buf_add_cstr(&sql, "SELECT count(*)");
     if (table->time_column != CATALOG_NONE) {
         const char *time = table->columns[table->time_column].name;
-        buf_add_fmt(&sql, ", min(%s), max(%s)", time, time);
+        buf_add_fmt(&sql, ", min(\"%s\"), max(\"%s\")", time, time);
     }
     buf_add_fmt(&sql, " FROM %s", table->name);
     buf_add_char(&sql, '\0');
@@ -127,7 +127,7 @@ check_keys(struct check *check, struct duckdb_reader *reader, const struct catal
     buf_init(&keys, 0);
     for (size_t i = 0; i < table->column_count; i++) {
         if (table->key_mask >> i & 1) {
-            buf_add_fmt(&keys, "%s%s", keys.len ? ", " : "", table->columns[i].name);
+            buf_add_fmt(&keys, "%s\"%s\"", keys.len ? ", " : "", table->columns[i].name);
         }
     }
     buf_add_fmt(&sql, "SELECT count(*) FROM (SELECT 1 FROM %s GROUP BY %.*s HAVING count(*) > 1)",

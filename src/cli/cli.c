@@ -1,6 +1,7 @@
 /* Parsing the command line against the table of subcommands, and running what it says. */
 #include "cli/cli.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
@@ -107,6 +108,7 @@ take_option(struct cli *cli, const struct found *found, const char *value, struc
         return ERR_OK;
     }
     if (option->choices) {
+        assert(value); /* choices come with a value: the table is tested */
         size_t i = 0;
         while (option->choices[i] && strcmp(option->choices[i], value) != 0) {
             i++;
@@ -127,8 +129,8 @@ take_option(struct cli *cli, const struct found *found, const char *value, struc
 static enum err_code
 take_setting(struct cli *cli, char *pair, const char *option, struct err *err)
 {
+    assert(pair);
     char *equals = strchr(pair, '=');
-
     if (!equals) {
         return err_set(err, ERR_USAGE, "%s: --%s is \"%.100s\"; expected NAME=VALUE",
                        cli->command->name, option, pair);

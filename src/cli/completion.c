@@ -308,16 +308,17 @@ fish_script(struct buf *out)
 enum err_code
 cli_completion(const char *shell, struct buf *ret_script, struct err *err)
 {
-    static void (*const scripts[])(struct buf * out) = {bash_script, zsh_script, fish_script};
+    static const struct {
+        const char *shell;
+        void (*write)(struct buf *out);
+    } scripts[] = {{"bash", bash_script}, {"zsh", zsh_script}, {"fish", fish_script}};
 
-    for (size_t i = 0; cli_shells[i]; i++) {
-        if (strcmp(shell, cli_shells[i]) == 0) {
-            scripts[i](ret_script);
+    for (size_t i = 0; i < sizeof(scripts) / sizeof(scripts[0]); i++) {
+        if (strcmp(shell, scripts[i].shell) == 0) {
+            scripts[i].write(ret_script);
             return ERR_OK;
         }
     }
     return err_set(err, ERR_USAGE,
-                   "completion: unknown shell \"%.100s\"; expected bash, zsh or "
-                   "fish",
-                   shell);
+                   "completion: unknown shell \"%.100s\"; expected bash, zsh or fish", shell);
 }

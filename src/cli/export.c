@@ -58,7 +58,7 @@ add_bound(struct buf *sql, bool *first, const char *column, const char *op, int6
     char text[TIME_TEXT_MAX];
 
     time_format_iso8601(us, text);
-    buf_add_fmt(sql, "%s %s %s TIMESTAMP '%s'", *first ? " WHERE" : " AND", column, op, text);
+    buf_add_fmt(sql, "%s \"%s\" %s TIMESTAMP '%s'", *first ? " WHERE" : " AND", column, op, text);
     *first = false;
 }
 
@@ -72,7 +72,7 @@ make_select(const struct export_job *job, const struct page *page, struct buf *r
 
     buf_add_cstr(ret_sql, "SELECT ");
     for (size_t i = 0; i < table->column_count; i++) {
-        buf_add_fmt(ret_sql, "%s%s", i ? ", " : "", table->columns[i].name);
+        buf_add_fmt(ret_sql, "%s\"%s\"", i ? ", " : "", table->columns[i].name);
     }
     buf_add_fmt(ret_sql, " FROM %s", table->name);
     if (page->has_from) {
@@ -86,11 +86,11 @@ make_select(const struct export_job *job, const struct page *page, struct buf *r
         add_text_literal(ret_sql, job->symbol);
     }
     /* Rows of one timestamp need an order of their own, or an offset among them means nothing. */
-    buf_add_fmt(ret_sql, " ORDER BY %s", time);
+    buf_add_fmt(ret_sql, " ORDER BY \"%s\"", time);
     for (size_t i = 0; i < table->column_count; i++) {
         bool in_key = table->key_mask == 0 || (table->key_mask >> i & 1);
         if (in_key && (int)i != table->time_column) {
-            buf_add_fmt(ret_sql, ", %s", table->columns[i].name);
+            buf_add_fmt(ret_sql, ", \"%s\"", table->columns[i].name);
         }
     }
     if (page->limit) {

@@ -234,7 +234,7 @@ import_database(struct import_job *job, const char *path, struct err *err)
 static enum err_code
 import_file(struct import_job *job, const char *path, struct err *err)
 {
-    enum import_format format;
+    enum import_format format = IMPORT_CSV;
     enum err_code code = format_of(job, path, &format, err);
 
     if (code != ERR_OK) {

@@ -112,7 +112,7 @@ take_zone(struct cursor *cursor, int64_t *ret_offset_us)
         (!take_digits(cursor, 2, 2, &minutes) || minutes > 59)) {
         return false;
     }
-    *ret_offset_us = sign * (hours * 60 + minutes) * 60 * TIME_US_PER_S;
+    *ret_offset_us = (int64_t)sign * (hours * 60 + minutes) * 60 * TIME_US_PER_S;
     return true;
 }
 
@@ -309,65 +309,58 @@ import_date_parse_format(const char *text, struct import_date *ret_date, struct 
 
 /* ---- guessing ---- */
 
+/* Digits alone say their unit by their number: times between 2001 and 2286 have these lengths. */
 static bool
-reads_all(const struct import_date *date, const struct slice *samples, size_t count)
+has_length_of(enum import_date_kind kind, struct slice text)
 {
+    static const size_t lengths[] = {[DATE_S] = 10, [DATE_MS] = 13, [DATE_US] = 16, [DATE_NS] = 19};
+    size_t digits = 0;
+
+    while (digits < text.len && isdigit((unsigned char)text.ptr[digits])) {
+        digits++;
+    }
+    return digits == lengths[kind] && (digits == text.len || text.ptr[digits] == '.');
+}
+
+static bool
+reads(const struct import_date *date, struct slice text, int64_t *ret_us)
+{
+    bool is_count = date->kind != DATE_ISO && date->kind != DATE_PATTERN;
+
+    return (!is_count || has_length_of(date->kind, slice_trim(text))) &&
+           import_date_read(date, text, ret_us);
+}
+
+static size_t
+count_read(const struct import_date *date, const struct slice *samples, size_t count)
+{
+    size_t read = 0;
     int64_t us;
 
     for (size_t i = 0; i < count; i++) {
-        if (!import_date_read(date, samples[i], &us)) {
-            return false;
-        }
+        read += reads(date, samples[i], &us);
     }
-    return true;
+    return read;
 }
 
-/* Digits alone say their unit by their number; times between 2001 and 2286 have these lengths. */
-static bool
-guess_count(const struct slice *samples, size_t count, struct import_date *ret_date)
+/* The first sample that both read, each as another time; `count` when there is none. */
+static size_t
+find_disagreement(const struct import_date *a, const struct import_date *b,
+                  const struct slice *samples, size_t count)
 {
-    size_t len = 0;
+    size_t i = 0;
+    int64_t x;
+    int64_t y;
 
-    for (size_t i = 0; i < count; i++) {
-        struct slice text = slice_trim(samples[i]);
-        size_t digits = 0;
-        while (digits < text.len && isdigit((unsigned char)text.ptr[digits])) {
-            digits++;
-        }
-        bool whole = digits == text.len || text.ptr[digits] == '.';
-        if (!whole || (i > 0 && digits != len)) {
-            return false;
-        }
-        len = digits;
+    while (i < count && !(reads(a, samples[i], &x) && reads(b, samples[i], &y) && x != y)) {
+        i++;
     }
-    *ret_date = (struct import_date){.kind = len == 10   ? DATE_S
-                                             : len == 13 ? DATE_MS
-                                             : len == 16 ? DATE_US
-                                                         : DATE_NS};
-    return (len == 10 || len == 13 || len == 16 || len == 19) &&
-           reads_all(ret_date, samples, count);
+    return i;
 }
 
+/* All formats that are tried, the plainest first; false past the last. */
 static bool
-disagree(const struct import_date *a, const struct import_date *b, const struct slice *samples,
-         size_t count, size_t *ret_sample)
-{
-    for (size_t i = 0; i < count; i++) {
-        int64_t x = 0;
-        int64_t y = 0;
-        import_date_read(a, samples[i], &x);
-        import_date_read(b, samples[i], &y);
-        if (x != y) {
-            *ret_sample = i;
-            return true;
-        }
-    }
-    return false;
-}
-
-enum err_code
-import_date_guess(const struct slice *samples, size_t count, struct import_date *ret_date,
-                  struct err *err)
+candidate_at(size_t index, struct import_date *ret_date)
 {
     static const char *const dates[] = {
         "%Y/%m/%d", "%Y.%m.%d", "%Y%m%d",   "%b %d %Y", "%b %d, %Y", "%d %b %Y",
@@ -378,41 +371,50 @@ import_date_guess(const struct slice *samples, size_t count, struct import_date 
         "",           " %H:%M",    " %H:%M:%S",    " %H:%M:%S.%f", "T%H:%M:%S",
         "T%H:%M:%SZ", " %I:%M %p", " %I:%M:%S %p", " %H:%M:%S%z",  " %H:%M:%S %z",
     };
-    struct import_date found;
-    struct import_date candidate = {.kind = DATE_ISO};
-    bool any = false;
-    size_t sample;
+    enum { DATES = sizeof(dates) / sizeof(dates[0]), TIMES = sizeof(times) / sizeof(times[0]) };
 
-    if (count == 0) {
-        return err_set(err, ERR_NOT_FOUND, "there is no time to look at");
+    *ret_date = (struct import_date){.kind = DATE_PATTERN};
+    if (index < DATE_PATTERN) {
+        ret_date->kind = (enum import_date_kind)index;
+        return true;
     }
-    if (reads_all(&candidate, samples, count) || guess_count(samples, count, &candidate)) {
-        *ret_date = candidate;
-        return ERR_OK;
-    }
-    candidate.kind = DATE_PATTERN;
-    for (size_t i = 0; i < sizeof(dates) / sizeof(dates[0]) * (sizeof(times) / sizeof(times[0]));
-         i++) {
-        snprintf(candidate.pattern, sizeof(candidate.pattern), "%s%s",
-                 dates[i % (sizeof(dates) / sizeof(dates[0]))],
-                 times[i / (sizeof(dates) / sizeof(dates[0]))]);
-        if (!reads_all(&candidate, samples, count)) {
-            continue;
+    index -= DATE_PATTERN;
+    snprintf(ret_date->pattern, sizeof(ret_date->pattern), "%s%s", dates[index % DATES],
+             times[index / DATES % TIMES]);
+    return index < (size_t)DATES * TIMES;
+}
+
+enum err_code
+import_date_guess(const struct slice *samples, size_t count, struct import_date *ret_date,
+                  struct err *err)
+{
+    struct import_date best = {0};
+    struct import_date rival = {0};
+    struct import_date candidate;
+    size_t best_read = 0;
+    size_t sample = count;
+
+    for (size_t i = 0; candidate_at(i, &candidate); i++) {
+        size_t read = count_read(&candidate, samples, count);
+        if (read > best_read) {
+            best = candidate;
+            best_read = read;
+            sample = count;
+        } else if (read == best_read && read > 0 && sample == count) {
+            sample = find_disagreement(&best, &candidate, samples, count);
+            rival = candidate;
         }
-        if (any && disagree(&found, &candidate, samples, count, &sample)) {
-            return err_set(err, ERR_CONFLICT, "\"%.*s\" may be %s or %s",
-                           SLICE_FMT(slice_sub(samples[sample], 0, 40)), found.pattern,
-                           candidate.pattern);
-        }
-        if (!any) {
-            found = candidate;
-            any = true;
-        }
     }
-    if (!any) {
-        return err_set(err, ERR_NOT_FOUND, "\"%.*s\" has no form that is known",
-                       SLICE_FMT(slice_sub(samples[0], 0, 40)));
+    /* Some wrong rows must not hide the format of the others. */
+    if (best_read * 2 <= count) {
+        struct slice first = count ? slice_sub(samples[0], 0, 40) : SLICE_LITERAL("");
+        return err_set(err, ERR_NOT_FOUND, "\"%.*s\" has no form that is known", SLICE_FMT(first));
     }
-    *ret_date = found;
+    if (sample < count) {
+        return err_set(err, ERR_CONFLICT, "\"%.*s\" may be %s or %s",
+                       SLICE_FMT(slice_sub(samples[sample], 0, 40)), import_date_name(&best),
+                       import_date_name(&rival));
+    }
+    *ret_date = best;
     return ERR_OK;
 }

@@ -38,8 +38,9 @@ bool import_date_read(const struct import_date *date, struct slice text, int64_t
 const char *import_date_name(const struct import_date *date);
 
 /*
- * Finds the one format that reads all samples. ERR_NOT_FOUND when none does; ERR_CONFLICT when
- * several do and disagree on some sample, as 01/02/2000 does: the message names both.
+ * Finds the format that reads most of the samples, and more than half. ERR_NOT_FOUND when none
+ * does; ERR_CONFLICT when several read as many and disagree on some sample, as on 01/02/2000: the
+ * message names both.
  */
 enum err_code import_date_guess(const struct slice *samples, size_t count,
                                 struct import_date *ret_date, struct err *err);

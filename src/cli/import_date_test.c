@@ -143,6 +143,8 @@ test_date_refuses_to_guess_between_day_and_month(void **state)
     assert_int_equal(guess((const char *[]){"soon", NULL}, &date, &err), ERR_NOT_FOUND);
     assert_int_equal(guess((const char *[]){"2000-01-03", "soon", NULL}, &date, &err),
                      ERR_NOT_FOUND);
+    expect_guess((const char *[]){"2000-01-03", "soon", "2000-01-05", NULL}, "ISO 8601");
+    expect_guess((const char *[]){"1/2/2000", "1/13/2000", "13/13/2000", NULL}, "%m/%d/%Y");
     assert_int_equal(guess((const char *[]){NULL}, &date, &err), ERR_NOT_FOUND);
 }
 

@@ -1,6 +1,7 @@
 /* Wishes and guesses about columns. */
 #include "cli/import_plan.h"
 
+#include <assert.h>
 #include <ctype.h>
 #include <string.h>
 
@@ -312,6 +313,7 @@ plan_make(const struct plan_wishes *wishes, const char *const *names, size_t cou
     if (code != ERR_OK) {
         return code;
     }
+    assert(plan.table);
     for (size_t i = 0; i < plan.table->column_count; i++) {
         const char *name = plan.table->columns[i].name;
         if (plan_is_required(plan.table, i) && !plan.columns[i].is_constant &&

@@ -243,7 +243,7 @@ set_cell(struct import_source *source, size_t column)
     struct import_cell *cell = &source->cells[column];
     size_t row = source->row;
     char text[TIME_TEXT_MAX];
-    struct slice value = SLICE_LITERAL("");
+    struct slice value;
     double number;
 
     cell->null = batch_is_null(batch, column, row);

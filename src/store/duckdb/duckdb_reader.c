@@ -70,7 +70,7 @@ refuse(struct duckdb_reader *reader, const char *message, struct err *err)
 static enum err_code
 run(struct duckdb_reader *reader, const char *sql, duckdb_result *ret_result, struct err *err)
 {
-    duckdb_result result;
+    duckdb_result result = {0};
 
     if (duckdb_query(reader->connection, sql, &result) != DuckDBSuccess) {
         enum err_code code = refuse(reader, duckdb_result_error(&result), err);
@@ -120,7 +120,7 @@ single_value(duckdb_result *result)
 static enum err_code
 list_tables(struct duckdb_reader *reader, struct err *err)
 {
-    duckdb_result result;
+    duckdb_result result = {0};
     duckdb_data_chunk chunk;
     enum err_code code =
         run(reader,
@@ -198,7 +198,8 @@ open_file(const char *path, enum duckdb_file kind, bool sandbox, struct duckdb_r
 
     if (access(path, R_OK) != 0) {
         code = errno == ENOENT ? ERR_NOT_FOUND : ERR_IO;
-        return err_set(err, code, "cannot read %s: %s", path, strerrordesc_np(errno));
+        err_set(err, code, "cannot read %s: %s", path, strerrordesc_np(errno));
+        return code;
     }
     struct duckdb_reader *reader = mem_zalloc(1, sizeof(*reader));
     reader->kind = kind;
@@ -320,7 +321,7 @@ static enum err_code
 plan_columns(struct duckdb_reader *reader, struct slice source, struct buf *ret_sql,
              struct err *err)
 {
-    duckdb_result shape;
+    duckdb_result shape = {0};
     struct buf probe BUF_AUTO = {0};
     struct buf name BUF_AUTO = {0};
 
@@ -399,7 +400,7 @@ duckdb_reader_select(struct duckdb_reader *reader, const char *table, uint64_t *
 {
     struct buf source BUF_AUTO = {0};
     struct buf count BUF_AUTO = {0};
-    duckdb_result result;
+    duckdb_result result = {0};
 
     buf_init(&source, 0);
     buf_init(&count, 0);
@@ -497,7 +498,7 @@ duckdb_reader_next(struct duckdb_reader *reader, const struct batch **ret_rows, 
 enum err_code
 duckdb_reader_is_ours(const char *path, bool *ret_ours, struct err *err)
 {
-    struct duckdb_reader *reader;
+    struct duckdb_reader *reader = NULL;
     enum err_code code = duckdb_reader_open(path, DUCKDB_FILE_DATABASE, &reader, err);
     const char *name;
     bool ours = false;
@@ -517,10 +518,10 @@ enum err_code
 duckdb_reader_to_parquet(const char *path, const char *select, const char *output,
                          uint64_t *ret_rows, struct err *err)
 {
-    struct duckdb_reader *reader;
+    struct duckdb_reader *reader = NULL;
     struct buf sql BUF_AUTO = {0};
     struct buf temporary BUF_AUTO = {0};
-    duckdb_result result;
+    duckdb_result result = {0};
 
     buf_init(&sql, 0);
     buf_init(&temporary, 0);
