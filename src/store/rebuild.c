@@ -26,8 +26,7 @@ open_file(const struct engine *engine, struct store **ret_store, struct err *err
 static bool
 is_unusable(enum err_code code)
 {
-    return code == ERR_CORRUPT || code == ERR_INTERNAL || code == ERR_INVALID ||
-           code == ERR_SYNTAX || code == ERR_UNSUPPORTED;
+    return code == ERR_CORRUPT || code == ERR_INTERNAL;
 }
 
 static enum err_code
