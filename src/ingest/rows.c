@@ -37,10 +37,10 @@ rows_reset(struct rows *rows)
         }
     }
     rows->sample_count = 0;
-    rows->announced_count = 0;
-    if (rows->set) {
+    if (rows->announced_count > 0) {
         memset(rows->set, 0, (rows->set_mask + 1) * sizeof(*rows->set));
     }
+    rows->announced_count = 0;
 }
 
 struct batch *

@@ -36,7 +36,7 @@ series_registry_init(struct series_registry *registry, uint64_t series_max)
 void
 series_registry_fini(struct series_registry *registry)
 {
-    for (size_t i = 0; i < registry->chunk_count; i++) {
+    for (size_t i = 0; i <= (size_t)registry->next_id >> SERIES_CHUNK_BITS; i++) {
         free(atomic_load_explicit(&registry->chunks[i], memory_order_relaxed));
     }
     free(registry->chunks);
