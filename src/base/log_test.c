@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -120,6 +121,47 @@ test_log_recent_gives_the_newest_oldest_first(void **state)
     assert_true(records[0].wall_us <= records[LOG_RING_LINES - 1].wall_us);
 }
 
+enum { THREADS = 4, LINES = 100 };
+
+static void *
+write_many(void *ctx)
+{
+    for (int i = 0; i < LINES; i++) {
+        log_write(LOG_INFO, "thread", "%s line", (const char *)ctx);
+    }
+    return NULL;
+}
+
+static void
+test_log_lines_of_threads_stay_whole(void **state)
+{
+    static char names[THREADS][4] = {"aaa", "bbb", "ccc", "ddd"};
+    MEM_AUTO struct log_record *records = mem_zalloc(LOG_RING_LINES, sizeof(*records));
+    pthread_t threads[THREADS];
+    size_t found = 0;
+
+    (void)state;
+    log_init(&(struct log_options){.level = LOG_INFO, .fd = ends[1]});
+    for (int i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, write_many, names[i]), 0);
+    }
+    /* 400 lines of less than 64 bytes fit the pipe, so nobody has to read meanwhile. */
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    size_t count = log_recent(LOG_INFO, records, LOG_RING_LINES);
+    for (size_t i = 0; i < count; i++) {
+        found += strcmp(records[i].part, "thread") == 0 && strlen(records[i].text) == 8;
+    }
+    assert_int_equal(found, THREADS * LINES);
+    for (found = 0; found < THREADS * LINES;) {
+        for (const char *at = written(); (at = strchr(at, '\n')) != NULL; at++) {
+            found++;
+        }
+    }
+    assert_int_equal(found, THREADS * LINES);
+}
+
 static void
 test_log_levels_have_names_that_read_back(void **state)
 {
@@ -144,6 +186,7 @@ main(void)
         cmocka_unit_test(test_log_json_escapes_what_it_must),
         cmocka_unit_test(test_log_long_lines_are_cut_and_still_end),
         cmocka_unit_test(test_log_recent_gives_the_newest_oldest_first),
+        cmocka_unit_test(test_log_lines_of_threads_stay_whole),
         cmocka_unit_test(test_log_levels_have_names_that_read_back),
     };
 

@@ -224,7 +224,12 @@ read_header(struct slice bytes, struct batch_header *ret_header, struct err *err
 static void *
 in_place(const char *ptr)
 {
-    return (void *)(uintptr_t)ptr;
+    union {
+        const char *from;
+        void *to;
+    } view = {.from = ptr};
+
+    return view.to;
 }
 
 /* Bits behind the last row must be 0, so that words can be counted whole. */

@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stdint.h>
+#define ZLIB_CONST /* next_in points to const */
 #include <zlib.h>
 
 enum {
@@ -100,7 +101,7 @@ gzip_inflate(struct slice in, size_t max_bytes, struct buf *out, struct err *err
     if (inflateInit2(&stream, WINDOW_ANY) != Z_OK) {
         return err_set(err, ERR_INTERNAL, "zlib cannot start");
     }
-    stream.next_in = (z_const unsigned char *)(uintptr_t)in.ptr;
+    stream.next_in = (const unsigned char *)in.ptr;
     enum err_code code = inflate_all(&stream, in.len, limit, out, err);
     inflateEnd(&stream);
     if (code != ERR_OK) {

@@ -108,7 +108,9 @@ escape(unsigned char c, char dst[ESCAPE_MAX])
         dst[1] = name[1];
         return 2;
     }
-    memcpy(dst + 1, "u00", 3);
+    dst[1] = 'u';
+    dst[2] = '0';
+    dst[3] = '0';
     dst[4] = hex[c >> 4];
     dst[5] = hex[c & 15];
     return ESCAPE_MAX;

@@ -480,8 +480,9 @@ line_key_check(struct slice key)
         }
     }
     line_tags_init(&tags, key);
-    while (line_tags_next(&tags, &tag)) {
-        continue;
+    bool more = true;
+    while (more) {
+        more = line_tags_next(&tags, &tag);
     }
     return tags.expected;
 }

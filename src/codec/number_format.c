@@ -145,7 +145,8 @@ write_fixed(char *dst, const char *digits, size_t count, int point)
 {
     if (point <= 0) {
         size_t zeros = (size_t)-point;
-        memcpy(dst, "0.", 2);
+        dst[0] = '0';
+        dst[1] = '.';
         memset(dst + 2, '0', zeros);
         memcpy(dst + 2 + zeros, digits, count);
         return 2 + zeros + count;
@@ -154,7 +155,8 @@ write_fixed(char *dst, const char *digits, size_t count, int point)
     if (whole >= count) {
         memcpy(dst, digits, count);
         memset(dst + count, '0', whole - count);
-        memcpy(dst + whole, ".0", 2);
+        dst[whole] = '.';
+        dst[whole + 1] = '0';
         return whole + 2;
     }
     memcpy(dst, digits, whole);

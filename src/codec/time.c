@@ -186,10 +186,10 @@ take_zone_s(struct cursor *cursor)
         cursor->ok = false;
         return 0;
     }
-    int64_t offset = 3600 * take_in_range(cursor, 2, 0, 23);
+    int64_t offset = INT64_C(3600) * take_in_range(cursor, 2, 0, 23);
     if (cursor->at < cursor->end) {
         take(cursor, ':');
-        offset += 60 * take_in_range(cursor, 2, 0, 59);
+        offset += INT64_C(60) * take_in_range(cursor, 2, 0, 59);
     }
     return west ? -offset : offset;
 }
@@ -197,14 +197,14 @@ take_zone_s(struct cursor *cursor)
 static int64_t
 take_clock_us(struct cursor *cursor)
 {
-    int64_t seconds = 3600 * take_in_range(cursor, 2, 0, 23);
+    int64_t seconds = INT64_C(3600) * take_in_range(cursor, 2, 0, 23);
     int64_t micros = 0;
 
     if (!take(cursor, ':')) {
         cursor->ok = false;
         return 0;
     }
-    seconds += 60 * take_in_range(cursor, 2, 0, 59);
+    seconds += INT64_C(60) * take_in_range(cursor, 2, 0, 59);
     if (take(cursor, ':')) {
         seconds += take_in_range(cursor, 2, 0, 59);
         if (take(cursor, '.')) {
