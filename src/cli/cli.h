@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/err.h"
 #include "server/config.h"
 
@@ -68,7 +69,8 @@ struct cli {
     bool in_is_terminal;
     bool out_is_terminal;
     bool err_is_terminal;
-    char *const *env; /* NULL: the process's */
+    char *const *env;          /* NULL: the process's */
+    const struct clock *clock; /* NULL: the system's */
     const struct cli_command *command;
     size_t value_count;
     struct {

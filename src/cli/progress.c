@@ -3,17 +3,18 @@
 
 #include <inttypes.h>
 
-#include "base/clock.h"
-
 enum { FIRST_US = 1000000, EVERY_US = 100000, BAR_WIDTH = 24 };
 
 void
 progress_start(struct progress *progress, const struct cli *cli, const char *what)
 {
+    const struct clock *clock = cli->clock ? cli->clock : clock_system();
+
     *progress = (struct progress){
         .out = cli->err_is_terminal ? cli->err : NULL,
         .what = what,
-        .start_us = clock_mono_us(clock_system()),
+        .clock = clock,
+        .start_us = clock_mono_us(clock),
     };
 }
 
@@ -25,7 +26,7 @@ progress_update(struct progress *progress, double share, uint64_t rows)
     if (!progress->out) {
         return;
     }
-    int64_t now_us = clock_mono_us(clock_system());
+    int64_t now_us = clock_mono_us(progress->clock);
     if (now_us - progress->start_us < FIRST_US || now_us - progress->shown_us < EVERY_US) {
         return;
     }
@@ -60,5 +61,5 @@ progress_end(struct progress *progress)
 double
 progress_seconds(const struct progress *progress)
 {
-    return (double)(clock_mono_us(clock_system()) - progress->start_us) / 1e6;
+    return (double)(clock_mono_us(progress->clock) - progress->start_us) / 1e6;
 }

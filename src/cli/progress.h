@@ -10,6 +10,7 @@
 struct progress {
     FILE *out; /* NULL: not a terminal */
     const char *what;
+    const struct clock *clock;
     int64_t start_us;
     int64_t shown_us;
     bool shown;
