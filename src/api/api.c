@@ -356,6 +356,7 @@ api_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, st
     }
     enum err_code code = check_token(api, route, exchange, err);
     if (code != ERR_OK) {
+        http_add_header(exchange, "WWW-Authenticate", slice_of("Bearer"));
         return code;
     }
     *ret_body_max = route->flags & ROUTE_BODY ? api->options.body_bytes_max : SMALL_BODY_BYTES;

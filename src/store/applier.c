@@ -292,6 +292,26 @@ revive(struct engine *engine, struct err *err)
     }
 }
 
+/* The store says that these rows, or it itself after them, are no good. */
+static bool
+is_poison(enum err_code code)
+{
+    return code == ERR_CORRUPT || code == ERR_INTERNAL || code == ERR_INVALID;
+}
+
+static void
+set_aside_batches(struct engine *engine, const struct group *group, size_t from, size_t to,
+                  const struct err *why)
+{
+    struct buf bytes BUF_AUTO;
+
+    buf_init(&bytes, 0);
+    for (size_t i = from; i < to; i++) {
+        batch_encode(&group->batches[i], &bytes);
+    }
+    set_aside(engine, group->lsns[from], buf_slice(&bytes), why);
+}
+
 /* Applies record by record; what the store cannot take is set aside. The batches of one record stay
  * together. */
 static enum err_code
@@ -307,15 +327,9 @@ apply_singly(struct engine *engine, const struct group *group, struct err *err)
         const struct store_group one = {group->lsns[at], group->lsns[at], end - at,
                                         &group->batches[at]};
         enum err_code code = store_apply(engine->store, &one, err);
-        if (code == ERR_CORRUPT || code == ERR_INTERNAL) {
-            struct buf bytes;
-            buf_init(&bytes, 0);
-            for (size_t i = at; i < end; i++) {
-                batch_encode(&group->batches[i], &bytes);
-            }
-            set_aside(engine, group->lsns[at], buf_slice(&bytes), err);
-            buf_fini(&bytes);
-            code = rebuild_store(engine, false, err);
+        if (is_poison(code)) {
+            set_aside_batches(engine, group, at, end, err);
+            code = code == ERR_INVALID ? ERR_OK : rebuild_store(engine, false, err);
         }
         if (code != ERR_OK) {
             return code;
@@ -403,8 +417,8 @@ maybe_checkpoint(struct engine *engine)
         engine_event(engine, true, "checkpoint failed: %s", err.msg);
     }
     finish_checkpoint(engine, wanted, code, &err);
-    if (code == ERR_CORRUPT || code == ERR_INTERNAL) {
-        revive(engine, &err);
+    if ((code == ERR_CORRUPT || code == ERR_INTERNAL) && revive(engine, &err)) {
+        engine_set_state(engine, ENGINE_RUNNING, NULL);
     }
 }
 
@@ -453,6 +467,25 @@ maybe_snapshot(struct engine *engine)
     }
 }
 
+/* What reads found: a damaged file is set aside at once, a broken handle opened anew. */
+static void
+maybe_heal(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    struct err err = engine->read_err;
+    engine->read_err = (struct err){0};
+    pthread_mutex_unlock(&engine->lock);
+    if (err.code == ERR_OK) {
+        return;
+    }
+    engine->suspect_count = err.code == ERR_CORRUPT ? SUSPECT_REBUILD : SUSPECT_REOPEN;
+    engine->suspect_lsn = 0;
+    if (revive(engine, &err)) {
+        engine->suspect_count = 0;
+        engine_set_state(engine, ENGINE_RUNNING, NULL);
+    }
+}
+
 static bool
 is_closing(struct engine *engine)
 {
@@ -485,6 +518,7 @@ run_round(struct engine *engine, struct group *group)
             return !is_closing(engine);
         }
     }
+    maybe_heal(engine);
     if (engine->store) {
         maybe_checkpoint(engine);
     }

@@ -296,10 +296,21 @@ begin_read(struct engine *engine, struct err *err)
     return err_set(err, ERR_UNAVAILABLE, "the store is being rebuilt; try again");
 }
 
-static void
-end_read(struct engine *engine)
+/* A read that finds the store unusable leaves the finding to the applier, which makes it usable. */
+static enum err_code
+end_read(struct engine *engine, enum err_code code, struct err *err)
 {
     pthread_rwlock_unlock(&engine->store_lock);
+    if (code != ERR_CORRUPT && code != ERR_UNAVAILABLE) {
+        return code;
+    }
+    pthread_mutex_lock(&engine->lock);
+    if (engine->read_err.code != ERR_CORRUPT) {
+        engine->read_err = *err;
+    }
+    pthread_cond_broadcast(&engine->changed);
+    pthread_mutex_unlock(&engine->lock);
+    return err_set(err, ERR_UNAVAILABLE, "the store is unusable and being rebuilt; try again");
 }
 
 enum err_code
@@ -310,7 +321,7 @@ engine_scan(struct engine *engine, const struct store_scan *scan, struct batch *
 
     if (code == ERR_OK) {
         code = store_scan(engine->store, scan, ret_rows, err);
-        end_read(engine);
+        code = end_read(engine, code, err);
     }
     return code;
 }
@@ -323,7 +334,7 @@ engine_bucket(struct engine *engine, const struct store_bucket *bucket, struct b
 
     if (code == ERR_OK) {
         code = store_bucket(engine->store, bucket, ret_rows, err);
-        end_read(engine);
+        code = end_read(engine, code, err);
     }
     return code;
 }
@@ -336,7 +347,7 @@ engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret
 
     if (code == ERR_OK) {
         code = store_sql(engine->store, sql, ret_rows, ret_truncated, err);
-        end_read(engine);
+        code = end_read(engine, code, err);
     }
     return code;
 }
@@ -348,7 +359,7 @@ engine_latest(struct engine *engine, enum table_id table, struct batch *ret_rows
 
     if (code == ERR_OK) {
         code = store_latest(engine->store, table, ret_rows, err);
-        end_read(engine);
+        code = end_read(engine, code, err);
     }
     return code;
 }
@@ -361,7 +372,7 @@ engine_table_stats(struct engine *engine, enum table_id table, struct store_tabl
 
     if (code == ERR_OK) {
         code = store_table_stats(engine->store, table, ret_stats, err);
-        end_read(engine);
+        code = end_read(engine, code, err);
     }
     return code;
 }

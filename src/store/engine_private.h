@@ -45,6 +45,7 @@ struct engine {
     uint64_t rebuilds;
     uint64_t snapshot_lsn;
     uint64_t records_set_aside;
+    struct err read_err;         /* why a read found the store unusable; code ERR_OK: none did */
     bool closing;
 
     pthread_t applier;

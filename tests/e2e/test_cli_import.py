@@ -1,5 +1,6 @@
 """eider import, export, sql and check: with a server and without one, on real files."""
 import csv
+import fcntl
 import io
 import json
 import os
@@ -246,6 +247,17 @@ def test_check_of_a_sound_directory_and_of_a_server(eider):
         assert found["tables"]["market_data"] == {"rows": 560, "from": "2000-01-01T00:00:00", "to": "2010-03-01T00:00:00"}
         assert found["wal"]["durable_lsn"] == found["applied_lsn"] > 0
         assert eider.run("check").stdout.endswith("OK\n")
+
+
+def test_check_does_not_read_beside_another(tmp_path):
+    eider = Local(tmp_path)
+    bring_in(eider, STOCKS)
+    with open(os.path.join(eider.data_dir, "lock"), "r+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        # The lock's file names a process that is gone: somebody is just starting.
+        for command in (["check"], ["sql", "SELECT 1"], ["import", STOCKS]):
+            done = eider.run(*command)
+            assert done.returncode == 1 and "another process" in done.stderr, done
 
 
 def test_check_finds_damage_and_changes_nothing(tmp_path):

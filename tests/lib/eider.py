@@ -36,7 +36,7 @@ class Server:
         self.port = port or free_port()
         self.preexec_fn = preexec_fn
         self.process = None
-        self.log_path = os.path.join(self.data_dir, "..", os.path.basename(self.data_dir) + ".log")
+        self.log_path = self.data_dir.rstrip("/") + ".log"
         self.session = requests.Session()
 
     @property
@@ -118,8 +118,12 @@ class Server:
         return self.post(f"/api/v1/ingest/{table}", data=body, params=params, headers=headers)
 
     def sql(self, text, *params):
-        """Rows of a statement; fails the test when the server refuses it."""
-        answer = self.post("/api/v1/sql", json={"sql": text, "params": list(params)})
+        """Rows of a statement; tries again while the store is being rebuilt (503, as a client would), fails the test when
+        the server refuses it."""
+        def ask():
+            answer = self.post("/api/v1/sql", json={"sql": text, "params": list(params)})
+            return answer if answer.status_code != 503 else None
+        answer = wait_for(ask, timeout_s=60, what="an answer of the store")
         assert answer.status_code == 200, answer.text
         return answer.json()["rows"]
 

@@ -71,6 +71,14 @@ is_fatal(enum duck_side side, duckdb_error_type type, const char *message)
             strstr(message, "INTERNAL Error"));
 }
 
+/* A block whose checksum is wrong: the handle lives, but the file is no good. The prefix is DuckDB's
+ * own; a text that a statement raises has another. */
+static bool
+is_damaged(const char *message)
+{
+    return slice_starts(slice_of(message), "IO Error: Corrupt database file");
+}
+
 enum err_code
 duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, const char *message,
           struct err *err)
@@ -78,7 +86,9 @@ duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, 
     enum err_code code;
 
     message = message && *message ? message : "DuckDB failed without a reason";
-    if (is_fatal(side, type, message)) {
+    if (is_damaged(message)) {
+        code = ERR_CORRUPT;
+    } else if (is_fatal(side, type, message)) {
         atomic_store(&duck->broken, true);
         code = side == DUCK_SIDE_APPLY ? ERR_CORRUPT : ERR_UNAVAILABLE;
     } else if (side == DUCK_SIDE_APPLY) {
