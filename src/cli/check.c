@@ -310,11 +310,18 @@ check_offline(struct cli *cli, const struct config *config, struct err *err)
                 config->data_dir);
         return cli_fail(cli, err);
     }
+    int lock;
+    if (target_share_lock(config->data_dir, &lock, err) != ERR_OK) {
+        return cli_fail(cli, err);
+    }
     check->cli = cli;
     check->config = config;
     check_log(check);
     check_database(check);
     check_together(check);
+    if (lock >= 0) {
+        close(lock);
+    }
     buf_init(&text, 0);
     if (cli_has(cli, "json")) {
         make_json(check, &text);

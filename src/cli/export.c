@@ -251,7 +251,15 @@ export_parquet(const struct export_job *job, struct target *target, struct err *
         buf_add_cstr(&sql, job->sql);
     }
     buf_add_char(&sql, '\0');
-    enum err_code code = duckdb_reader_to_parquet(path, sql.ptr, job->output, &rows, err);
+    int lock;
+    enum err_code code = target_share_lock(job->config.data_dir, &lock, err);
+    if (code != ERR_OK) {
+        return code;
+    }
+    code = duckdb_reader_to_parquet(path, sql.ptr, job->output, &rows, err);
+    if (lock >= 0) {
+        close(lock);
+    }
     if (code == ERR_OK) {
         cli_note(job->cli, "%" PRIu64 " rows written to %s", rows, job->output);
     }

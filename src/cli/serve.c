@@ -3,6 +3,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "server/server.h"
 #include "store/duckdb/duckdb_reader.h"
@@ -26,7 +27,9 @@ refuse_foreign_database(const struct config *config, struct err *err)
     buf_add_char(&path, '\0');
     buf_add_fmt(&wal, "%s/wal", config->data_dir);
     buf_add_char(&wal, '\0');
-    if (access(wal.ptr, F_OK) == 0 || access(path.ptr, F_OK) != 0) {
+    /* A directory with a log and the usual name is ours; no need to open the file twice. */
+    bool usual = strcmp(config->storage.duckdb.path, "eider.duckdb") == 0;
+    if (access(path.ptr, F_OK) != 0 || (usual && access(wal.ptr, F_OK) == 0)) {
         return ERR_OK;
     }
     bool ours = true;
@@ -37,6 +40,19 @@ refuse_foreign_database(const struct config *config, struct err *err)
                        path.ptr, path.ptr);
     }
     return ERR_OK;
+}
+
+/* Settings without effect belong into the log: nobody runs `eider config` before there is need. */
+static void
+tell_notes(const struct config *config)
+{
+    const struct log_options options = {.level = (enum log_level)config->log.level,
+                                        .json = config->log.json};
+
+    log_init(&options);
+    for (size_t i = 0; i < config->note_count; i++) {
+        log_write(LOG_WARNING, "config", "%s", config->notes[i]);
+    }
 }
 
 int
@@ -53,8 +69,11 @@ cli_serve(struct cli *cli)
     struct err err = {0};
 
     if (config_load(&sources, &config, &err) != ERR_OK ||
-        refuse_foreign_database(&config, &err) != ERR_OK ||
-        server_run(&config, &sources, &err) != ERR_OK) {
+        refuse_foreign_database(&config, &err) != ERR_OK) {
+        return cli_fail(cli, &err);
+    }
+    tell_notes(&config);
+    if (server_run(&config, &sources, &err) != ERR_OK) {
         return cli_fail(cli, &err);
     }
     return CLI_OK;

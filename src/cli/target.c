@@ -72,6 +72,24 @@ target_read_lock(const char *data_dir, struct target_lock *ret_lock)
     close(fd);
 }
 
+enum err_code
+target_share_lock(const char *data_dir, int *ret_fd, struct err *err)
+{
+    struct buf path BUF_AUTO = {0};
+
+    buf_init(&path, 0);
+    buf_add_fmt(&path, "%s/lock", data_dir);
+    buf_add_char(&path, '\0');
+    int fd = open(path.ptr, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) != 0 && errno == EWOULDBLOCK) {
+        close(fd);
+        return err_set(err, ERR_CONFLICT, "another process has just opened %s; try again",
+                       data_dir);
+    }
+    *ret_fd = fd;
+    return ERR_OK;
+}
+
 static enum err_code
 open_client(const struct config *config, const char *url, bool same_machine,
             struct client **ret_client, struct err *err)
@@ -120,8 +138,18 @@ target_database_path(const struct config *config)
     return buf_take(&path, &(size_t){0});
 }
 
+/* On the applier's thread; what it does when all is well is nobody's concern here. */
+static void
+tell_event(void *ctx, bool is_problem, const char *text)
+{
+    if (is_problem) {
+        cli_note(ctx, "%s", text);
+    }
+}
+
 static enum err_code
-open_engine(const struct config *config, struct engine **ret_engine, struct err *err)
+open_engine(struct cli *cli, const struct config *config, struct engine **ret_engine,
+            struct err *err)
 {
     struct engine_options options = {
         .data_dir = config->data_dir,
@@ -141,6 +169,8 @@ open_engine(const struct config *config, struct engine **ret_engine, struct err 
             },
         .snapshot_wal_bytes = (uint64_t)config->storage.snapshot_wal_bytes,
         .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
+        .event = tell_event,
+        .event_ctx = cli,
     };
 
     return engine_open(&options, ret_engine, err);
@@ -174,7 +204,7 @@ wait_applied(struct engine *engine, struct err *err)
 }
 
 enum err_code
-target_open(const struct cli *cli, const struct config *config, enum target_use use,
+target_open(struct cli *cli, const struct config *config, enum target_use use,
             struct target *ret_target, struct err *err)
 {
     struct target target = {.config = config};
@@ -194,7 +224,7 @@ target_open(const struct cli *cli, const struct config *config, enum target_use 
                        "give --data-dir or --url",
                        config->data_dir);
     }
-    code = open_engine(config, &target.engine, err);
+    code = open_engine(cli, config, &target.engine, err);
     if (code == ERR_OK && use == TARGET_READ) {
         code = wait_applied(target.engine, err);
     } else if (code == ERR_OK) {

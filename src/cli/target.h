@@ -22,6 +22,13 @@ struct target_lock {
 
 void target_read_lock(const char *data_dir, struct target_lock *ret_lock);
 
+/*
+ * Shares the lock of a data directory while its file is read without the engine, so that a server
+ * that starts meanwhile is told, instead of finding its database locked. ERR_CONFLICT when somebody
+ * has it; *ret_fd is -1 when there is no lock file (a copied directory). Close the descriptor.
+ */
+enum err_code target_share_lock(const char *data_dir, int *ret_fd, struct err *err);
+
 enum target_use { TARGET_READ, TARGET_WRITE };
 
 struct target {
@@ -35,7 +42,7 @@ struct target {
  * Finds and opens the target. Without a server TARGET_READ wants a data directory that is there
  * (ERR_NOT_FOUND) and waits until all that is durable is applied; TARGET_WRITE makes one.
  */
-enum err_code target_open(const struct cli *cli, const struct config *config, enum target_use use,
+enum err_code target_open(struct cli *cli, const struct config *config, enum target_use use,
                           struct target *ret_target, struct err *err);
 void target_close(struct target *target);
 
