@@ -23,7 +23,13 @@
 #include "store/duckdb/store_duckdb.h"
 #include "store/memory/store_memory.h"
 
-enum { GRACE_MS = 10000, DEMO_BACKFILL_MINUTES = 60, PATH_BYTES = 1024, LOG_MODE = 0644 };
+enum {
+    GRACE_MS = 10000,
+    RETRY_NS = 200000000,
+    DEMO_BACKFILL_MINUTES = 60,
+    PATH_BYTES = 1024,
+    LOG_MODE = 0644
+};
 
 struct server {
     const struct config *config;
@@ -229,8 +235,28 @@ start_collectors(struct server *server)
     }
 }
 
+/* Opens the ingest, which reads the store: while that is being rebuilt, waits and tries again. A
+ * signal ends the wait. */
 static enum err_code
-start_ingest(struct server *server, struct err *err)
+open_ingest(struct server *server, const struct ingest_options *options, const sigset_t *signals,
+            struct err *err)
+{
+    const struct timespec pause = {.tv_nsec = RETRY_NS};
+
+    for (;;) {
+        enum err_code code = ingest_open(options, &server->ingest, err);
+        if (code != ERR_UNAVAILABLE && code != ERR_TIMEOUT) {
+            return code;
+        }
+        int number = sigtimedwait(signals, NULL, &pause);
+        if (number == SIGTERM || number == SIGINT) {
+            return err_set(err, ERR_UNAVAILABLE, "stopped while the store was being rebuilt");
+        }
+    }
+}
+
+static enum err_code
+start_ingest(struct server *server, const sigset_t *signals, struct err *err)
 {
     const struct config *config = server->config;
     struct ingest_options options = {
@@ -242,7 +268,7 @@ start_ingest(struct server *server, struct err *err)
         .unapplied_bytes_max = (uint64_t)config->wal.unapplied_bytes_max,
         .series_max = (uint64_t)config->ingest.series_max,
     };
-    enum err_code code = ingest_open(&options, &server->ingest, err);
+    enum err_code code = open_ingest(server, &options, signals, err);
 
     if (code != ERR_OK) {
         return code;
@@ -333,7 +359,7 @@ allow_second_signal(const sigset_t *signals)
 }
 
 static enum err_code
-start(struct server *server, struct err *err)
+start(struct server *server, const sigset_t *signals, struct err *err)
 {
     enum err_code code = open_log(server->config, err);
 
@@ -346,7 +372,7 @@ start(struct server *server, struct err *err)
         code = start_http(server, err);
     }
     if (code == ERR_OK) {
-        code = start_ingest(server, err);
+        code = start_ingest(server, signals, err);
     }
     if (code == ERR_OK) {
         start_collectors(server);
@@ -365,7 +391,7 @@ server_run(const struct config *config, const struct config_options *sources, st
     block_signals(&signals);
     /* A few arenas are enough for the threads there are, and keep the idle process small. */
     mallopt(M_ARENA_MAX, 4);
-    enum err_code code = start(&server, err);
+    enum err_code code = start(&server, &signals, err);
     while (code == ERR_OK && sigwait(&signals, &number) == 0) {
         if (number != SIGHUP) {
             break;

@@ -71,12 +71,15 @@ is_fatal(enum duck_side side, duckdb_error_type type, const char *message)
             strstr(message, "INTERNAL Error"));
 }
 
-/* A block whose checksum is wrong: the handle lives, but the file is no good. The prefix is DuckDB's
- * own; a text that a statement raises has another. */
+/* A block whose checksum is wrong or that is not there: the handle lives, but the file is no good.
+ * The prefix is DuckDB's own; a text that a statement raises has another. */
 static bool
 is_damaged(const char *message)
 {
-    return slice_starts(slice_of(message), "IO Error: Corrupt database file");
+    struct slice text = slice_of(message);
+
+    return slice_starts(text, "IO Error: Corrupt database file") ||
+           slice_starts(text, "IO Error: Could not read enough bytes from file");
 }
 
 enum err_code
