@@ -142,7 +142,7 @@ struct duck_statement {
     struct slice sql;
     const struct store_param *params;
     size_t param_count;
-    duckdb_extracted_statements extracted; /* when not NULL, instead of `sql` */
+    duckdb_extracted_statements extracted; /* when not NULL, `sql` parsed; good for one run */
     bool wide_as_text;                     /* HUGEINT columns as text, not int64 */
 };
 

@@ -270,6 +270,7 @@ duck_select(struct duck_store *duck, struct duck_reader *reader, enum duck_side 
         select_once(duck, reader, side, statement, bounds, ret_rows, &truncated, &too_wide, err);
     if (code && too_wide) {
         wide.wide_as_text = true;
+        wide.extracted = NULL; /* spent */
         truncated = false;
         code = select_once(duck, reader, side, &wide, bounds, ret_rows, &truncated, &too_wide, err);
     }

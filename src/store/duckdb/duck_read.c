@@ -218,35 +218,33 @@ run(struct duck_store *duck, struct sql *sql, int timeout_ms, struct batch *ret_
     return code;
 }
 
-static enum err_code
-find_table(enum table_id id, const struct catalog_table **ret_table, struct err *err)
+static const struct catalog_table *
+find_table(enum table_id id, struct err *err)
 {
     const struct catalog_table *table = catalog_table(id);
 
     if (!table) {
-        return err_set(err, ERR_NOT_FOUND, "there is no table number %d", (int)id);
+        err_set(err, ERR_NOT_FOUND, "there is no table number %d", (int)id);
     }
-    *ret_table = table;
-    return ERR_OK;
+    return table;
 }
 
 enum err_code
 duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
           struct err *err)
 {
-    const struct catalog_table *table;
+    const struct catalog_table *table = find_table(scan->table, err);
     struct sql sql;
 
-    enum err_code code = find_table(scan->table, &table, err);
-    if (code) {
-        return code;
+    if (!table) {
+        return ERR_NOT_FOUND;
     }
     struct column_list columns = column_list_of_table(table);
     sql_init(&sql);
     buf_add_cstr(&sql.text, "SELECT ");
     add_names(&sql, table, &columns, "");
     buf_add_fmt(&sql.text, " FROM main.\"%s\"", table->name);
-    code = add_where(&sql, table, scan, err);
+    enum err_code code = add_where(&sql, table, scan, err);
     if (!code) {
         add_order(&sql, table, scan->newest_first);
         add_limit(&sql, scan);
@@ -338,19 +336,18 @@ enum err_code
 duck_bucket(struct store *store, const struct store_bucket *bucket, struct batch *ret_rows,
             struct err *err)
 {
-    const struct catalog_table *table;
+    const struct catalog_table *table = find_table(bucket->scan.table, err);
     struct sql sql;
 
-    enum err_code code = find_table(bucket->scan.table, &table, err);
-    if (code) {
-        return code;
+    if (!table) {
+        return ERR_NOT_FOUND;
     }
     if (!time_name(table) || bucket->bucket_us < 0) {
         return err_set(err, ERR_INVALID, "%s cannot be put into buckets of %" PRId64 " us",
                        table->name, bucket->bucket_us);
     }
     sql_init(&sql);
-    code = add_bucket_select(&sql, table, bucket, err);
+    enum err_code code = add_bucket_select(&sql, table, bucket, err);
     if (!code) {
         buf_add_fmt(&sql.text, " FROM main.\"%s\"", table->name);
         code = add_where(&sql, table, &bucket->scan, err);
@@ -411,12 +408,11 @@ add_latest(struct sql *sql, const struct catalog_table *table, const struct colu
 enum err_code
 duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct err *err)
 {
-    const struct catalog_table *table;
+    const struct catalog_table *table = find_table(id, err);
     struct sql sql;
 
-    enum err_code code = find_table(id, &table, err);
-    if (code) {
-        return code;
+    if (!table) {
+        return ERR_NOT_FOUND;
     }
     if (table->time_column == CATALOG_NONE) {
         return err_set(err, ERR_INVALID, "%s has no times", table->name);
@@ -433,7 +429,7 @@ duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struc
         struct column_list series = series_columns(table);
         add_latest(&sql, table, &series);
     }
-    code = run((struct duck_store *)store, &sql, 0, ret_rows, err);
+    enum err_code code = run((struct duck_store *)store, &sql, 0, ret_rows, err);
     sql_fini(&sql);
     return code;
 }
@@ -442,13 +438,12 @@ enum err_code
 duck_table_stats(struct store *store, enum table_id id, struct store_table_stats *ret_stats,
                  struct err *err)
 {
-    const struct catalog_table *table;
+    const struct catalog_table *table = find_table(id, err);
     struct batch rows BATCH_AUTO = {0};
     struct sql sql;
 
-    enum err_code code = find_table(id, &table, err);
-    if (code) {
-        return code;
+    if (!table) {
+        return ERR_NOT_FOUND;
     }
     const char *time = time_name(table);
     sql_init(&sql);
@@ -457,7 +452,7 @@ duck_table_stats(struct store *store, enum table_id id, struct store_table_stats
         buf_add_fmt(&sql.text, ", min(\"%s\"), max(\"%s\")", time, time);
     }
     buf_add_fmt(&sql.text, " FROM main.\"%s\"", table->name);
-    code = run((struct duck_store *)store, &sql, 0, &rows, err);
+    enum err_code code = run((struct duck_store *)store, &sql, 0, &rows, err);
     sql_fini(&sql);
     if (code) {
         return code;

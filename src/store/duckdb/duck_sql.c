@@ -77,8 +77,10 @@ run_user(struct duck_store *duck, struct duck_reader *reader, const struct store
                        (unsigned long long)count);
     }
     if (!code) {
-        struct duck_statement statement = {
-            .params = sql->params, .param_count = sql->param_count, .extracted = extracted};
+        struct duck_statement statement = {.sql = sql->sql,
+                                           .params = sql->params,
+                                           .param_count = sql->param_count,
+                                           .extracted = extracted};
         code = duck_select(duck, reader, DUCK_SIDE_USER, &statement, &bounds, ret_rows,
                            ret_truncated, err);
     }
