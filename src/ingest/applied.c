@@ -5,9 +5,9 @@
 #include "ingest/ingest_priv.h"
 
 static void
-drop(struct applied_wait *wait)
+drop(struct applied_wait *wait, int refs)
 {
-    if (atomic_fetch_sub(&wait->refs, 1) == 1) {
+    if (atomic_fetch_sub(&wait->refs, refs) == refs) {
         free(wait);
     }
 }
@@ -58,9 +58,10 @@ on_applied(struct engine_waiter *waiter, bool applied)
         unlink_wait(ingest, wait);
         pthread_mutex_unlock(&ingest->lock);
         give_answer(wait, applied);
-        drop(wait);
+        drop(wait, 2);
+    } else {
+        drop(wait, 1);
     }
-    drop(wait);
 }
 
 void
@@ -113,6 +114,6 @@ applied_waits_give_up(struct ingest *ingest)
         wait = mine;
         mine = wait->next;
         give_answer(wait, false);
-        drop(wait);
+        drop(wait, 1);
     }
 }

@@ -16,7 +16,7 @@ void
 idempotency_init(struct idempotency *keys, size_t keys_max)
 {
     *keys = (struct idempotency){
-        .buckets = mem_zalloc(BUCKETS_FIRST, sizeof(*keys->buckets)),
+        .buckets = mem_zalloc(BUCKETS_FIRST, sizeof(struct idempotency_entry *)),
         .bucket_mask = BUCKETS_FIRST - 1,
         .max = keys_max,
     };
@@ -120,7 +120,7 @@ static void
 grow_buckets(struct idempotency *keys)
 {
     size_t mask = keys->bucket_mask * 2 + 1;
-    struct idempotency_entry **buckets = mem_zalloc(mask + 1, sizeof(*buckets));
+    struct idempotency_entry **buckets = mem_zalloc(mask + 1, sizeof(struct idempotency_entry *));
 
     for (size_t i = 0; i <= keys->bucket_mask; i++) {
         struct idempotency_entry *entry = keys->buckets[i];

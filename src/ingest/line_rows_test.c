@@ -320,6 +320,29 @@ test_line_of_a_table_checks_its_columns(void **state)
 }
 
 static void
+test_line_skip_leaves_nothing_of_a_bad_row(void **state)
+{
+    struct fake_world *world = open_world();
+    struct batch batch;
+    struct ingest_request request = {.body = slice_of("market_data,symbol=A bid=1\n"
+                                                      "market_data,symbol=B bid=2,ask=\"x\"\n"
+                                                      "market_data,symbol=C bid=3\n"),
+                                     .format = INGEST_LINE,
+                                     .skip_bad_rows = true};
+
+    (void)state;
+    assert_int_equal(fake_world_submit(world, &request)->code, ERR_OK);
+    assert_int_equal(world->answer.answer.accepted, 2);
+    assert_int_equal(world->answer.answer.rejected, 1);
+    assert_int_equal(world->answer.answer.errors[0].row, 1);
+    assert_true(fake_engine_batch(&world->engine, 0, TABLE_MARKET_DATA, &batch));
+    assert_int_equal(batch.rows, 2);
+    assert_true(slice_is(batch_get_text(&batch, 1, 1), "C"));
+    batch_fini(&batch);
+    close_world(world);
+}
+
+static void
 test_line_comments_blank_lines_and_crlf_are_fine(void **state)
 {
     struct fake_world *world = open_world();
@@ -456,6 +479,7 @@ main(void)
         cmocka_unit_test(test_line_time_out_of_range_is_refused),
         cmocka_unit_test(test_line_text_field_is_refused_or_left_out),
         cmocka_unit_test(test_line_of_a_table_checks_its_columns),
+        cmocka_unit_test(test_line_skip_leaves_nothing_of_a_bad_row),
         cmocka_unit_test(test_line_comments_blank_lines_and_crlf_are_fine),
         cmocka_unit_test(test_line_new_series_over_the_limit_refuse_all_or_are_left_out),
         cmocka_unit_test(test_line_with_more_fields_than_the_cache_holds_is_taken_whole),

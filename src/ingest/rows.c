@@ -75,7 +75,8 @@ rows_grow_samples(struct rows *rows, size_t count)
 static size_t
 set_place(const struct rows *rows, const struct series *series)
 {
-    size_t at = ((uint32_t)series->id * 0x9e3779b1U) & rows->set_mask;
+    uint32_t spread = (uint32_t)series->id * 0x9e3779b1U;
+    size_t at = spread & rows->set_mask;
 
     while (rows->set[at] && rows->announced[rows->set[at] - 1] != series) {
         at = (at + 1) & rows->set_mask;

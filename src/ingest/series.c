@@ -20,7 +20,7 @@ series_registry_init(struct series_registry *registry, uint64_t series_max)
         series_max = SERIES_ID_MAX;
     }
     *registry = (struct series_registry){
-        .table = mem_zalloc(SERIES_TABLE_FIRST, sizeof(*registry->table)),
+        .table = mem_zalloc(SERIES_TABLE_FIRST, sizeof(struct series *)),
         .table_mask = SERIES_TABLE_FIRST - 1,
         .max = (uint32_t)series_max,
         .next_id = 1,
@@ -80,7 +80,7 @@ grow_table(struct series_registry *registry)
 {
     size_t old_size = registry->table_mask + 1;
     size_t mask = old_size * 2 - 1;
-    struct series **table = mem_zalloc(mask + 1, sizeof(*table));
+    struct series **table = mem_zalloc(mask + 1, sizeof(struct series *));
 
     for (size_t i = 0; i < old_size; i++) {
         struct series *series = registry->table[i];
