@@ -384,9 +384,8 @@ check_server(struct cli *cli, struct client *client, struct err *err)
         return cli_fail(cli, err);
     }
     const char *state = json_string_value(json_object_get(health, "status"));
-    const char *store = json_string_value(json_object_get(database, "status"));
     healthy = healthy && (!state || strcmp(state, "healthy") == 0) &&
-              (!store || strcmp(store, "healthy") == 0);
+              !json_is_false(json_object_get(database, "database_healthy"));
     if (cli_has(cli, "json")) {
         json_t *all = json_pack("{s:b, s:s, s:O, s:O}", "ok", healthy, "url", client_url(client),
                                 "health", health, "database", database);

@@ -98,8 +98,14 @@ import_write(struct import_job *job, const struct import_write *write, struct im
         return ERR_OK;
     }
     enum err_code code = sink_write(job->target, &request, &answer, err);
+    if (code == ERR_CONFLICT && request.idempotency_key) {
+        /* The key is taken by the same rows sent with the other --on-error: what was answered
+         * then holds. Nothing can be written under a key that is taken. */
+        request.skip_bad_rows = !request.skip_bad_rows;
+        code = sink_write(job->target, &request, &answer, err);
+    }
     if (code != ERR_OK) {
-        return code;
+        return err_context(err, code, "%s", result->name);
     }
     for (size_t i = 0; i < answer.error_count; i++) {
         const struct sink_error *error = &answer.errors[i];

@@ -132,8 +132,8 @@ import_show_result(const struct import_job *job, const struct import_result *res
         show_error(job, result, &result->errors[i]);
     }
     if (result->rows_rejected > result->error_count) {
-        fprintf(job->cli->err, "eider: %s: and %" PRIu64 " more rows\n", result->name,
-                result->rows_rejected - result->error_count);
+        fprintf(job->cli->err, "eider: %s: %" PRIu64 "%s rows were rejected\n", result->name,
+                result->rows_rejected - result->error_count, result->error_count ? " more" : "");
     }
     fprintf(job->cli->out, "%s -> %s: %" PRIu64 " rows read, %" PRIu64 " %s", result->name,
             table_name(result), result->rows_read, result->rows_written, verb);

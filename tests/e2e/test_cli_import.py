@@ -119,6 +119,20 @@ def test_line_protocol_from_standard_input(eider):
     assert ask(eider, "SELECT count(*), sum(value) FROM trading_metrics") == [(100, 5000.0)]
 
 
+def test_wrong_lines_of_line_protocol(eider, tmp_path):
+    path = tmp_path / "points.lp"
+    path.write_text("# c\n\ncpu,host=a value=1 1767225600000000000\ncpu,host=b value=abc 1767225600000000000\n\ncpu value=3 1767225600000000000\n")
+    for dry in ([], ["--dry-run"]):
+        done = eider.run("import", str(path), *dry)
+        assert done.returncode == 1 and f'{path} row 4: "abc' in done.stderr
+    assert ask(eider, "SELECT count(*) FROM trading_metrics") == [(0,)]
+    skipped, = bring_in(eider, str(path), "--on-error", "skip")
+    assert (skipped["rows_written"], skipped["rows_rejected"], skipped["rows_replayed"]) == (2, 1, 0)
+    again = eider.run("import", str(path), "--json")
+    assert again.returncode == 1 and json.loads(again.stdout)["files"][0]["rows_replayed"] == 2
+    assert ask(eider, "SELECT count(*), sum(value) FROM trading_metrics") == [(2, 4.0)]
+
+
 def test_ndjson_by_its_keys_and_its_errors_by_line(eider, tmp_path):
     path = tmp_path / "trades.ndjson"
     row = {"trade_id": "t", "timestamp": "2026-01-01T00:00:00", "symbol": "A", "side": "buy", "quantity": 1, "price": 2}
