@@ -22,11 +22,10 @@
 
 enum {
     IDLE_MS = 200,
+    SPACING_MS = 50, /* between the beginnings of two groups, while nobody waits */
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
     US_PER_MS = 1000,
-    NS_PER_MS = 1000000,
-    MS_PER_S = 1000,
     SNAPSHOT_RETRY_US = 60000000,
     CHECKPOINT_BYTES = 256 << 20,
     SUSPECT_REOPEN = 1,
@@ -147,6 +146,39 @@ add_record(struct engine *engine, struct group *group, const struct wal_record *
     }
 }
 
+/* Whether somebody wants the applier to go on at once. Under `lock`. */
+static bool
+is_awaited(const struct engine *engine)
+{
+    return engine->closing || engine->waiters || engine->waiting_threads > 0 ||
+           engine->read_err.code != ERR_OK ||
+           engine->checkpoints_wanted != engine->checkpoints_done;
+}
+
+/*
+ * Keeps groups apart under a stream of small records: a transaction costs the store a sync of its
+ * own, which the log's syncs would wait behind, and ten rows cost it what a thousand do. The first
+ * record after a pause is not held up.
+ */
+static void
+space_groups(struct engine *engine)
+{
+    int64_t now_us = clock_mono_us(engine->clock);
+    int64_t left_us = engine->group_begun_us + (int64_t)SPACING_MS * US_PER_MS - now_us;
+
+    if (engine->group_begun_us > 0 && left_us > 0) {
+        struct timespec until = engine_deadline((int)(left_us / US_PER_MS) + 1);
+        int result = 0;
+        pthread_mutex_lock(&engine->lock);
+        while (!is_awaited(engine) && result == 0) {
+            result = pthread_cond_timedwait(&engine->changed, &engine->lock, &until);
+        }
+        pthread_mutex_unlock(&engine->lock);
+        now_us = clock_mono_us(engine->clock);
+    }
+    engine->group_begun_us = now_us;
+}
+
 /* Takes everything that waits, up to the bounds of a group. False when nothing came. */
 static enum err_code
 gather(struct engine *engine, struct group *group, struct err *err)
@@ -155,7 +187,11 @@ gather(struct engine *engine, struct group *group, struct err *err)
     enum err_code code = wal_cursor_next(engine->cursor, IDLE_MS, &record, err);
 
     while (code == ERR_OK) {
+        bool is_first = group->first_lsn == 0;
         add_record(engine, group, &record);
+        if (is_first) {
+            space_groups(engine);
+        }
         if (group->bytes >= engine->options.group_bytes_max ||
             group->batch_count + 64 > ENGINE_BATCHES_MAX) {
             return ERR_OK;
@@ -169,15 +205,8 @@ gather(struct engine *engine, struct group *group, struct err *err)
 static bool
 pause_ms(struct engine *engine, int ms)
 {
-    struct timespec until;
+    struct timespec until = engine_deadline(ms);
 
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += ms / MS_PER_S;
-    until.tv_nsec += (long)(ms % MS_PER_S) * NS_PER_MS;
-    if (until.tv_nsec >= (long)MS_PER_S * NS_PER_MS) {
-        until.tv_sec++;
-        until.tv_nsec -= (long)MS_PER_S * NS_PER_MS;
-    }
     pthread_mutex_lock(&engine->lock);
     int result = 0;
     while (!engine->closing && result == 0) {

@@ -239,6 +239,7 @@ engine_when_applied(struct engine *engine, struct engine_waiter *waiter)
     if (!applied && !closing) {
         waiter->next = engine->waiters;
         engine->waiters = waiter;
+        pthread_cond_broadcast(&engine->changed);
     }
     pthread_mutex_unlock(&engine->lock);
     if (applied || closing) {
@@ -246,8 +247,8 @@ engine_when_applied(struct engine *engine, struct engine_waiter *waiter)
     }
 }
 
-static struct timespec
-deadline_in(int timeout_ms)
+struct timespec
+engine_deadline(int timeout_ms)
 {
     struct timespec until;
 
@@ -264,13 +265,16 @@ deadline_in(int timeout_ms)
 enum err_code
 engine_wait_applied(struct engine *engine, uint64_t lsn, int timeout_ms, struct err *err)
 {
-    struct timespec until = deadline_in(timeout_ms);
+    struct timespec until = engine_deadline(timeout_ms);
     int result = 0;
 
     pthread_mutex_lock(&engine->lock);
+    engine->waiting_threads++;
+    pthread_cond_broadcast(&engine->changed);
     while (engine->applied_lsn < lsn && !engine->closing && result == 0) {
         result = pthread_cond_timedwait(&engine->changed, &engine->lock, &until);
     }
+    engine->waiting_threads--;
     uint64_t applied = engine->applied_lsn;
     bool closing = engine->closing;
     pthread_mutex_unlock(&engine->lock);
@@ -426,11 +430,12 @@ engine_status(struct engine *engine, struct engine_status *ret_status)
 enum err_code
 engine_checkpoint(struct engine *engine, int timeout_ms, struct err *err)
 {
-    struct timespec until = deadline_in(timeout_ms);
+    struct timespec until = engine_deadline(timeout_ms);
     int result = 0;
 
     pthread_mutex_lock(&engine->lock);
     uint64_t mine = ++engine->checkpoints_wanted;
+    pthread_cond_broadcast(&engine->changed);
     while (engine->checkpoints_done < mine && !engine->closing && result == 0) {
         result = pthread_cond_timedwait(&engine->changed, &engine->lock, &until);
     }

@@ -38,6 +38,7 @@ struct engine {
     uint64_t applied_records;
     int64_t pending_since_us; /* wall time of the oldest record read and not applied; 0: none */
     struct engine_waiter *waiters;
+    unsigned waiting_threads; /* in engine_wait_applied */
     uint64_t
         checkpoints_wanted; /* requests so far; each is done when checkpoints_done reaches it */
     uint64_t checkpoints_done;
@@ -45,7 +46,7 @@ struct engine {
     uint64_t rebuilds;
     uint64_t snapshot_lsn;
     uint64_t records_set_aside;
-    struct err read_err;         /* why a read found the store unusable; code ERR_OK: none did */
+    struct err read_err; /* why a read found the store unusable; code ERR_OK: none did */
     bool closing;
 
     pthread_t applier;
@@ -57,6 +58,7 @@ struct engine {
     unsigned suspect_count; /* how often */
     uint64_t bytes_since_checkpoint;
     uint64_t bytes_since_snapshot;
+    int64_t group_begun_us;    /* monotonic; 0: none yet */
     int64_t checkpointed_us;   /* monotonic */
     int64_t snapshot_tried_us; /* monotonic; 0: not failed since the last that worked */
 };
@@ -103,6 +105,9 @@ void *applier_main(void *engine);
 /* Tells the owner of the engine, for its log. */
 void engine_event(const struct engine *engine, bool is_problem, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* The moment in `timeout_ms`, for waits on `changed`. */
+struct timespec engine_deadline(int timeout_ms);
 
 /* Changes state and problem (NULL: none) under the lock. */
 void engine_set_state(struct engine *engine, enum engine_state state, const struct err *problem);

@@ -16,11 +16,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "base/mem.h"
 #include "codec/time.h"
 
-enum { DROPPED = UINT32_MAX, SQL_BYTES = 2048 };
+enum { DROPPED = UINT32_MAX, SQL_BYTES = 2048, COMMIT_NAP_NS = 50000 };
 
 struct row_ref {
     uint32_t batch; /* DROPPED: replaced by a later one */
@@ -236,6 +237,43 @@ apply_tables(struct duck_store *duck, const struct store_group *group, uint64_t 
     return ERR_OK;
 }
 
+/*
+ * Runs COMMIT. A worker of DuckDB's may take it from this thread, and duckdb_query would spin until
+ * the worker's fsync returns; so this thread sleeps instead.
+ */
+static enum err_code
+run_commit(struct duck_store *duck, struct err *err)
+{
+    const struct timespec nap = {.tv_nsec = COMMIT_NAP_NS};
+    duckdb_prepared_statement prepared = NULL;
+    duckdb_pending_result pending = NULL;
+    duckdb_result result;
+    enum err_code code = ERR_OK;
+
+    if (duckdb_prepare(duck->writer, "COMMIT", &prepared) != DuckDBSuccess) {
+        code = duck_fail(duck, DUCK_SIDE_APPLY, DUCKDB_ERROR_INVALID,
+                         duckdb_prepare_error(prepared), err);
+    } else if (duckdb_pending_prepared(prepared, &pending) != DuckDBSuccess) {
+        code = duck_fail(duck, DUCK_SIDE_APPLY, DUCKDB_ERROR_INVALID, duckdb_pending_error(pending),
+                         err);
+    } else {
+        duckdb_pending_state state = duckdb_pending_execute_task(pending);
+        while (!duckdb_pending_execution_is_finished(state)) {
+            if (state == DUCKDB_PENDING_NO_TASKS_AVAILABLE) {
+                nanosleep(&nap, NULL);
+            }
+            state = duckdb_pending_execute_task(pending);
+        }
+        if (duckdb_execute_pending(pending, &result) != DuckDBSuccess) {
+            code = duck_fail_result(duck, DUCK_SIDE_APPLY, &result, err);
+        }
+        duckdb_destroy_result(&result);
+    }
+    duckdb_destroy_pending(&pending);
+    duckdb_destroy_prepare(&prepared);
+    return code;
+}
+
 static enum err_code
 commit(struct duck_store *duck, uint64_t lsn, struct err *err)
 {
@@ -243,7 +281,7 @@ commit(struct duck_store *duck, uint64_t lsn, struct err *err)
 
     snprintf(sql, sizeof(sql), "INSERT INTO main.eider_applied VALUES (%" PRIu64 ")", lsn);
     enum err_code code = duck_run(duck, sql, err);
-    return code ? code : duck_run(duck, "COMMIT", err);
+    return code ? code : run_commit(duck, err);
 }
 
 enum err_code
