@@ -42,9 +42,10 @@ give_answer(struct applied_wait *wait, bool applied)
     }
     wait->done(wait->ctx, &wait->answer);
     if (wait->job) {
-        job_end(wait->job);
+        job_end(wait->job, 1);
+    } else {
+        ingest_leave(ingest, 1);
     }
-    ingest_leave(ingest, 1);
 }
 
 static void

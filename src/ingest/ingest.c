@@ -15,7 +15,8 @@ enum {
     ERRORS_DEFAULT = 100,
     ERRORS_CAP = 1000,
     CACHE_BYTES_MAX = 128 << 20,
-    OPEN_TIMEOUT_MS = 600000,
+    OPEN_WAIT_MS = 5000,
+    SCAN_TIMEOUT_MS = 600000,
     CLOSE_TIMEOUT_MS = 5000
 };
 
@@ -80,7 +81,7 @@ load_series(struct ingest *ingest, struct err *err)
     struct store_scan scan = {.table = TABLE_SERIES,
                               .from_us = INT64_MIN,
                               .to_us = INT64_MAX,
-                              .timeout_ms = OPEN_TIMEOUT_MS};
+                              .timeout_ms = SCAN_TIMEOUT_MS};
     struct batch rows;
     enum err_code code = ingest->ops->scan(ingest->options.engine, &scan, &rows, err);
 
@@ -108,7 +109,7 @@ load_keys(struct ingest *ingest, struct err *err)
                               .to_us = INT64_MAX,
                               .newest_first = true,
                               .limit = IDEMPOTENCY_KEYS_MAX,
-                              .timeout_ms = OPEN_TIMEOUT_MS};
+                              .timeout_ms = SCAN_TIMEOUT_MS};
     struct batch rows;
     enum err_code code = ingest->ops->scan(ingest->options.engine, &scan, &rows, err);
 
@@ -134,8 +135,7 @@ load(struct ingest *ingest, struct err *err)
     enum err_code code;
 
     ingest->ops->status(ingest->options.engine, &status);
-    code =
-        ingest->ops->wait_applied(ingest->options.engine, status.durable_lsn, OPEN_TIMEOUT_MS, err);
+    code = ingest->ops->wait_applied(ingest->options.engine, status.durable_lsn, OPEN_WAIT_MS, err);
     if (code != ERR_OK) {
         return err_context(err, code, "waiting for the store to apply the log");
     }
@@ -185,16 +185,6 @@ ingest_open_with(const struct ingest_options *options, const struct ingest_engin
     return ERR_OK;
 }
 
-bool
-ingest_enter(struct ingest *ingest)
-{
-    pthread_mutex_lock(&ingest->lock);
-    bool open = !ingest->closing;
-    ingest->active += open;
-    pthread_mutex_unlock(&ingest->lock);
-    return open;
-}
-
 void
 ingest_hold(struct ingest *ingest)
 {
@@ -204,14 +194,20 @@ ingest_hold(struct ingest *ingest)
 }
 
 void
-ingest_leave(struct ingest *ingest, uint64_t count)
+ingest_leave_locked(struct ingest *ingest, uint64_t count)
 {
-    pthread_mutex_lock(&ingest->lock);
     assert(ingest->active >= count);
     ingest->active -= count;
     if (ingest->closing) {
         pthread_cond_broadcast(&ingest->quiet);
     }
+}
+
+void
+ingest_leave(struct ingest *ingest, uint64_t count)
+{
+    pthread_mutex_lock(&ingest->lock);
+    ingest_leave_locked(ingest, count);
     pthread_mutex_unlock(&ingest->lock);
 }
 

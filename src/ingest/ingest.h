@@ -44,7 +44,8 @@ struct ingest_options {
     size_t errors_max;            /* row errors told in an answer; 0: 100 */
 };
 
-/* Loads series and idempotency keys from the engine (waits until its backlog is applied). */
+/* Loads series and idempotency keys from the engine, when its backlog is applied: waits up to 5 s
+ * for that. ERR_TIMEOUT and ERR_UNAVAILABLE (no store yet) mean: call again. */
 enum err_code ingest_open(const struct ingest_options *options, struct ingest **ret_ingest,
                           struct err *err);
 void ingest_close(struct ingest *ingest); /* waits for what is in flight */

@@ -148,18 +148,18 @@ enum err_code ingest_open_with(const struct ingest_options *options,
                                const struct ingest_engine_ops *ops, struct ingest **ret_ingest,
                                struct err *err);
 
-/* Counts one more request in; false when the ingest is closing. */
-bool ingest_enter(struct ingest *ingest);
-
-/* Counts in once more what was counted in already. */
+/* Counts in once more what was counted in already (by job_begin). */
 void ingest_hold(struct ingest *ingest);
 
-/* Counts `count` answered requests out. */
+/* Counts `count` answered requests out; the ingest may be gone afterwards. */
 void ingest_leave(struct ingest *ingest, uint64_t count);
+void ingest_leave_locked(struct ingest *ingest, uint64_t count);
 
-/* job.c: a job for a request that was counted in. */
+/* job.c: counts one more request in and gives it a job; NULL when the ingest is closing. */
 struct job *job_begin(struct ingest *ingest);
-void job_end(struct job *job); /* into the pool; the request stays counted in */
+
+/* Gives a job's memory back and counts `answered` requests out. */
+void job_end(struct job *job, uint64_t answered);
 void job_free(struct job *job);
 void job_set_state(struct job *job, enum job_state from, enum job_state to);
 

@@ -50,6 +50,11 @@ struct job *
 job_begin(struct ingest *ingest)
 {
     pthread_mutex_lock(&ingest->lock);
+    if (ingest->closing) {
+        pthread_mutex_unlock(&ingest->lock);
+        return NULL;
+    }
+    ingest->active++;
     struct job *job = ingest->pool;
     if (job) {
         ingest->pool = job->next;
@@ -82,7 +87,7 @@ job_memory(const struct job *job)
 }
 
 void
-job_end(struct job *job)
+job_end(struct job *job, uint64_t answered)
 {
     struct ingest *ingest = job->ingest;
 
@@ -109,7 +114,9 @@ job_end(struct job *job)
         ingest->pool_count++;
         ingest->pool_bytes += job->pooled_bytes;
     }
+    ingest_leave_locked(ingest, answered);
     pthread_mutex_unlock(&ingest->lock);
+    /* The ingest may be gone by now. */
     if (!keep) {
         job_free(job);
     }

@@ -72,8 +72,7 @@ conclude(struct job *job, const struct ingest_answer *answer)
     }
     job->done(job->ctx, answer);
     uint64_t answered = 1 + answer_waiters(ingest, waiters, answer);
-    job_end(job);
-    ingest_leave(ingest, answered);
+    job_end(job, answered);
 }
 
 static void
@@ -148,13 +147,13 @@ on_written(struct wal_entry *entry, enum err_code code, const struct err *err)
     }
     uint64_t answered = answer_waiters(ingest, waiters, &answer);
     if (job->wait_applied) {
+        /* The wait holds one count of its own, so those may go first. */
+        ingest_leave(ingest, answered);
         applied_wait_start(ingest, job, &answer, job->done, job->ctx);
     } else {
         job->done(job->ctx, &answer);
-        job_end(job);
-        answered++;
+        job_end(job, answered + 1);
     }
-    ingest_leave(ingest, answered);
 }
 
 /* The body as it is decoded: in job->body. */
@@ -229,7 +228,7 @@ replay(struct job *job, const struct idempotency_answer *known)
     bool wait = job->wait_applied && known->lsn > 0;
 
     atomic_fetch_add_explicit(&ingest->replays, 1, memory_order_relaxed);
-    job_end(job);
+    job_end(job, 0);
     if (wait) {
         applied_wait_start(ingest, NULL, &answer, done, ctx);
     } else {
@@ -255,8 +254,7 @@ claim_key(struct job *job, const struct ingest_request *request)
     enum idempotency_claim claim = idempotency_claim(&ingest->keys, request->idempotency_key, &hash,
                                                      job->now_us, waiter, &job->key, &known);
     if (claim == IDEMPOTENCY_WAITING) {
-        job_end(job);
-        ingest_leave(ingest, 1);
+        job_end(job, 1);
         return false;
     }
     ingest_leave(ingest, 1);
@@ -392,8 +390,10 @@ void
 ingest_submit(struct ingest *ingest, const struct ingest_request *request, ingest_done_fn *done,
               void *ctx)
 {
+    struct job *job = job_begin(ingest);
+
     atomic_fetch_add_explicit(&ingest->requests, 1, memory_order_relaxed);
-    if (!ingest_enter(ingest)) {
+    if (!job) {
         struct err err;
         err_set(&err, ERR_UNAVAILABLE, "the server is stopping; nothing was written");
         struct ingest_answer answer = {
@@ -402,7 +402,6 @@ ingest_submit(struct ingest *ingest, const struct ingest_request *request, inges
         done(ctx, &answer);
         return;
     }
-    struct job *job = job_begin(ingest);
     job->done = done;
     job->ctx = ctx;
     job->wait_applied = request->wait_applied;

@@ -153,14 +153,14 @@ ingest_write(struct ingest *ingest, const struct batch *batches, size_t count, u
 {
     uint64_t lsn = 0;
 
-    if (!ingest_enter(ingest)) {
+    struct job *job = job_begin(ingest);
+
+    if (!job) {
         return err_set(err, ERR_UNAVAILABLE, "the ingest is closing; nothing was written");
     }
-    struct job *job = job_begin(ingest);
     job->skip_bad_rows = false;
     enum err_code code = write_job(job, batches, count, &lsn, err);
-    job_end(job);
-    ingest_leave(ingest, 1);
+    job_end(job, 1);
     if (code == ERR_OK && ret_lsn) {
         *ret_lsn = lsn;
     }
