@@ -169,6 +169,7 @@ struct ws_round {
     struct ws_frame *frame;
     struct ws_client *cursor;
     struct ws_client *last;
+    uint64_t offered; /* members that were offered frame so far */
 };
 
 /* A call of http_each_client on one worker. */
@@ -216,6 +217,7 @@ struct http_worker {
     struct ws_client *clients; /* a ring; any of them */
     struct ws_round rounds[WS_GROUPS];
     uint32_t rounds_active; /* a bit each */
+    uint64_t members[WS_GROUPS];
     unsigned round_first;   /* the group that is served first in the next turn */
     struct ws_each *eaches; /* oldest first */
     struct http_counters counters;

@@ -265,7 +265,7 @@ ws_close(struct ws_client *client, uint16_t code, const char *reason)
     }
     drop_pending(client);
     client->close_queued = true;
-    client->groups = 0;
+    ws_set_groups(client, 0);
     struct ws_frame *frame = ws_frame_close(code, slice_of(reason));
     send_or_queue(client, frame, WS_ORDERED);
     ws_frame_unref(frame);
@@ -278,7 +278,9 @@ ws_close(struct ws_client *client, uint16_t code, const char *reason)
 void
 ws_join(struct ws_client *client, uint32_t group_mask)
 {
-    client->groups = client->close_queued ? 0 : group_mask;
+    if (client->listed && !client->close_queued) {
+        ws_set_groups(client, group_mask);
+    }
 }
 
 void
@@ -452,6 +454,7 @@ ws_unlink(struct conn *conn)
     if (!client || !client->listed) {
         return;
     }
+    ws_set_groups(client, 0);
     ws_rounds_forget(worker, client);
     client->listed = false;
     client->prev->next = client->next;

@@ -58,6 +58,9 @@ struct ws_client {
  * connection. */
 bool ws_offer(struct ws_client *client, unsigned group, struct ws_frame *frame);
 
+/* Replaces the groups of a client and keeps the worker's count of their members. */
+void ws_set_groups(struct ws_client *client, uint32_t groups);
+
 /* client leaves the ring; rounds that stand on it move on. */
 void ws_rounds_forget(struct http_worker *worker, struct ws_client *client);
 

@@ -28,6 +28,17 @@ end_round(struct http_worker *worker, unsigned group)
     worker->rounds_active &= ~(1U << group);
 }
 
+/* A round that ends early: those it has not reached go without its frame. */
+static void
+count_skipped(struct http_worker *worker, unsigned group)
+{
+    const struct ws_round *round = &worker->rounds[group];
+
+    if (round->cursor && worker->members[group] > round->offered) {
+        counter_add(&worker->counters.ws_frames_skipped, worker->members[group] - round->offered);
+    }
+}
+
 static void
 on_cast(struct net_post *post)
 {
@@ -37,8 +48,9 @@ on_cast(struct net_post *post)
 
     if (worker->clients) {
         struct ws_client *from = round->cursor ? round->cursor : worker->clients;
+        count_skipped(worker, cast->group);
         ws_frame_unref(round->frame);
-        *round = (struct ws_round){ws_frame_ref(cast->frame), from, from->prev};
+        *round = (struct ws_round){ws_frame_ref(cast->frame), from, from->prev, 0};
         worker->rounds_active |= 1U << cast->group;
     }
     ws_frame_unref(cast->frame);
@@ -74,6 +86,7 @@ run_round(struct http_worker *worker, unsigned group, int *sends, int *visits)
         (*visits)--;
         if (client->groups & (1U << group)) {
             (*sends)--;
+            round->offered++;
             ws_offer(client, group, frame);
         }
     }
@@ -151,6 +164,20 @@ ws_turn(struct http_worker *worker)
     }
     worker->round_first = (worker->round_first + 1) % WS_GROUPS;
     return worker->rounds_active != 0 || worker->eaches != NULL;
+}
+
+void
+ws_set_groups(struct ws_client *client, uint32_t groups)
+{
+    uint64_t *members = client->conn->worker->members;
+
+    for (uint32_t left = client->groups & ~groups; left; left &= left - 1) {
+        members[__builtin_ctz(left)]--;
+    }
+    for (uint32_t joined = groups & ~client->groups; joined; joined &= joined - 1) {
+        members[__builtin_ctz(joined)]++;
+    }
+    client->groups = groups;
 }
 
 /* Takes `client` out of [*cursor .. *last]. */
