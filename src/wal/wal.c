@@ -95,28 +95,39 @@ set_options(struct wal *wal, const struct wal_options *options, struct err *err)
     return ERR_OK;
 }
 
-/* Makes the directory and its name durable. */
+/* The directory that a path is in. */
+static void
+parent_of(const char *path, char ret_parent[WAL_PATH_MAX])
+{
+    size_t len = strlen(path);
+
+    memcpy(ret_parent, path, len + 1);
+    while (len > 1 && ret_parent[len - 1] == '/') {
+        ret_parent[--len] = '\0';
+    }
+    char *slash = strrchr(ret_parent, '/');
+    if (!slash) {
+        memcpy(ret_parent, ".", sizeof("."));
+    } else {
+        slash[slash == ret_parent ? 1 : 0] = '\0';
+    }
+}
+
+/*
+ * Makes the directory and its name durable. One that is there already may be left from a process
+ * that was stopped in between; but not everybody may open what is above it.
+ */
 static enum err_code
 make_dir(struct wal *wal, struct err *err)
 {
     char parent[WAL_PATH_MAX];
 
-    if (wal->sys->mkdir(wal->sys->ctx, wal->dir, DIR_MODE) != 0) {
-        return errno == EEXIST ? ERR_OK
-                               : err_sys(err, errno, "cannot make the log directory %s", wal->dir);
+    bool made = wal->sys->mkdir(wal->sys->ctx, wal->dir, DIR_MODE) == 0;
+    if (!made && errno != EEXIST) {
+        return err_sys(err, errno, "cannot make the log directory %s", wal->dir);
     }
-    memcpy(parent, wal->dir, sizeof(parent));
-    size_t len = strlen(parent);
-    while (len > 1 && parent[len - 1] == '/') {
-        parent[--len] = '\0';
-    }
-    char *slash = strrchr(parent, '/');
-    if (!slash) {
-        memcpy(parent, ".", sizeof("."));
-    } else {
-        slash[slash == parent ? 1 : 0] = '\0';
-    }
-    if (wal->sys->sync_dir(wal->sys->ctx, parent) != 0) {
+    parent_of(wal->dir, parent);
+    if (wal->sys->sync_dir(wal->sys->ctx, parent) != 0 && made) {
         return err_sys(err, errno, "cannot sync the directory %s", parent);
     }
     return ERR_OK;

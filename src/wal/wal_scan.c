@@ -160,7 +160,7 @@ judge_file(struct scanner *s, struct file *file, struct err *err)
 {
     uint8_t block[WAL_HEADER_BYTES] = {0};
     struct wal_tail tail = {0};
-    int fd;
+    int fd = -1;
 
     enum err_code code = open_file(s, file->seq, &fd, &file->size, err);
     if (code != ERR_OK) {
@@ -410,7 +410,7 @@ verify_extent(struct scanner *s, size_t index, struct err *err)
     struct wal_extent *extent = &s->scan->extents[index];
     bool newest = index + 1 == s->scan->extent_count;
     uint64_t records = s->scan->records;
-    int fd;
+    int fd = -1;
 
     enum err_code code = open_file(s, extent->seq, &fd, &extent->size, err);
     if (code != ERR_OK) {

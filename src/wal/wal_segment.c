@@ -33,10 +33,12 @@ sync_segment(const struct wal_sys *sys, int fd, struct err *err)
     return ERR_OK;
 }
 
+/* Never written to; not const, so that it takes no room in the program file. */
+static uint8_t zeros[COPY_BYTES] __attribute__((aligned(4096)));
+
 static enum err_code
 write_zeros(const struct wal_sys *sys, int fd, uint64_t from, uint64_t to, struct err *err)
 {
-    MEM_AUTO uint8_t *zeros = mem_zalloc(COPY_BYTES, 1);
     uint64_t unsynced = 0;
 
     while (from < to) {
@@ -57,6 +59,31 @@ write_zeros(const struct wal_sys *sys, int fd, uint64_t from, uint64_t to, struc
         }
     }
     return ERR_OK;
+}
+
+/*
+ * Writes the whole file once. Past the page cache where the file system can do that: the zeros need
+ * not be in memory, and it takes half the time.
+ */
+static enum err_code
+warm_up(const struct wal_segment_plan *plan, int fd, struct err *err)
+{
+    const struct wal_sys *sys = plan->sys;
+    struct err direct_err;
+    int direct_fd;
+
+    if (open_segment(sys, plan->dir, plan->seq, O_WRONLY | O_DIRECT, &direct_fd, NULL) != ERR_OK) {
+        return write_zeros(sys, fd, 0, plan->bytes, err);
+    }
+    enum err_code code = write_zeros(sys, direct_fd, 0, plan->bytes, &direct_err);
+    sys->close(sys->ctx, direct_fd);
+    if (code != ERR_OK && direct_err.sys == EINVAL) {
+        return write_zeros(sys, fd, 0, plan->bytes, err); /* blocks larger than ours */
+    }
+    if (code != ERR_OK && err) {
+        *err = direct_err;
+    }
+    return code;
 }
 
 static enum err_code
@@ -83,8 +110,7 @@ fill_segment(const struct wal_segment_plan *plan, int fd, struct err *err)
         return err_sys(err, errno, "cannot preallocate a log segment of %llu bytes in %s",
                        (unsigned long long)plan->bytes, plan->dir);
     }
-    enum err_code code =
-        plan->warm ? write_zeros(sys, fd, 0, plan->bytes, err) : sync_segment(sys, fd, err);
+    enum err_code code = plan->warm ? warm_up(plan, fd, err) : sync_segment(sys, fd, err);
     if (code == ERR_OK && sys->sync_dir(sys->ctx, plan->dir) != 0) {
         code = err_sys(err, errno, "cannot sync the directory %s", plan->dir);
     }

@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <sys/stat.h>
@@ -99,28 +100,22 @@ real_mkdir(void *ctx, const char *path, mode_t mode)
 static int
 real_list(void *ctx, const char *path, wal_sys_visit_fn *visit, void *arg)
 {
-    struct dirent *item;
-    int sys;
+    struct dirent **items;
 
     (void)ctx;
-    DIR *dir = opendir(path);
-    if (!dir) {
+    int count = scandir(path, &items, NULL, NULL);
+    if (count < 0) {
         return -1;
     }
-    for (;;) {
-        errno = 0;
-        item = readdir(dir); /* a stream of our own: safe beside other threads */
-        if (!item) {
-            break;
+    for (int i = 0; i < count; i++) {
+        const char *name = items[i]->d_name;
+        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0) {
+            visit(arg, name);
         }
-        if (strcmp(item->d_name, ".") != 0 && strcmp(item->d_name, "..") != 0) {
-            visit(arg, item->d_name);
-        }
+        free(items[i]);
     }
-    sys = errno;
-    closedir(dir);
-    errno = sys;
-    return sys == 0 ? 0 : -1;
+    free(items);
+    return 0;
 }
 
 static off_t

@@ -20,16 +20,16 @@ wal_tail_read(const struct wal_tail_file *file, uint64_t at, uint8_t *dst, size_
     size_t done = 0;
 
     while (done < len) {
-        ssize_t got =
-            file->sys->pread(file->sys->ctx, file->fd, dst + done, len - done, (off_t)(at + done));
+        off_t from = (off_t)(at + done);
+        ssize_t got = file->sys->pread(file->sys->ctx, file->fd, dst + done, len - done, from);
         if (got < 0 && errno == EINTR) {
             continue;
         }
         if (got < 0) {
             char path[WAL_PATH_MAX];
             wal_path_format(file->dir, file->seq, path);
-            return err_sys(err, errno, "cannot read log segment %s at offset %llu", path,
-                           (unsigned long long)(at + done));
+            return err_sys(err, errno, "cannot read log segment %s at offset %lld", path,
+                           (long long)from);
         }
         if (got == 0) {
             break;

@@ -534,7 +534,7 @@ test_wal_orders_many_threads_and_a_cursor_reads_along(void **state)
         pthread_create(&threads[i], NULL, append_many, &members[i]);
     }
     static uint64_t read_lsns[CROWD_THREADS][CROWD_EACH];
-    for (uint64_t lsn = 1; lsn <= CROWD_THREADS * CROWD_EACH; lsn++) {
+    for (uint64_t lsn = 1; lsn <= UINT64_C(1) * CROWD_THREADS * CROWD_EACH; lsn++) {
         uint32_t words[16];
         assert_int_equal(wal_cursor_next(cursor, -1, &record, &err), ERR_OK);
         assert_int_equal(record.lsn, lsn);
