@@ -303,7 +303,8 @@ reopen_cursor(struct engine *engine, struct err *err)
 static bool
 revive(struct engine *engine, struct err *err)
 {
-    bool quarantine = engine->suspect_count >= SUSPECT_REBUILD;
+    /* A file is not to blame for a row that it does not take. */
+    bool quarantine = engine->suspect_count >= SUSPECT_REBUILD && err->code != ERR_INVALID;
     int wait_ms = RETRY_FIRST_MS;
 
     engine_event(engine, true, "the store is unusable: %s", err->msg);
@@ -341,6 +342,20 @@ set_aside_batches(struct engine *engine, const struct group *group, size_t from,
     set_aside(engine, group->lsns[from], buf_slice(&bytes), why);
 }
 
+/* Applies one record; a failure counts only when it shows on a store opened anew, too: after a full
+ * disk the old handle may blame anything. */
+static enum err_code
+apply_fresh(struct engine *engine, const struct store_group *one, struct err *err)
+{
+    enum err_code code = store_apply(engine->store, one, err);
+
+    if (!is_poison(code)) {
+        return code;
+    }
+    code = rebuild_store(engine, false, err);
+    return code == ERR_OK ? store_apply(engine->store, one, err) : code;
+}
+
 /* Applies record by record; what the store cannot take is set aside. The batches of one record stay
  * together. */
 static enum err_code
@@ -355,10 +370,10 @@ apply_singly(struct engine *engine, const struct group *group, struct err *err)
         }
         const struct store_group one = {group->lsns[at], group->lsns[at], end - at,
                                         &group->batches[at]};
-        enum err_code code = store_apply(engine->store, &one, err);
+        enum err_code code = apply_fresh(engine, &one, err);
         if (is_poison(code)) {
             set_aside_batches(engine, group, at, end, err);
-            code = code == ERR_INVALID ? ERR_OK : rebuild_store(engine, false, err);
+            code = rebuild_store(engine, false, err);
         }
         if (code != ERR_OK) {
             return code;
@@ -392,7 +407,7 @@ apply_group(struct engine *engine, const struct group *group)
         if (code == ERR_OK) {
             return true;
         }
-        if (code == ERR_CORRUPT || code == ERR_INTERNAL) {
+        if (is_poison(code)) {
             if (is_suspect(engine, group)) {
                 engine->suspect_count++;
             } else {

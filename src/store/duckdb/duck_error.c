@@ -33,7 +33,6 @@ code_of_apply(duckdb_error_type type, const char *message)
     case DUCKDB_ERROR_CONSTRAINT:
     case DUCKDB_ERROR_CONVERSION:
     case DUCKDB_ERROR_OUT_OF_RANGE:
-    case DUCKDB_ERROR_INVALID_INPUT:
         return ERR_INVALID;
     default:
         return is_io(message) ? ERR_IO : ERR_INTERNAL;
