@@ -111,8 +111,8 @@ test_server_makes_a_request_id_when_the_client_has_none_fit_for_use(void **state
         "GET /headers HTTP/1.1\r\nHost: a\r\n\r\n",
         "GET /headers HTTP/1.1\r\nHost: a\r\nX-Request-Id: a b\r\n\r\n",
         "GET /headers HTTP/1.1\r\nHost: a\r\nX-Request-Id:\r\n\r\n",
-        "GET /headers HTTP/1.1\r\nHost: a\r\nX-Request-Id: "
-        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n",
+        ("GET /headers HTTP/1.1\r\nHost: a\r\nX-Request-Id: "
+         "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n\r\n"),
     };
     struct fixture *test = fixture_run();
     int fd = client_connect(test);

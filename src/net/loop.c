@@ -1,7 +1,9 @@
 /*
- * Waking: a poster pushes onto a stack and writes the eventfd only when it finds `sleeping` set and
- * is the one that clears it. The loop sets `sleeping`, then looks at the stack once more before it
- * waits; with sequentially consistent order one of the two sees the other.
+ * Posts are a stack. Its head is one of two marks when it is empty: NULL while the loop is awake
+ * and will look at it before it waits, &asleep while it waits. The poster that replaces &asleep
+ * writes the eventfd; all others leave it alone. So the exchange that pushes a post also tells
+ * whether to wake, and nothing of the loop is touched behind it, except by a waker, for whom
+ * net_loop_close waits: the loop may be freed as soon as it has run the last post.
  *
  * The eventfd is edge-triggered and never read: each write is an event of its own.
  */
@@ -9,6 +11,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -20,8 +23,8 @@
 enum { EVENTS_MAX = 256, WAIT_MAX_MS = 60000 };
 
 struct net_loop {
-    _Atomic(struct net_post *) posts; /* newest first; &closed_post after net_loop_close */
-    atomic_bool sleeping;
+    _Atomic(struct net_post *) posts; /* newest first, ending in NULL; or a mark */
+    _Atomic unsigned wakers;          /* threads that are about to write wake_fd */
     int wake_fd;
     int epoll_fd;
     bool quit;
@@ -36,7 +39,8 @@ struct net_loop {
     struct epoll_event events[EVENTS_MAX];
 };
 
-static struct net_post closed_post;
+static struct net_post asleep; /* marks; never run, never followed */
+static struct net_post closed;
 static _Thread_local const struct net_loop *current_loop;
 
 static void
@@ -177,18 +181,28 @@ net_loop_post(struct net_loop *loop, struct net_post *post)
     struct net_post *head = atomic_load(&loop->posts);
 
     assert(post->fn);
-    do {
-        if (head == &closed_post) {
+    for (;;) {
+        bool wake = head == &asleep;
+        if (head == &closed) {
             return false;
         }
-        post->next = head;
-    } while (!atomic_compare_exchange_weak(&loop->posts, &head, post));
-    if (atomic_load(&loop->sleeping) && atomic_exchange(&loop->sleeping, false)) {
-        uint64_t one = 1;
-        ssize_t written = write(loop->wake_fd, &one, sizeof(one));
-        (void)written; /* Fails only when the counter is full, and then the loop is woken anyway. */
+        if (wake) {
+            atomic_fetch_add(&loop->wakers, 1);
+        }
+        post->next = wake ? NULL : head;
+        bool pushed = atomic_compare_exchange_weak(&loop->posts, &head, post);
+        if (pushed && wake) {
+            uint64_t one = 1;
+            ssize_t written = write(loop->wake_fd, &one, sizeof(one));
+            (void)written; /* Fails only on a full counter, and then an event is there already. */
+        }
+        if (wake) {
+            atomic_fetch_sub(&loop->wakers, 1);
+        }
+        if (pushed) {
+            return true;
+        }
     }
-    return true;
 }
 
 /* Runs a stack of posts in the order in which they were pushed. */
@@ -227,15 +241,16 @@ static void
 wait_for_events(struct net_loop *loop, bool more)
 {
     int timeout = more ? 0 : wait_ms(loop);
+    struct net_post *mark = NULL;
 
-    if (timeout != 0) {
-        atomic_store(&loop->sleeping, true);
-        if (atomic_load(&loop->posts)) {
-            timeout = 0;
-        }
+    if (timeout != 0 && !atomic_compare_exchange_strong(&loop->posts, &mark, &asleep)) {
+        timeout = 0;
     }
     int count = epoll_wait(loop->epoll_fd, loop->events, EVENTS_MAX, timeout);
-    atomic_store_explicit(&loop->sleeping, false, memory_order_relaxed);
+    if (timeout != 0) {
+        mark = &asleep;
+        atomic_compare_exchange_strong(&loop->posts, &mark, NULL);
+    }
     loop->now_us = clock_mono_us(loop->clock);
     for (int i = 0; i < count; i++) {
         struct net_watch *watch = loop->events[i].data.ptr;
@@ -271,9 +286,12 @@ net_loop_quit(struct net_loop *loop)
 void
 net_loop_close(struct net_loop *loop)
 {
-    run_posts(atomic_exchange(&loop->posts, &closed_post));
+    run_posts(atomic_exchange(&loop->posts, &closed));
     free_retired(loop);
     current_loop = NULL;
+    while (atomic_load(&loop->wakers) > 0) {
+        sched_yield();
+    }
     close_descriptors(loop);
 }
 
