@@ -60,7 +60,7 @@ value_bytes(const struct column *column, size_t row)
     case COL_TYPE_COUNT:
         break;
     }
-    assert(!"a column type");
+    assert(false && "a column type");
     return (struct slice){"", 0};
 }
 

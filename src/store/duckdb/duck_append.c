@@ -27,7 +27,7 @@ duck_type_of(enum col_type type)
     case COL_TYPE_COUNT:
         break;
     }
-    assert(!"a column type");
+    assert(false && "a column type");
     return DUCKDB_TYPE_INVALID;
 }
 
@@ -154,7 +154,7 @@ copy_column(duckdb_vector vector, idx_t at, const struct column *column, size_t 
         }
         break;
     case COL_TYPE_COUNT:
-        assert(!"a column type");
+        assert(false && "a column type");
     }
     if (nulls) {
         copy_nulls(vector, at, column, first, count);

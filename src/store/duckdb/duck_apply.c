@@ -21,10 +21,13 @@
 #include "base/mem.h"
 #include "codec/time.h"
 
-enum { DROPPED = UINT32_MAX, SQL_BYTES = 2048, COMMIT_NAP_NS = 50000 };
+enum { SQL_BYTES = 2048, COMMIT_NAP_NS = 50000 };
+
+/* Takes the place of row_ref.batch. */
+static const uint32_t dropped = UINT32_MAX;
 
 struct row_ref {
-    uint32_t batch; /* DROPPED: replaced by a later one */
+    uint32_t batch; /* dropped: replaced by a later one */
     uint32_t row;
 };
 
@@ -94,7 +97,7 @@ drop_replaced(struct part *part)
         const struct batch *batch = &part->group->batches[ref->batch];
         key_map_put(&seen, key_hash_row(batch, &part->table->key, ref->row), 0, &is_new);
         if (!is_new) {
-            ref->batch = DROPPED;
+            ref->batch = dropped;
         }
     }
     key_map_fini(&seen);
@@ -108,7 +111,7 @@ feed_late(struct part *part, struct err *err)
 
     for (size_t i = 0; i < part->late_count && !code; i++) {
         struct row_ref ref = part->late[i];
-        if (ref.batch != DROPPED) {
+        if (ref.batch != dropped) {
             code = duck_appender_rows(&part->appender, &part->group->batches[ref.batch], ref.row, 1,
                                       err);
         }
@@ -129,7 +132,7 @@ add_time_range(const struct part *part, struct buf *sql)
     }
     for (size_t i = 0; i < part->late_count; i++) {
         struct row_ref ref = part->late[i];
-        if (ref.batch != DROPPED) {
+        if (ref.batch != dropped) {
             const struct batch *batch = &part->group->batches[ref.batch];
             int64_t time_us = batch_get_i64(batch, (size_t)time_column, ref.row);
             min_us = time_us < min_us ? time_us : min_us;

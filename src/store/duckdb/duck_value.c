@@ -255,7 +255,7 @@ duck_column_copy(const struct duck_column *column, duckdb_vector vector, struct 
         copy_texts(column, vector, rows, to->text + first, count);
         break;
     case COL_TYPE_COUNT:
-        assert(!"a column type");
+        assert(false && "a column type");
     }
     set_nulls(vector, rows, index, first, count);
     return fits;
