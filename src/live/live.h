@@ -36,7 +36,8 @@ struct live_options {
 };
 
 /* The newest trades that a snapshot carries. */
-enum { LIVE_SNAPSHOT_TRADES = 50 };
+/* Newest trades in an answer, and in a frame: the stream repeats them ten times a second. */
+enum { LIVE_SNAPSHOT_TRADES = 50, LIVE_FRAME_TRADES = 10 };
 
 void live_open(const struct live_options *options, struct live **ret_live);
 void live_close(struct live *live); /* NULL is fine */
@@ -66,7 +67,8 @@ const char *live_topic_name(enum live_topic topic); /* "market_data", "strategy"
 /*
  * Appends the JSON object of current metrics: timestamp, market_data, strategy, execution, system
  * (and trades, demo as additions), restricted to topic_mask. `websocket` gives the frame's form:
- * timestamp is the monotonic clock in seconds and server_time the wall clock.
+ * timestamp is the monotonic clock in seconds, server_time the wall clock, and trades are the
+ * newest LIVE_FRAME_TRADES instead of LIVE_SNAPSHOT_TRADES.
  */
 void live_snapshot(struct live *live, uint32_t topic_mask, bool websocket, struct buf *ret_json);
 

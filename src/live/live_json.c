@@ -364,7 +364,11 @@ live_snapshot(struct live *live, uint32_t topic_mask, bool websocket, struct buf
     for (int topic = 0; topic < LIVE_TOPIC_COUNT; topic++) {
         if (topic_mask & (UINT32_C(1) << topic)) {
             json_key(&json, live_topic_name((enum live_topic)topic));
-            live_write_part(live, (enum live_topic)topic, &json);
+            if (websocket && topic == LIVE_TRADES) {
+                live_trades_write(live, &json, LIVE_FRAME_TRADES);
+            } else {
+                live_write_part(live, (enum live_topic)topic, &json);
+            }
         }
     }
     pthread_mutex_unlock(&live->lock);

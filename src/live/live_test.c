@@ -439,21 +439,35 @@ test_live_trade_from_tomorrow_does_not_upset_the_day(void **state)
     assert_has(part(f, LIVE_EXECUTION), "\"avg_latency_ms\":5.0,");
 }
 
+static int
+count_of(const char *text, const char *word)
+{
+    int seen = 0;
+
+    for (const char *at = text; (at = strstr(at, word)); at++) {
+        seen++;
+    }
+    return seen;
+}
+
 static void
-test_live_snapshot_carries_fifty_trades(void **state)
+test_live_snapshot_carries_fifty_trades_and_a_frame_ten(void **state)
 {
     struct fixture *f = *state;
+    struct buf json;
     char id[16];
-    int seen = 0;
 
     for (int i = 0; i < 60; i++) {
         snprintf(id, sizeof(id), "t%d", i);
         trade(f, id, NOW_US + i, 1);
     }
-    for (const char *at = part(f, LIVE_TRADES); (at = strstr(at, "trade_id")); at++) {
-        seen++;
-    }
-    assert_int_equal(seen, LIVE_SNAPSHOT_TRADES);
+    assert_int_equal(count_of(part(f, LIVE_TRADES), "trade_id"), LIVE_SNAPSHOT_TRADES);
+    buf_init(&json, 0);
+    live_snapshot(f->live, 1U << LIVE_TRADES, true, &json);
+    buf_add_char(&json, '\0');
+    assert_int_equal(count_of(json.ptr, "trade_id"), LIVE_FRAME_TRADES);
+    assert_non_null(strstr(json.ptr, "\"t59\""));
+    buf_fini(&json);
 }
 
 static void
@@ -622,7 +636,7 @@ main(void)
         TEST(test_live_trades_are_newest_first_and_replaced_in_place),
         TEST(test_live_trades_keep_the_newest_by_time_only),
         TEST(test_live_trade_from_tomorrow_does_not_upset_the_day),
-        TEST(test_live_snapshot_carries_fifty_trades),
+        TEST(test_live_snapshot_carries_fifty_trades_and_a_frame_ten),
         TEST(test_live_system_prefers_the_collector_to_rows),
         TEST(test_live_summary_has_the_four_groups),
         TEST(test_live_freshness_is_by_arrival),
