@@ -9,7 +9,8 @@
  *      |                   v
  *      +------------- REBUILDING: first time open the file again, second time set it aside and
  *                     restore; third time for the same group apply its records one by one and set
- *                     the one aside that the store cannot take
+ *                     the one aside that the store cannot take (a few of them; if there are more,
+ *                     it is not the records, and the applier stalls rather than lose any)
  */
 #include <assert.h>
 #include <inttypes.h>
@@ -27,7 +28,7 @@ enum {
     RETRY_MAX_MS = 5000,
     US_PER_MS = 1000,
     SNAPSHOT_RETRY_US = 60000000,
-    CHECKPOINT_BYTES = 256 << 20,
+    CHECKPOINT_BYTES = 64 << 20, /* what is not in a checkpoint stays in the store's memory */
     SUSPECT_REOPEN = 1,
     SUSPECT_REBUILD = 2
 };
@@ -123,6 +124,17 @@ decode_record(struct group *group, uint64_t lsn, struct slice payload, struct er
     return ERR_OK;
 }
 
+static bool
+is_skipped(const struct engine *engine, uint64_t lsn)
+{
+    for (size_t i = 0; i < engine->skipped_count; i++) {
+        if (engine->skipped[i] == lsn) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void
 add_record(struct engine *engine, struct group *group, const struct wal_record *record)
 {
@@ -137,6 +149,9 @@ add_record(struct engine *engine, struct group *group, const struct wal_record *
     }
     group->last_lsn = record->lsn;
     group->bytes += record->payload.len;
+    if (is_skipped(engine, record->lsn)) {
+        return;
+    }
     struct slice kept = {keep_payload(group, record->payload), record->payload.len};
     if (record->type != RECORD_BATCHES) {
         err_set(&err, ERR_CORRUPT, "its type %u is unknown", record->type);
@@ -301,10 +316,8 @@ reopen_cursor(struct engine *engine, struct err *err)
 
 /* Makes the store usable again; retries until it works or the engine closes. */
 static bool
-revive(struct engine *engine, struct err *err)
+revive(struct engine *engine, bool quarantine, struct err *err)
 {
-    /* A file is not to blame for a row that it does not take. */
-    bool quarantine = engine->suspect_count >= SUSPECT_REBUILD && err->code != ERR_INVALID;
     int wait_ms = RETRY_FIRST_MS;
 
     engine_event(engine, true, "the store is unusable: %s", err->msg);
@@ -322,11 +335,17 @@ revive(struct engine *engine, struct err *err)
     }
 }
 
+static bool
+is_broken(enum err_code code)
+{
+    return code == ERR_CORRUPT || code == ERR_INTERNAL;
+}
+
 /* The store says that these rows, or it itself after them, are no good. */
 static bool
 is_poison(enum err_code code)
 {
-    return code == ERR_CORRUPT || code == ERR_INTERNAL || code == ERR_INVALID;
+    return is_broken(code) || code == ERR_INVALID;
 }
 
 static void
@@ -342,22 +361,36 @@ set_aside_batches(struct engine *engine, const struct group *group, size_t from,
     set_aside(engine, group->lsns[from], buf_slice(&bytes), why);
 }
 
-/* Applies one record; a failure counts only when it shows on a store opened anew, too: after a full
- * disk the old handle may blame anything. */
+/*
+ * A record that the store cannot take is set aside, but only when a store opened anew cannot take
+ * it either: after a full disk an old handle may blame anything. ERR_OK: it is, go on; otherwise
+ * the store must be opened anew and the group read again.
+ */
 static enum err_code
-apply_fresh(struct engine *engine, const struct store_group *one, struct err *err)
+accuse(struct engine *engine, const struct group *group, size_t from, size_t to, enum err_code code,
+       const struct err *why)
 {
-    enum err_code code = store_apply(engine->store, one, err);
+    uint64_t lsn = group->lsns[from];
 
-    if (!is_poison(code)) {
+    engine->suspect_lsn = lsn;
+    engine->suspect_count = SUSPECT_REBUILD + 1;
+    if (engine->accused_lsn != lsn) {
+        engine->accused_lsn = lsn;
         return code;
     }
-    code = rebuild_store(engine, false, err);
-    return code == ERR_OK ? store_apply(engine->store, one, err) : code;
+    if (code == ERR_INVALID) {
+        set_aside_batches(engine, group, from, to, why);
+        return ERR_OK;
+    }
+    if (engine->skipped_count < ENGINE_SKIPPED_MAX) {
+        set_aside_batches(engine, group, from, to, why);
+        engine->skipped[engine->skipped_count++] = lsn;
+    }
+    return code;
 }
 
-/* Applies record by record; what the store cannot take is set aside. The batches of one record stay
- * together. */
+/* Applies record by record, and finds out which the store cannot take. The batches of one record
+ * stay together. */
 static enum err_code
 apply_singly(struct engine *engine, const struct group *group, struct err *err)
 {
@@ -370,10 +403,9 @@ apply_singly(struct engine *engine, const struct group *group, struct err *err)
         }
         const struct store_group one = {group->lsns[at], group->lsns[at], end - at,
                                         &group->batches[at]};
-        enum err_code code = apply_fresh(engine, &one, err);
+        enum err_code code = store_apply(engine->store, &one, err);
         if (is_poison(code)) {
-            set_aside_batches(engine, group, at, end, err);
-            code = rebuild_store(engine, false, err);
+            code = accuse(engine, group, at, end, code, err);
         }
         if (code != ERR_OK) {
             return code;
@@ -393,30 +425,57 @@ is_suspect(const struct engine *engine, const struct group *group)
            engine->suspect_lsn <= group->last_lsn;
 }
 
+/* The store broke at this group: what to do about it depends on how often it did. */
+static void
+note_broken(struct engine *engine, const struct group *group, bool singly, struct err *err)
+{
+    if (singly) {
+        bool stuck = engine->skipped_count == ENGINE_SKIPPED_MAX;
+        if (revive(engine, false, err) && stuck) {
+            engine_set_state(engine, ENGINE_STALLED, err);
+            pause_ms(engine, RETRY_MAX_MS);
+        }
+        return;
+    }
+    if (is_suspect(engine, group)) {
+        engine->suspect_count++;
+    } else {
+        engine->suspect_count = SUSPECT_REOPEN;
+        engine->suspect_lsn = group->first_lsn;
+    }
+    revive(engine, engine->suspect_count >= SUSPECT_REBUILD, err);
+}
+
 /* Applies until it works. False when the engine closes, or when the group must be read again. */
 static bool
 apply_group(struct engine *engine, const struct group *group)
 {
+    bool singly = is_suspect(engine, group) && engine->suspect_count > SUSPECT_REBUILD;
+    bool stalled = false;
     int wait_ms = RETRY_FIRST_MS;
     struct err err;
 
     for (;;) {
-        bool singly = is_suspect(engine, group) && engine->suspect_count > SUSPECT_REBUILD;
         enum err_code code =
             singly ? apply_singly(engine, group, &err) : apply_once(engine, group, &err);
         if (code == ERR_OK) {
+            if (stalled) {
+                engine_event(engine, false, "the store takes records again");
+            }
             return true;
         }
-        if (is_poison(code)) {
-            if (is_suspect(engine, group)) {
-                engine->suspect_count++;
-            } else {
-                engine->suspect_count = SUSPECT_REOPEN;
-                engine->suspect_lsn = group->first_lsn;
-            }
-            revive(engine, &err);
+        if (is_broken(code) || (singly && code == ERR_INVALID)) {
+            note_broken(engine, group, singly, &err);
             return false;
         }
+        if (code == ERR_INVALID) {
+            singly = true;
+            continue;
+        }
+        if (!stalled) {
+            engine_event(engine, true, "the store takes no records, trying again: %s", err.msg);
+        }
+        stalled = true;
         engine_set_state(engine, ENGINE_STALLED, &err);
         if (!pause_ms(engine, wait_ms)) {
             return false;
@@ -449,19 +508,21 @@ maybe_checkpoint(struct engine *engine)
     bool asked = wanted != engine->checkpoints_done;
     pthread_mutex_unlock(&engine->lock);
     bool due = engine->bytes_since_checkpoint > 0 &&
-               (now_us >= due_us || engine->bytes_since_checkpoint >= CHECKPOINT_BYTES);
+               (now_us >= due_us ||
+                (!engine->checkpoint_failed && engine->bytes_since_checkpoint >= CHECKPOINT_BYTES));
     if (!asked && !due) {
         return;
     }
     enum err_code code = store_checkpoint(engine->store, &err);
     engine->checkpointed_us = now_us;
+    engine->checkpoint_failed = code != ERR_OK;
     if (code == ERR_OK) {
         engine->bytes_since_checkpoint = 0;
     } else {
         engine_event(engine, true, "checkpoint failed: %s", err.msg);
     }
     finish_checkpoint(engine, wanted, code, &err);
-    if ((code == ERR_CORRUPT || code == ERR_INTERNAL) && revive(engine, &err)) {
+    if (is_broken(code) && revive(engine, false, &err)) {
         engine_set_state(engine, ENGINE_RUNNING, NULL);
     }
 }
@@ -522,9 +583,7 @@ maybe_heal(struct engine *engine)
     if (err.code == ERR_OK) {
         return;
     }
-    engine->suspect_count = err.code == ERR_CORRUPT ? SUSPECT_REBUILD : SUSPECT_REOPEN;
-    engine->suspect_lsn = 0;
-    if (revive(engine, &err)) {
+    if (revive(engine, err.code == ERR_CORRUPT, &err)) {
         engine->suspect_count = 0;
         engine_set_state(engine, ENGINE_RUNNING, NULL);
     }

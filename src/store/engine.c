@@ -304,9 +304,14 @@ begin_read(struct engine *engine, struct err *err)
 static enum err_code
 end_read(struct engine *engine, enum err_code code, struct err *err)
 {
+    bool interrupting = atomic_load(&engine->interrupting);
+
     pthread_rwlock_unlock(&engine->store_lock);
     if (code != ERR_CORRUPT && code != ERR_UNAVAILABLE) {
         return code;
+    }
+    if (interrupting) {
+        return err_set(err, ERR_UNAVAILABLE, "the store is being rebuilt; try again");
     }
     pthread_mutex_lock(&engine->lock);
     if (engine->read_err.code != ERR_CORRUPT) {
@@ -418,6 +423,7 @@ engine_status(struct engine *engine, struct engine_status *ret_status)
     status.applied_lsn = engine->applied_lsn;
     status.rebuilds = engine->rebuilds;
     status.snapshot_lsn = engine->snapshot_lsn;
+    status.records_set_aside = engine->records_set_aside;
     estimate_backlog(engine, &status);
     pthread_mutex_unlock(&engine->lock);
     status.healthy = status.state == ENGINE_RUNNING && status.wal.healthy;

@@ -109,6 +109,7 @@ struct engine_status {
     int64_t apply_lag_us;     /* age of the oldest record not applied; 0 when none */
     uint64_t rebuilds;
     uint64_t snapshot_lsn;
+    uint64_t records_set_aside; /* since open; kept in quarantine/ */
     struct wal_status wal;
     struct store_stats store; /* zeros while there is none */
 };

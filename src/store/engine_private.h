@@ -12,7 +12,8 @@
 enum {
     ENGINE_PATH_MAX = 4096,
     ENGINE_SNAPSHOTS_KEPT = 2,
-    ENGINE_BATCHES_MAX = 8192 /* of one group */
+    ENGINE_BATCHES_MAX = 8192, /* of one group */
+    ENGINE_SKIPPED_MAX = 16    /* records set aside because the store broke at them */
 };
 
 struct engine {
@@ -26,7 +27,8 @@ struct engine {
 
     /* Readers hold it shared for a query; the applier exclusively while it swaps the store. */
     pthread_rwlock_t store_lock;
-    struct store *store; /* NULL while there is none */
+    struct store *store;      /* NULL while there is none */
+    atomic_bool interrupting; /* readers are being interrupted; what they find says nothing */
 
     /* `lock` guards everything from here to `applier`; `changed` tells of any of it. */
     pthread_mutex_t lock;
@@ -54,8 +56,12 @@ struct engine {
 
     /* The applier's own from here on. */
     struct wal_cursor *cursor;
-    uint64_t suspect_lsn;   /* first LSN of the group that made the store unusable */
-    unsigned suspect_count; /* how often */
+    uint64_t suspect_lsn;                 /* first LSN of the group that made the store unusable */
+    unsigned suspect_count;               /* how often */
+    uint64_t skipped[ENGINE_SKIPPED_MAX]; /* LSNs of records that are set aside, not applied */
+    size_t skipped_count;
+    uint64_t accused_lsn;   /* the record that a store which was not new could not take */
+    bool checkpoint_failed; /* the last one did */
     uint64_t bytes_since_checkpoint;
     uint64_t bytes_since_snapshot;
     int64_t group_begun_us;    /* monotonic; 0: none yet */

@@ -10,9 +10,12 @@
  */
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "store/engine_private.h"
+
+enum { INTERRUPT_MS = 50, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 
 static enum err_code
 open_file(const struct engine *engine, struct store **ret_store, struct err *err)
@@ -29,12 +32,23 @@ is_unusable(enum err_code code)
     return code == ERR_CORRUPT || code == ERR_INTERNAL;
 }
 
+/* The file, or the log that DuckDB keeps beside it: one that is left without its file must not be
+ * found beside a snapshot. */
+static bool
+has_files(const struct engine *engine)
+{
+    char path[ENGINE_PATH_MAX];
+
+    snprintf(path, sizeof(path), "%.4000s.wal", engine->store_path);
+    return access(engine->store_path, F_OK) == 0 || access(path, F_OK) == 0;
+}
+
 static enum err_code
 quarantine_file(struct engine *engine, const char *why, struct err *err)
 {
     char where[ENGINE_PATH_MAX];
 
-    if (access(engine->store_path, F_OK) != 0) {
+    if (!has_files(engine)) {
         return ERR_OK;
     }
     enum err_code code =
@@ -111,7 +125,8 @@ rebuild_open(struct engine *engine, struct err *err)
         code = ERR_CORRUPT;
     }
     if (code == ERR_CORRUPT) {
-        code = open_snapshot(engine, &store, err);
+        code = there ? ERR_OK : quarantine_file(engine, "its database is missing", err);
+        code = code ? code : open_snapshot(engine, &store, err);
     }
     if (code != ERR_OK) {
         return code;
@@ -120,17 +135,26 @@ rebuild_open(struct engine *engine, struct err *err)
     return ERR_OK;
 }
 
+/* Interrupts readers again and again: one may have begun behind the first interrupt. */
 static void
 close_store(struct engine *engine)
 {
-    pthread_rwlock_rdlock(&engine->store_lock);
-    struct store *store = engine->store;
-    if (store) {
-        store_interrupt(store);
+    struct store *store = engine->store; /* only this thread changes it */
+    struct timespec until;
+
+    if (!store) {
+        return;
     }
-    pthread_rwlock_unlock(&engine->store_lock);
-    pthread_rwlock_wrlock(&engine->store_lock);
+    atomic_store(&engine->interrupting, true);
+    do {
+        store_interrupt(store);
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += INTERRUPT_MS * NS_PER_MS;
+        until.tv_sec += until.tv_nsec / NS_PER_S;
+        until.tv_nsec %= NS_PER_S;
+    } while (pthread_rwlock_timedwrlock(&engine->store_lock, &until) != 0);
     engine->store = NULL;
+    atomic_store(&engine->interrupting, false);
     pthread_rwlock_unlock(&engine->store_lock);
     store_close(store);
 }

@@ -81,6 +81,26 @@ is_damaged(const char *message)
            slice_starts(text, "IO Error: Could not read enough bytes from file");
 }
 
+/* What a failed prepare says by its message alone. */
+static duckdb_error_type
+type_of_message(const char *message)
+{
+    static const struct {
+        const char *prefix;
+        duckdb_error_type type;
+    } known[] = {{"INTERRUPT Error", DUCKDB_ERROR_INTERRUPT},
+                 {"Out of Memory Error", DUCKDB_ERROR_OUT_OF_MEMORY},
+                 {"IO Error", DUCKDB_ERROR_IO},
+                 {"INTERNAL Error", DUCKDB_ERROR_INTERNAL}};
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(*known); i++) {
+        if (slice_starts(slice_of(message), known[i].prefix)) {
+            return known[i].type;
+        }
+    }
+    return DUCKDB_ERROR_INVALID;
+}
+
 enum err_code
 duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, const char *message,
           struct err *err)
@@ -88,6 +108,7 @@ duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, 
     enum err_code code;
 
     message = message && *message ? message : "DuckDB failed without a reason";
+    type = type == DUCKDB_ERROR_INVALID ? type_of_message(message) : type;
     if (is_damaged(message)) {
         code = ERR_CORRUPT;
     } else if (is_fatal(side, type, message)) {
