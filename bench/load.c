@@ -4,9 +4,10 @@
  * between requests, so that the client costs little. Prints one JSON object.
  *
  *   load --port P [--host H] [--path /write] [--format line|json|get] [--connections C] [--batch B]
- *        [--seconds S | --rows N] [--series N] [--ok 204] [--start-us T]
+ *        [--seconds S | --rows N] [--series N] [--start-us T] [--step-us T]
  *
- * One thread, epoll. Rows of a body go round the series; timestamps advance by a second a round.
+ * One thread, epoll. Rows of a body go round the series; timestamps advance by a second (or
+ * --step-us) a round.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -29,6 +30,7 @@ struct options {
     int port, connections, batch, seconds, series;
     int64_t rows_max;
     int64_t start_us;
+    int64_t step_us;
 };
 
 struct connection {
@@ -122,7 +124,7 @@ patch_stamps(struct run *run, struct connection *c)
     }
     for (int row = 0; row < o->batch; row++) {
         if (row % o->series == 0) {
-            run->next_us += US_PER_S;
+            run->next_us += o->step_us;
         }
         put_digits(c->request.ptr + c->stamps[row], run->next_us);
     }
@@ -262,17 +264,11 @@ run_load(struct run *run)
 static void
 read_options(int argc, char **argv, struct options *o)
 {
-    static const struct option names[] = {{"port", 1, NULL, 'p'},
-                                          {"host", 1, NULL, 'h'},
-                                          {"path", 1, NULL, 'a'},
-                                          {"format", 1, NULL, 'f'},
-                                          {"connections", 1, NULL, 'c'},
-                                          {"batch", 1, NULL, 'b'},
-                                          {"seconds", 1, NULL, 's'},
-                                          {"rows", 1, NULL, 'r'},
-                                          {"series", 1, NULL, 'n'},
-                                          {"start-us", 1, NULL, 't'},
-                                          {0}};
+    static const struct option names[] = {
+        {"port", 1, NULL, 'p'},     {"host", 1, NULL, 'h'},        {"path", 1, NULL, 'a'},
+        {"format", 1, NULL, 'f'},   {"connections", 1, NULL, 'c'}, {"batch", 1, NULL, 'b'},
+        {"seconds", 1, NULL, 's'},  {"rows", 1, NULL, 'r'},        {"series", 1, NULL, 'n'},
+        {"start-us", 1, NULL, 't'}, {"step-us", 1, NULL, 'u'},     {0}};
     int name;
 
     while ((name = getopt_long(argc, argv, "", names, NULL)) != -1) {
@@ -308,6 +304,9 @@ read_options(int argc, char **argv, struct options *o)
         case 't':
             o->start_us = number;
             break;
+        case 'u':
+            o->step_us = number;
+            break;
         default:
             exit(2);
         }
@@ -327,7 +326,8 @@ main(int argc, char **argv)
                                    .batch = 1000,
                                    .seconds = 5,
                                    .series = 1000,
-                                   .start_us = 1700000000000000};
+                                   .start_us = 1700000000000000,
+                                   .step_us = US_PER_S};
     read_options(argc, argv, &run.options);
     run.next_us = run.options.start_us;
     run.epoll = epoll_create1(EPOLL_CLOEXEC);
