@@ -70,6 +70,12 @@ function(eider_fuzzers)
             set_tests_properties(${target} PROPERTIES TIMEOUT 120 LABELS fuzz)
         endif()
         target_link_libraries(${target} PRIVATE ${parts})
+        # Oracles: independent implementations that a target compares with.
+        if(target STREQUAL "http_head_fuzz")
+            target_link_libraries(${target} PRIVATE http_parser)
+        elseif(target STREQUAL "ws_frame_fuzz")
+            target_link_libraries(${target} PRIVATE wslay)
+        endif()
     endforeach()
 endfunction()
 

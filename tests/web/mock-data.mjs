@@ -26,7 +26,7 @@ export function quote(name, t) {
         last_price: round(last, decimals),
         bid: round(last - half, decimals + 1),
         ask: round(last + half, decimals + 1),
-        volume: Math.floor(since * (40 + i * 13) + 60 * Math.sin(t / 4 + i)),
+        volume: Math.floor((t % 86400) * (40 + i * 13) + 60 * Math.sin(t / 4 + i)),
         trades: Math.floor(since * (1.2 + i / 3)),
     };
 }

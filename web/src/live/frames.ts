@@ -1,0 +1,153 @@
+// A bounded table of points in time: one time column (Unix seconds, rising) and named value columns
+// of the same length, null where there is nothing. The oldest points go when it is full.
+
+export type Column = (number | null)[];
+
+export class Frames {
+    readonly times: number[] = [];
+    private readonly columns = new Map<string, Column>();
+
+    constructor(
+        private readonly pointsMax: number,
+        private readonly columnsMax = 16,
+    ) {}
+
+    get length(): number {
+        return this.times.length;
+    }
+
+    names(): string[] {
+        return [...this.columns.keys()];
+    }
+
+    /** Adds a point; columns that are not named get null. A time that does not rise is dropped. */
+    push(time: number, values: Record<string, number | null | undefined>): void {
+        const last = this.times.at(-1);
+        if (last !== undefined && time <= last) {
+            return;
+        }
+        for (const name of Object.keys(values)) {
+            if (!this.columns.has(name) && this.columns.size < this.columnsMax) {
+                this.columns.set(name, new Array<number | null>(this.times.length).fill(null));
+            }
+        }
+        this.times.push(time);
+        for (const [name, column] of this.columns) {
+            const value = values[name];
+            column.push(typeof value === "number" && Number.isFinite(value) ? value : null);
+        }
+        this.trim();
+    }
+
+    /** A point without values: lines drawn through it break. */
+    gap(time: number): void {
+        this.push(time, {});
+    }
+
+    clear(): void {
+        this.times.length = 0;
+        this.columns.clear();
+    }
+
+    /** Puts older points in front, as far as there is room; those that are not older are dropped. */
+    prepend(times: number[], values: Record<string, Column>): void {
+        const first = this.times[0] ?? Infinity;
+        let end = times.length;
+        while (end > 0 && (times[end - 1] ?? 0) >= first) {
+            end--;
+        }
+        const begin = Math.max(0, end - (this.pointsMax - this.times.length));
+        if (begin >= end) {
+            return;
+        }
+        const width = end - begin;
+        for (const name of Object.keys(values)) {
+            if (!this.columns.has(name) && this.columns.size < this.columnsMax) {
+                this.columns.set(name, new Array<number | null>(this.times.length).fill(null));
+            }
+        }
+        this.times.unshift(...times.slice(begin, end));
+        for (const [name, column] of this.columns) {
+            const older = values[name]?.slice(begin, end) ?? new Array<null>(width).fill(null);
+            column.unshift(...older);
+        }
+    }
+
+    /** Cutting at twice the bound keeps a push cheap on average. */
+    private trim(): void {
+        if (this.times.length < this.pointsMax * 2) {
+            return;
+        }
+        const excess = this.times.length - this.pointsMax;
+        this.times.splice(0, excess);
+        for (const column of this.columns.values()) {
+            column.splice(0, excess);
+        }
+    }
+
+    /** Index of the first point at or after a time. */
+    indexAt(time: number): number {
+        let low = 0;
+        let high = this.times.length;
+        while (low < high) {
+            const middle = (low + high) >>> 1;
+            if ((this.times[middle] ?? 0) < time) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        return low;
+    }
+
+    /** Times and the named columns from a time on; one point more on the left, for the line's start. */
+    view(from: number, names: string[]): [number[], ...Column[]] {
+        const start = Math.max(0, this.indexAt(from) - 1, this.times.length - this.pointsMax);
+        const columns = names.map((name): Column =>
+            this.columns.get(name)?.slice(start) ??
+            new Array<null>(this.times.length - start).fill(null));
+        return [this.times.slice(start), ...columns];
+    }
+
+    /** The first value of a column at or after a time. */
+    firstSince(name: string, time: number): number | null {
+        const column = this.columns.get(name);
+        for (let i = this.indexAt(time); column && i < column.length; i++) {
+            const value = column[i];
+            if (value !== null && value !== undefined) {
+                return value;
+            }
+        }
+        return null;
+    }
+
+    last(name: string): number | null {
+        return this.columns.get(name)?.at(-1) ?? null;
+    }
+}
+
+/**
+ * What was added to a running total in each second: [seconds, amounts]. A total that falls below
+ * half has restarted at zero; a smaller fall is a correction and adds nothing.
+ */
+export function perSecond(times: number[], totals: Column): [number[], Column] {
+    const seconds: number[] = [];
+    const amounts: Column = [];
+    let before: number | null = null;
+    times.forEach((time, i) => {
+        const total = totals[i] ?? null;
+        const second = Math.floor(time);
+        if (total === null) {
+            before = null; // what was added in a gap belongs to no second
+            return;
+        }
+        const added = before === null ? 0 : total < before / 2 ? total : Math.max(0, total - before);
+        before = total;
+        if (seconds.at(-1) !== second) {
+            seconds.push(second);
+            amounts.push(0);
+        }
+        amounts[amounts.length - 1] = (amounts.at(-1) ?? 0) + added;
+    });
+    return [seconds, amounts];
+}
