@@ -11,7 +11,7 @@ bootstrap: ## install what the build needs (Debian packages, npm packages); quic
 	@scripts/bootstrap
 
 build: bootstrap ## build the release program: build/eider
-	@scripts/build release
+	@scripts/build release eider
 
 run: build ## start the server on http://127.0.0.1:8000, data in ./data (ARGS="--demo" for demo data)
 	@exec build/eider serve $(ARGS)
@@ -26,6 +26,7 @@ check: bootstrap ## both compilers, all sanitizers, corpora, lint, layers, forma
 	@scripts/check
 
 bench: build ## measure against the limits of this machine and the peers installed on it
+	@scripts/build release eider bench_load bench_ws bench_limits
 	@/usr/bin/python3 bench/run $(ARGS)
 
 bench-peers: ## install the peers that Debian has (VictoriaMetrics, InfluxDB, PostgreSQL)
