@@ -8,10 +8,12 @@
 
 #include <duckdb.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,6 +50,8 @@ teardown(void **state)
     unlink(path);
     snprintf(path, sizeof(path), "%s/copy.duckdb", place->dir);
     unlink(path);
+    snprintf(path, sizeof(path), "%s.tmp", place->path);
+    rmdir(path);
     assert_int_equal(rmdir(place->dir), 0);
     free(place);
     return 0;
@@ -260,6 +264,146 @@ test_checkpoint_keeps_one_row_of_applied_numbers(void **state)
     store_close(store);
 }
 
+/* Applies `rows` market rows; the times begin at from. */
+static enum err_code
+apply_rows(struct store *store, uint64_t lsn, int from, int rows, struct err *err)
+{
+    struct batch batch;
+    struct store_group group = {
+        .first_lsn = lsn, .last_lsn = lsn, .batch_count = 1, .batches = &batch};
+    char symbol[32];
+
+    batch_init(&batch, catalog_table(TABLE_MARKET_DATA), 64 << 20);
+    for (int i = 0; i < rows; i++) {
+        size_t row = batch_add_row(&batch);
+        snprintf(symbol, sizeof(symbol), "SYMBOL-%d-%d", i, from);
+        batch_set_i64(&batch, 0, row, from + i);
+        batch_set_text(&batch, 1, row, batch_keep_text(&batch, slice_of(symbol)));
+        batch_set_f64(&batch, 2, row, i);
+    }
+    enum err_code code = store_apply(store, &group, err);
+    batch_fini(&batch);
+    return code;
+}
+
+static uint64_t
+count_rows(struct store *store)
+{
+    struct store_table_stats stats;
+
+    assert_int_equal(store_table_stats(store, TABLE_MARKET_DATA, &stats, NULL), ERR_OK);
+    return stats.rows;
+}
+
+static void
+limit_files(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void
+test_apply_fails_whole_on_a_full_disk_and_works_when_there_is_space(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    assert_int_equal(apply_rows(store, 1, 0, 100, &err), ERR_OK);
+    limit_files(1 << 20);
+    /* Small groups go to DuckDB's log, large ones straight to its file. */
+    for (int i = 0; i < 3; i++) {
+        enum err_code code = apply_rows(store, 2, 1000, 30000, &err);
+        if (code != ERR_NO_SPACE) {
+            limit_files(RLIM_INFINITY);
+            fail_msg("%s: %s", err_name(code), err.msg);
+        }
+        code = apply_rows(store, 2, 1000, 200000, &err);
+        if (code != ERR_NO_SPACE) {
+            limit_files(RLIM_INFINITY);
+            fail_msg("%s: %s", err_name(code), err.msg);
+        }
+        assert_int_equal(count_rows(store), 100);
+        assert_int_equal(store_applied_lsn(store), 1);
+    }
+    assert_int_equal(store_checkpoint(store, &err), ERR_NO_SPACE);
+    assert_int_equal(apply_rows(store, 2, 100000, 10, &err), ERR_OK); /* it fits */
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(apply_rows(store, 3, 1000, 30000, &err), ERR_OK);
+    assert_int_equal(count_rows(store), 30110);
+    assert_int_equal(store_checkpoint(store, &err), ERR_OK);
+    store_close(store);
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    assert_int_equal(count_rows(store), 30110);
+    assert_int_equal(store_applied_lsn(store), 3);
+    store_close(store);
+}
+
+static void
+test_apply_replaces_rows_that_a_failed_group_had_remembered(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    /* The keys of a group that failed are remembered as newest; rows before them still go in. */
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    struct batch batches[3];
+    contract_fill(&batches[0], TABLE_MARKET_DATA, "10|A|1|-|-|0|0|0\n30|A|3|-|-|0|0|0\n");
+    contract_fill(&batches[1], TABLE_SERIES, "1|cpu|-|-\n");
+    contract_fill(&batches[2], TABLE_SAMPLES, "1|1|-\n"); /* NOT NULL */
+    struct store_group group = {
+        .first_lsn = 1, .last_lsn = 1, .batch_count = 3, .batches = batches};
+    assert_int_equal(store_apply(store, &group, &err), ERR_INVALID);
+    group.batch_count = 2;
+    batch_fini(&batches[0]);
+    contract_fill(&batches[0], TABLE_MARKET_DATA, "10|A|1|-|-|0|0|0\n20|A|2|-|-|0|0|0\n");
+    assert_int_equal(store_apply(store, &group, &err), ERR_OK);
+    group.first_lsn = group.last_lsn = 2;
+    assert_int_equal(store_apply(store, &group, &err), ERR_OK);
+    assert_int_equal(count_rows(store), 2);
+    struct store_sql sql = {.sql = SLICE_LITERAL("SELECT count(*) FROM series")};
+    struct batch rows;
+    assert_int_equal(store_sql(store, &sql, &rows, NULL, &err), ERR_OK);
+    assert_int_equal(batch_get_i64(&rows, 0, 0), 1);
+    batch_fini(&rows);
+    for (int i = 0; i < 3; i++) {
+        batch_fini(&batches[i]);
+    }
+    store_close(store);
+}
+
+static void
+test_apply_stays_right_when_keys_may_not_be_remembered(void **state)
+{
+    struct place *place = *state;
+    struct store_open_options options = {
+        .path = place->path, .threads = 1, .readers = 1, .memory_limit_bytes = 64 << 20};
+    struct store *store;
+    struct err err = {0};
+
+    /* A quarter of 64 MiB remembers fewer than 700 000 keys; every row counts as late then. */
+    assert_int_equal(store_duckdb_open(&options, &store, &err), ERR_OK);
+    for (uint64_t lsn = 1; lsn <= 5; lsn++) {
+        if (apply_rows(store, lsn, (int)lsn * 1000000, 100000, &err)) {
+            fail_msg("%s", err.msg);
+        }
+    }
+    assert_int_equal(apply_rows(store, 6, 3000000, 100000, &err), ERR_OK);
+    assert_int_equal(apply_rows(store, 7, 9000000, 10, &err), ERR_OK);
+    assert_int_equal(apply_rows(store, 8, 9000000, 10, &err), ERR_OK);
+    assert_int_equal(count_rows(store), 500010);
+    struct store_stats stats;
+    store_stats(store, &stats);
+    assert_true(stats.late_rows >= 100010);
+    store_close(store);
+}
+
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
 int
@@ -277,6 +421,9 @@ main(int argc, char **argv)
         CASE(test_open_refuses_a_table_that_is_not_ours),
         CASE(test_open_adds_columns_that_an_older_version_lacked),
         CASE(test_apply_says_invalid_for_a_null_that_the_table_forbids),
+        CASE(test_apply_fails_whole_on_a_full_disk_and_works_when_there_is_space),
+        CASE(test_apply_replaces_rows_that_a_failed_group_had_remembered),
+        CASE(test_apply_stays_right_when_keys_may_not_be_remembered),
         CASE(test_snapshot_keeps_the_lock_on_the_file),
         CASE(test_checkpoint_keeps_one_row_of_applied_numbers),
     };
