@@ -60,6 +60,9 @@ struct store_aggregate {
  * Buckets of time, one row a bucket and group: columns "timestamp", the group column if any, then
  * the aggregates. first/last are by timestamp. bucket_us 0 means one bucket over everything.
  * Alignment as DuckDB's time_bucket: multiples of the width from 2000-01-03 (a Monday) UTC.
+ * Aggregates skip NULLs and are NULL without a value; AGG_COUNT with a column counts its values,
+ * without one rows. Empty buckets are left out. Types: AGG_AVG double, AGG_COUNT int64, AGG_SUM
+ * int64 for whole numbers (DuckDB: text when it does not fit), all others the column's.
  */
 struct store_bucket {
     struct store_scan scan; /* table, filters, range, order, limit, timeout */
@@ -119,7 +122,9 @@ struct store_ops {
     const char *type;
     /* One transaction with the applied LSN. On failure nothing of the group is in. ERR_CORRUPT and
      * ERR_INTERNAL mean the store is unusable and must be reopened or rebuilt; ERR_NO_SPACE,
-     * ERR_IO, ERR_TIMEOUT that the same group may be tried again. */
+     * ERR_IO, ERR_TIMEOUT that the same group may be tried again; ERR_INVALID that the rows are at
+     * fault. A group that is applied already is ERR_OK and changes nothing; one that is applied in
+     * part is ERR_INVALID. */
     enum err_code (*apply)(struct store *store, const struct store_group *group, struct err *err);
     enum err_code (*scan)(struct store *store, const struct store_scan *scan,
                           struct batch *ret_rows, struct err *err);
@@ -128,8 +133,9 @@ struct store_ops {
     /* NULL when the store does not speak SQL. *ret_truncated may be NULL. */
     enum err_code (*sql)(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                          bool *ret_truncated, struct err *err);
-    /* The newest row of every key but the timestamp (every symbol, every strategy, every series).
-     */
+    /* The newest row of every key but the timestamp (every symbol, every strategy, every series;
+     * trades: every symbol); the last one written among equal times. ERR_INVALID for a table
+     * without times. */
     enum err_code (*latest)(struct store *store, enum table_id table, struct batch *ret_rows,
                             struct err *err);
     enum err_code (*checkpoint)(struct store *store, struct err *err);

@@ -6,8 +6,10 @@
 #include "store/engine.h"
 
 /*
- * Opens (and makes) options->path, creates missing tables and views, reads the applied LSN and the
- * newest timestamp of every key. ERR_CORRUPT when the file cannot be opened as a database of ours.
+ * Opens (and makes) options->path, creates missing tables, views and columns, reads the applied
+ * LSN. What a table's keys are is read when its first row comes. Errors: ERR_CORRUPT when the file
+ * is no database or cannot be read; ERR_CONFLICT when its tables are somebody else's (it stays as
+ * it is) or another process has it; ERR_IO, ERR_NO_SPACE for what says nothing about the file.
  */
 enum err_code store_duckdb_open(const struct store_open_options *options, struct store **ret_store,
                                 struct err *err);
