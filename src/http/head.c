@@ -316,11 +316,25 @@ take_host(struct slice value, struct http_head *head, struct framing *framing,
     return true;
 }
 
+/* RFC 9110 allows tabs around a value, but parsers are known that read "5<tab>" otherwise. */
+static bool
+take_framing(struct slice line, const struct http_field *field, struct http_head *head,
+             struct framing *framing, struct http_fault *fault)
+{
+    if (memchr(line.ptr, '\t', line.len)) {
+        return refuse(fault, 400, "Content-Length or Transfer-Encoding has a tab");
+    }
+    return field->name.len == 14 ? take_length(field->value, head, framing, fault)
+                                 : take_coding(field->value, head, framing, fault);
+}
+
 /* Notes the fields that the server itself needs. */
 static bool
-note_field(const struct http_field *field, struct http_head *head, struct framing *framing,
+note_field(struct slice line, struct http_head *head, struct framing *framing,
            struct http_fault *fault)
 {
+    const struct http_field *field = &head->fields[head->field_count - 1];
+
     switch (field->name.len) {
     case 4:
         if (slice_is_nocase(field->name, "Host")) {
@@ -349,12 +363,12 @@ note_field(const struct http_field *field, struct http_head *head, struct framin
         break;
     case 14:
         if (slice_is_nocase(field->name, "Content-Length")) {
-            return take_length(field->value, head, framing, fault);
+            return take_framing(line, field, head, framing, fault);
         }
         break;
     case 17:
         if (slice_is_nocase(field->name, "Transfer-Encoding")) {
-            return take_coding(field->value, head, framing, fault);
+            return take_framing(line, field, head, framing, fault);
         }
         break;
     default:
@@ -433,8 +447,7 @@ http_head_parse(struct slice bytes, struct http_head *head, struct http_fault *f
             first = false;
         } else if (line.len == 0) {
             return check_framing(head, &framing, fault);
-        } else if (!parse_field(line, head, fault) ||
-                   !note_field(&head->fields[head->field_count - 1], head, &framing, fault)) {
+        } else if (!parse_field(line, head, fault) || !note_field(line, head, &framing, fault)) {
             return false;
         }
     }

@@ -205,6 +205,8 @@ static const struct refusal refusals[] = {
     {REQUEST("Content-Length: 2 2\r\n"), 400},
     {REQUEST("Content-Length: 0x2\r\n"), 400},
     {REQUEST("Content-Length:\r\n"), 400},
+    {REQUEST("Content-Length: 5\t\r\n"), 400},
+    {REQUEST("Transfer-Encoding:\tchunked\r\n"), 400},
     {REQUEST("Content-Length: 99999999999999999999999\r\n"), 400},
     {REQUEST("Content-Length : 5\r\n"), 400},
     {REQUEST("Transfer-Encoding: chunkedx\r\n"), 501},
