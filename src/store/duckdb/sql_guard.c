@@ -1,6 +1,8 @@
 /*
  * A tokeniser for what matters here: words, quoted names, strings and comments, told apart as
- * DuckDB (PostgreSQL's lexer) does. A call is a name with an opening parenthesis behind it.
+ * DuckDB (PostgreSQL's lexer) does. A call is a name with an opening parenthesis behind it. DuckDB
+ * takes many of Unicode's blanks for blanks, so bytes beyond ASCII are for quotes and comments
+ * only.
  */
 #include "store/duckdb/sql_guard.h"
 
@@ -11,7 +13,7 @@
 
 enum { NAME_MAX_BYTES = 128 };
 
-enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_STRING, TOKEN_SYMBOL, TOKEN_UNICODE };
+enum token_kind { TOKEN_END, TOKEN_WORD, TOKEN_STRING, TOKEN_SYMBOL, TOKEN_UNICODE, TOKEN_FOREIGN };
 
 struct token {
     enum token_kind kind;
@@ -53,7 +55,7 @@ static const char *const starters[] = {"select",    "from",     "with",   "value
 static bool
 is_word_char(char c)
 {
-    return isalnum((unsigned char)c) || c == '_' || c == '$' || (c & 0x80);
+    return isalnum((unsigned char)c) || c == '_' || c == '$';
 }
 
 /* Skips a block comment, which nests. */
@@ -170,6 +172,10 @@ next_token(struct slice sql, size_t at, struct token *token)
         token->kind = TOKEN_UNICODE;
         return at + 2;
     }
+    if (c & 0x80) {
+        token->kind = TOKEN_FOREIGN;
+        return at + 1;
+    }
     if (c == '$') {
         size_t end = skip_dollar(sql, at);
         if (end > at) {
@@ -188,6 +194,36 @@ next_token(struct slice sql, size_t at, struct token *token)
     token->kind = TOKEN_SYMBOL;
     token->symbol = c;
     return at + 1;
+}
+
+/*
+ * What this lexer could read in another way than DuckDB's, so that a call would look like a text:
+ * U& names, bytes beyond ASCII, and texts that go on in the next line (those of E'' go on with
+ * their backslashes).
+ */
+static enum err_code
+refuse_doubtful(struct slice sql, struct err *err)
+{
+    struct token token = {.kind = TOKEN_SYMBOL};
+    enum token_kind last = TOKEN_END;
+
+    for (size_t at = 0; token.kind != TOKEN_END;) {
+        last = token.kind;
+        at = next_token(sql, at, &token);
+        if (token.kind == TOKEN_UNICODE) {
+            return err_set(err, ERR_INVALID, "U&\"...\" names and texts are not allowed here");
+        }
+        if (token.kind == TOKEN_FOREIGN) {
+            return err_set(err, ERR_INVALID,
+                           "a character beyond ASCII stands outside of quotes; write such names in "
+                           "double quotes and blanks as blanks");
+        }
+        if (token.kind == TOKEN_STRING && last == TOKEN_STRING) {
+            return err_set(err, ERR_INVALID,
+                           "a text cannot be continued by another one; join them with ||");
+        }
+    }
+    return ERR_OK;
 }
 
 static bool
@@ -268,18 +304,16 @@ sql_guard_check(struct slice sql, char *const *refused, struct err *err)
                        "SHOW, SUMMARIZE, EXPLAIN), not \"%s\"",
                        token.kind == TOKEN_WORD ? token.text : "this");
     }
-    while (token.kind != TOKEN_END) {
+    enum err_code code = refuse_doubtful(sql, err);
+    while (!code && token.kind != TOKEN_END) {
         bool call = token.kind == TOKEN_SYMBOL && token.symbol == '(' && last.kind == TOKEN_WORD;
         if (call && is_refused(last.text, refused)) {
             return err_set(err, ERR_INVALID, "the function %s is not allowed here", last.text);
         }
-        if (token.kind == TOKEN_UNICODE) {
-            return err_set(err, ERR_INVALID, "U&\"...\" names and texts are not allowed here");
-        }
         last = token;
         at = next_token(sql, at, &token);
     }
-    return ERR_OK;
+    return code;
 }
 
 bool

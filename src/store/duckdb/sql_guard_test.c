@@ -129,6 +129,23 @@ test_guard_does_not_mistake_names_and_texts_for_calls(void **state)
 }
 
 static void
+test_guard_refuses_what_another_lexer_may_read_differently(void **state)
+{
+    (void)state;
+    expect(ERR_INVALID, "SELECT E'a'\n'b\\' || ' , (SELECT 1 FROM read_csv('x')) --'");
+    expect(ERR_INVALID, "EXPLAIN (FORMAT E'a'\n'\\' ) ') SELECT * FROM read_csv('x')");
+    expect(ERR_INVALID, "SELECT * FROM read_csv\xc2\xa0('x')");
+    expect(ERR_INVALID, "SELECT * FROM read_csv\xef\xbb\xbf('x')");
+    expect(ERR_INVALID, "\xef\xbb\xbfSELECT 1");
+    expect(ERR_INVALID, "SELECT $\xc3\xa9$ x $\xc3\xa9$");
+    expect(ERR_INVALID, "SELECT * FROM\xe2\x80\x83read_csv('x')");
+    expect(ERR_INVALID, "SELECT $\xc2\xa0$, * FROM read_csv('x') --$\xc2\xa0$");
+    expect(ERR_OK, "SELECT 'gr\xc3\xbc\xc3\x9f', \"stra\xc3\x9f"
+                   "e\" FROM x -- \xc3\xbc");
+    expect(ERR_OK, "SELECT 'a' || 'b', E'c\\'' || 'd'");
+}
+
+static void
 test_guard_refuses_nul_and_survives_any_cut(void **state)
 {
     static const char whole[] = "EXPLAIN (ANALYZE) SELECT $a$x$a$, \"q\"\"q\", E'\\'' /* /* */ */ "
@@ -154,6 +171,7 @@ main(void)
         cmocka_unit_test(test_guard_stops_other_statements),
         cmocka_unit_test(test_guard_finds_refused_functions),
         cmocka_unit_test(test_guard_does_not_mistake_names_and_texts_for_calls),
+        cmocka_unit_test(test_guard_refuses_what_another_lexer_may_read_differently),
         cmocka_unit_test(test_guard_refuses_nul_and_survives_any_cut),
     };
 
