@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <signal.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -133,43 +134,24 @@ make_dir(struct wal *wal, struct err *err)
     return ERR_OK;
 }
 
-/* Deletes what was made ahead by an earlier process; it may be the space that is lacking. */
-static enum err_code
-delete_unused(struct wal *wal, const struct wal_scan *scan, struct err *err)
+/* Deletes what is left over; it may be the space that is lacking. What cannot be deleted now is
+ * tried again later. */
+static void
+delete_left_over(struct wal *wal, const struct wal_scan *scan)
 {
     for (size_t i = 0; i < scan->unused.count; i++) {
-        enum err_code code = wal_segment_delete(wal->sys, wal->dir, scan->unused.at[i], err);
-        if (code != ERR_OK) {
-            return code;
-        }
-    }
-    return ERR_OK;
-}
-
-/*
- * A segment with records has a durable header, and what that one passed over can go at once. What
- * only an empty newest one passed over has to wait for the next header, which is sure to be
- * durable.
- */
-static void
-doom_superseded(struct wal *wal, const struct wal_scan *scan)
-{
-    uint64_t sure_seq = 0;
-
-    for (size_t i = 0; i < scan->extent_count; i++) {
-        if (!wal_extent_is_empty(&scan->extents[i])) {
-            sure_seq = scan->extents[i].seq;
-        }
+        wal_seqs_add(&wal->doomed, scan->unused.at[i]);
     }
     for (size_t i = 0; i < scan->superseded.count; i++) {
-        bool sure = scan->superseded.at[i] < sure_seq;
-        wal_seqs_add(sure ? &wal->doomed : &wal->superseded, scan->superseded.at[i]);
+        wal_seqs_add(&wal->doomed, scan->superseded.at[i]);
     }
+    wal_maker_delete(wal, NULL);
 }
 
 /*
- * Takes over what the scan found. Records that nothing proves to be on disk (killed before the
- * sync, or a sync that failed) are written and synced once more before they count.
+ * Takes over what the scan found. What nothing proves to be on disk (killed before the sync, or a
+ * sync that failed) is written and synced once more before it counts: the last group, or the header
+ * of a segment without records, for the sake of which others are deleted and cut.
  */
 static enum err_code
 take_over(struct wal *wal, const struct wal_scan *scan, uint64_t first_lsn_min, struct err *err)
@@ -187,10 +169,7 @@ take_over(struct wal *wal, const struct wal_scan *scan, uint64_t first_lsn_min, 
             }
         }
     }
-    enum err_code code = delete_unused(wal, scan, err);
-    if (code != ERR_OK) {
-        return code;
-    }
+    delete_left_over(wal, scan);
     for (size_t i = 0; i < scan->extent_count; i++) {
         const struct wal_extent *extent = &scan->extents[i];
         wal_extent_add(wal, extent);
@@ -198,8 +177,6 @@ take_over(struct wal *wal, const struct wal_scan *scan, uint64_t first_lsn_min, 
             wal_seqs_add(&wal->to_cut, extent->seq);
         }
     }
-    doom_superseded(wal, scan);
-    wal->doomed_news = wal->doomed.count > 0;
     wal->next_lsn = next_lsn > first_lsn_min ? next_lsn : first_lsn_min;
     wal->next_seq = scan->seq_max + 1;
     wal->recovered_records = scan->records;
@@ -252,19 +229,30 @@ free_wal(struct wal *wal)
     pthread_mutex_destroy(&wal->delete_lock);
     wal_seqs_fini(&wal->to_cut);
     wal_seqs_fini(&wal->doomed);
-    wal_seqs_fini(&wal->superseded);
     free(wal->extents);
     free(wal->staging);
     free(wal->iov);
     free(wal);
 }
 
+/* Starts a thread that takes no signals: they are the program's, and a write over RLIMIT_FSIZE
+ * shall fail instead of ending the process. */
 static enum err_code
-start_thread(pthread_t *ret_thread, void *(*run)(void *), struct wal *wal, struct err *err)
+start_thread(pthread_t *ret_thread, const char *name, void *(*run)(void *), struct wal *wal,
+             struct err *err)
 {
-    int sys = pthread_create(ret_thread, NULL, run, wal);
+    sigset_t all;
+    sigset_t old;
 
-    return sys == 0 ? ERR_OK : err_sys(err, sys, "cannot start a thread of the log");
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int sys = pthread_create(ret_thread, NULL, run, wal);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (sys != 0) {
+        return err_sys(err, sys, "cannot start a thread of the log");
+    }
+    pthread_setname_np(*ret_thread, name);
+    return ERR_OK;
 }
 
 /* Stops the maker and deletes what it made ahead. */
@@ -272,7 +260,7 @@ static void
 stop_maker(struct wal *wal)
 {
     pthread_mutex_lock(&wal->lock);
-    wal->maker_stop = true;
+    atomic_store(&wal->maker_stop, true);
     pthread_cond_signal(&wal->maker_work);
     pthread_mutex_unlock(&wal->lock);
     pthread_join(wal->maker, NULL);
@@ -287,7 +275,7 @@ start(struct wal *wal, struct err *err)
 {
     struct err problem;
 
-    enum err_code code = start_thread(&wal->maker, wal_maker_main, wal, err);
+    enum err_code code = start_thread(&wal->maker, "wal-maker", wal_maker_main, wal, err);
     if (code != ERR_OK) {
         return code;
     }
@@ -300,7 +288,7 @@ start(struct wal *wal, struct err *err)
         *err = problem;
     }
     if (code == ERR_OK) {
-        code = start_thread(&wal->committer, wal_committer_main, wal, err);
+        code = start_thread(&wal->committer, "wal-committer", wal_committer_main, wal, err);
     }
     if (code != ERR_OK) {
         stop_maker(wal);

@@ -41,7 +41,8 @@ enum {
 
 struct wal_options {
     const char *dir;               /* made if absent; required */
-    size_t segment_bytes;          /* 0: WAL_SEGMENT_BYTES_DEFAULT; tests use small ones */
+    size_t segment_bytes;          /* 0: WAL_SEGMENT_BYTES_DEFAULT; at least 8192, rounded up to
+                                      4096; tests use small ones */
     size_t queue_bytes_max;        /* payload bytes queued and in flight; 0: 256 MiB */
     uint64_t unreleased_bytes_max; /* log bytes not yet released; 0: no bound, else at least two
                                       segments. Over it: ERR_BUSY */

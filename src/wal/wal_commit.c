@@ -100,11 +100,6 @@ enter_segment(struct wal *wal, const struct wal_made *made, const struct wal_hea
             wal_seqs_add(&wal->to_cut, wal->extents[last].seq);
         }
     }
-    while (wal->superseded.count > 0) {
-        wal_seqs_add(&wal->doomed, wal->superseded.at[wal->superseded.count - 1]);
-        wal_seqs_remove(&wal->superseded, wal->superseded.count - 1);
-        wal->doomed_news = true;
-    }
     wal_extent_add(wal, &extent);
     wal->healthy = true;
     wal->problem = (struct err){0};

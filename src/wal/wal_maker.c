@@ -48,6 +48,7 @@ make(struct wal *wal)
         .bytes = wal->segment_bytes,
         .reserve_free_bytes = wal->reserve_free_bytes,
         .warm = wal->made.warm,
+        .stop = &wal->maker_stop,
     };
     struct err err;
     int fd = -1;
@@ -119,7 +120,7 @@ wal_maker_main(void *arg)
     struct wal *wal = arg;
 
     pthread_mutex_lock(&wal->lock);
-    while (!wal->maker_stop) {
+    while (!atomic_load(&wal->maker_stop)) {
         if (wal->made.state == WAL_MAKE_WANTED) {
             make(wal);
         } else if (wal->to_cut.count > 0) {

@@ -69,7 +69,8 @@ begin(struct wal_memfs *fs, enum wal_memfs_call call)
     uint64_t n = ++fs->calls[call];
     const struct wal_memfs_fault *fault = &fs->fault;
     if (fault->call != call || fault->nth == 0 || n < fault->nth ||
-        (fault->times > 0 && n >= fault->nth + fault->times)) {
+        (fault->times > 0 && n >= fault->nth + fault->times) ||
+        (fault->step > 0 && (n - fault->nth) % fault->step != 0)) {
         return false;
     }
     errno = fault->sys;

@@ -40,6 +40,7 @@ struct wal_memfs_fault {
     enum wal_memfs_call call;
     uint64_t nth;    /* the first to fail, counted from 1; 0: none fails */
     uint64_t times;  /* how many in a row; 0: all from there on */
+    uint64_t step;   /* of these only every so many-th; 0: all */
     int sys;         /* errno; 0 for WAL_MEMFS_PWRITEV: writes only half, which is no failure */
     bool half_first; /* of WAL_MEMFS_PWRITEV: the first writes half, those after it fail */
 };

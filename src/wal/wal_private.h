@@ -87,11 +87,10 @@ struct wal {
     struct wal_cursor *cursors;
     struct wal_made made;
     uint64_t next_seq;
-    bool maker_stop;
-    struct wal_seqs to_cut;     /* ended segments with space behind their end */
-    struct wal_seqs doomed;     /* no part of the log any more, to be deleted */
-    struct wal_seqs superseded; /* doomed as soon as the next segment is begun */
-    bool doomed_news;           /* something was added since the maker last tried */
+    _Atomic bool maker_stop; /* written under `lock`, read without it while zeros are written */
+    struct wal_seqs to_cut;  /* ended segments with space behind their end */
+    struct wal_seqs doomed;  /* no part of the log any more, to be deleted */
+    bool doomed_news;        /* something was added since the maker last tried */
     uint64_t records;
     uint64_t syncs;
     uint64_t failures;

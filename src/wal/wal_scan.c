@@ -375,7 +375,7 @@ verify_newest(struct scanner *s, struct wal_extent *extent, struct err *err)
     struct wal_tail tail;
     struct walk walk;
 
-    s->scan->unproven_at = WAL_HEADER_BYTES;
+    s->scan->unproven_at = 0; /* the header comes before the records */
     enum err_code code = read_frames(s, extent->first_lsn, &walk, err);
     if (code != ERR_OK) {
         return code;

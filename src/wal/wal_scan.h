@@ -40,7 +40,8 @@ struct wal_scan {
     uint64_t seq_max;           /* of all files; 0: none */
     uint64_t records;
     uint64_t torn_bytes;  /* behind the end of the newest segment */
-    uint64_t unproven_at; /* from here to its end nothing proves that the records were synced */
+    uint64_t unproven_at; /* from here to its end nothing proves that it was synced; 0: not even the
+                             header was */
 };
 
 /*

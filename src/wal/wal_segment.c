@@ -8,8 +8,8 @@
 #include "base/mem.h"
 
 enum {
-    COPY_BYTES = 1 << 20,
-    WARM_SYNC_BYTES = 4 << 20, /* so that the zeros don't hold up the syncs of the log for long */
+    COPY_BYTES = 256 << 10,     /* small, because the log's own syncs wait behind each write */
+    ZEROS_SYNC_BYTES = 1 << 20, /* the same for what the page cache has gathered */
     FILE_MODE = 0600
 };
 
@@ -37,7 +37,8 @@ sync_segment(const struct wal_sys *sys, int fd, struct err *err)
 static uint8_t zeros[COPY_BYTES] __attribute__((aligned(4096)));
 
 static enum err_code
-write_zeros(const struct wal_sys *sys, int fd, uint64_t from, uint64_t to, struct err *err)
+write_zeros(const struct wal_sys *sys, int fd, uint64_t from, uint64_t to, const _Atomic bool *stop,
+            struct err *err)
 {
     uint64_t unsynced = 0;
 
@@ -50,12 +51,15 @@ write_zeros(const struct wal_sys *sys, int fd, uint64_t from, uint64_t to, struc
         }
         from += len;
         unsynced += len;
-        if (unsynced >= WARM_SYNC_BYTES || from == to) {
+        if (unsynced >= ZEROS_SYNC_BYTES || from == to) {
             code = sync_segment(sys, fd, err);
             if (code != ERR_OK) {
                 return code;
             }
             unsynced = 0;
+        }
+        if (stop && atomic_load(stop)) {
+            return err_set(err, ERR_UNAVAILABLE, "the log is closing");
         }
     }
     return ERR_OK;
@@ -73,12 +77,12 @@ warm_up(const struct wal_segment_plan *plan, int fd, struct err *err)
     int direct_fd;
 
     if (open_segment(sys, plan->dir, plan->seq, O_WRONLY | O_DIRECT, &direct_fd, NULL) != ERR_OK) {
-        return write_zeros(sys, fd, 0, plan->bytes, err);
+        return write_zeros(sys, fd, 0, plan->bytes, plan->stop, err);
     }
-    enum err_code code = write_zeros(sys, direct_fd, 0, plan->bytes, &direct_err);
+    enum err_code code = write_zeros(sys, direct_fd, 0, plan->bytes, plan->stop, &direct_err);
     sys->close(sys->ctx, direct_fd);
     if (code != ERR_OK && direct_err.sys == EINVAL) {
-        return write_zeros(sys, fd, 0, plan->bytes, err); /* blocks larger than ours */
+        return write_zeros(sys, fd, 0, plan->bytes, plan->stop, err); /* blocks larger than ours */
     }
     if (code != ERR_OK && err) {
         *err = direct_err;
@@ -197,7 +201,7 @@ wal_segment_blank(const struct wal_sys *sys, const char *dir, uint64_t seq, uint
 
     enum err_code code = open_segment(sys, dir, seq, O_WRONLY, &fd, err);
     if (code == ERR_OK) {
-        code = write_zeros(sys, fd, from, to, err);
+        code = write_zeros(sys, fd, from, to, NULL, err);
         sys->close(sys->ctx, fd);
     }
     return code;

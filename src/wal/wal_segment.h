@@ -7,6 +7,7 @@
 #ifndef EIDER_WAL_WAL_SEGMENT_H
 #define EIDER_WAL_WAL_SEGMENT_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -23,11 +24,13 @@ struct wal_segment_plan {
     uint64_t bytes;
     uint64_t reserve_free_bytes; /* what the disk must keep */
     bool warm; /* write zeros: no block is allocated or converted later, so that syncs are quick */
+    const _Atomic bool *stop; /* ends the writing of zeros early; may be NULL */
 };
 
 /*
  * Makes a file of zeros with all its space, synced, with its name in the directory; leaves nothing
- * behind when it fails. ERR_NO_SPACE, ERR_IO. Blocks: 0.3 ms, or some 50 ms for 64 MiB when warm.
+ * behind when it fails. ERR_NO_SPACE, ERR_IO, ERR_UNAVAILABLE when stopped. Blocks: 0.3 ms, or some
+ * 50 ms for 64 MiB when warm.
  */
 enum err_code wal_segment_make(const struct wal_segment_plan *plan, int *ret_fd, struct err *err);
 

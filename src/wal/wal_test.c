@@ -7,7 +7,6 @@
 #include <cmocka.h>
 #include <dirent.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -458,7 +457,6 @@ test_wal_recovers_when_files_may_grow_again(void **state)
     struct rlimit old;
     struct wal_status status;
 
-    signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
     struct wal *wal = open_log(f);
     wal_oracle_append(oracle, wal, 4000);
