@@ -190,7 +190,7 @@ duck_cursor_close(struct duck_cursor *cursor)
 static size_t
 batch_bytes(const struct batch *rows)
 {
-    return rows->capacity * rows->column_count * sizeof(int64_t) + rows->arena.used_bytes;
+    return rows->rows * rows->column_count * sizeof(struct slice) + rows->arena.used_bytes;
 }
 
 static enum err_code

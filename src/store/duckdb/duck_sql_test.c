@@ -115,6 +115,11 @@ test_sql_cannot_leave_the_sandbox(void **state)
         "SELECT * FROM '/etc/hosts.csv'",
         "SELECT * FROM \"/etc/hosts.csv\"",
         "SELECT * FROM glob('/*')",
+        "SELECT * FROM read_text\xc2\xa0('test.duckdb.wal')",
+        "SELECT 1 /* /* */ FROM x */ FROM read_text('test.duckdb.wal')",
+        "SELECT E'\\'' FROM read_text('test.duckdb.wal')",
+        "SELECT '\\' FROM read_text('test.duckdb.wal')",
+        "SELECT $a$'$a$ FROM read_text('test.duckdb.wal')",
         "SELECT * FROM query('SELECT 1')",
         "SELECT * FROM query_table(['market_data'])",
         "SELECT * FROM enable_logging()",
@@ -170,6 +175,10 @@ test_sql_reads_tables_and_views(void **state)
     expect(place, "SELECT table_name FROM duckdb_tables() WHERE table_name = 'trades'", "trades\n");
     expect(place, "SELECT * FROM range(3)", "0\n1\n2\n");
     expect(place, "SELECT unnest([1, 2])", "1\n2\n");
+    /* DuckDB reads these as the guard does. */
+    expect(place, "SELECT 1 /* /* */ + 1 */", "1\n");
+    expect(place, "SELECT E'\\'', '\\', $a$it's$a$, \"a\"\"b\" FROM (SELECT 5 AS \"a\"\"b\")",
+           "'|\\|it's|5\n");
     expect(place, "SELECT count(*) FROM information_schema.tables WHERE table_name = 'trades'",
            "1\n");
 }
