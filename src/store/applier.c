@@ -76,24 +76,42 @@ keep_payload(struct group *group, struct slice payload)
     return copy;
 }
 
+/* Sleeps unless the engine closes; false in that case. */
+static bool
+pause_ms(struct engine *engine, int ms)
+{
+    struct timespec until = engine_deadline(ms);
+
+    pthread_mutex_lock(&engine->lock);
+    int result = 0;
+    while (!engine->closing && result == 0) {
+        result = pthread_cond_timedwait(&engine->changed, &engine->lock, &until);
+    }
+    bool go_on = !engine->closing;
+    pthread_mutex_unlock(&engine->lock);
+    return go_on;
+}
+
 /* A record that cannot be decoded or applied is kept for whoever looks into it, and passed over. */
-static void
+static enum err_code
 set_aside(struct engine *engine, uint64_t lsn, struct slice payload, const struct err *why)
 {
     char name[64];
     struct err err;
 
     snprintf(name, sizeof(name), "record-%" PRIu64 ".bin", lsn);
-    if (datadir_set_aside(engine->data_dir, name, payload, &err) == ERR_OK) {
-        engine_event(engine, true, "record %" PRIu64 " is set aside as quarantine/%s: %s", lsn,
-                     name, why->msg);
-    } else {
+    enum err_code code = datadir_set_aside(engine->data_dir, name, payload, &err);
+    if (code != ERR_OK) {
         engine_event(engine, true, "record %" PRIu64 " cannot be applied (%s) nor set aside (%s)",
                      lsn, why->msg, err.msg);
+        return code;
     }
+    engine_event(engine, true, "record %" PRIu64 " is set aside as quarantine/%s: %s", lsn, name,
+                 why->msg);
     pthread_mutex_lock(&engine->lock);
     engine->records_set_aside++;
     pthread_mutex_unlock(&engine->lock);
+    return ERR_OK;
 }
 
 /* Decodes the run of batches of one record; all or none of them join the group. */
@@ -135,7 +153,8 @@ is_skipped(const struct engine *engine, uint64_t lsn)
     return false;
 }
 
-static void
+/* False when the record is bad, cannot be set aside and the engine closes. */
+static bool
 add_record(struct engine *engine, struct group *group, const struct wal_record *record)
 {
     struct err err;
@@ -150,15 +169,22 @@ add_record(struct engine *engine, struct group *group, const struct wal_record *
     group->last_lsn = record->lsn;
     group->bytes += record->payload.len;
     if (is_skipped(engine, record->lsn)) {
-        return;
+        return true;
     }
     struct slice kept = {keep_payload(group, record->payload), record->payload.len};
+    enum err_code code = ERR_OK;
     if (record->type != RECORD_BATCHES) {
-        err_set(&err, ERR_CORRUPT, "its type %u is unknown", record->type);
-        set_aside(engine, record->lsn, kept, &err);
-    } else if (decode_record(group, record->lsn, kept, &err) != ERR_OK) {
-        set_aside(engine, record->lsn, kept, &err);
+        code = err_set(&err, ERR_CORRUPT, "its type %u is unknown", record->type);
+    } else {
+        code = decode_record(group, record->lsn, kept, &err);
     }
+    while (code != ERR_OK && set_aside(engine, record->lsn, kept, &err) != ERR_OK) {
+        engine_set_state(engine, ENGINE_STALLED, &err);
+        if (!pause_ms(engine, RETRY_MAX_MS)) {
+            return false; /* the next start finds it again */
+        }
+    }
+    return true;
 }
 
 /* Whether somebody wants the applier to go on at once. Under `lock`. */
@@ -203,7 +229,9 @@ gather(struct engine *engine, struct group *group, struct err *err)
 
     while (code == ERR_OK) {
         bool is_first = group->first_lsn == 0;
-        add_record(engine, group, &record);
+        if (!add_record(engine, group, &record)) {
+            return err_set(err, ERR_UNAVAILABLE, "the engine closes");
+        }
         if (is_first) {
             space_groups(engine);
         }
@@ -214,22 +242,6 @@ gather(struct engine *engine, struct group *group, struct err *err)
         code = wal_cursor_next(engine->cursor, 0, &record, err);
     }
     return group->first_lsn > 0 ? ERR_OK : code;
-}
-
-/* Sleeps unless the engine closes; false in that case. */
-static bool
-pause_ms(struct engine *engine, int ms)
-{
-    struct timespec until = engine_deadline(ms);
-
-    pthread_mutex_lock(&engine->lock);
-    int result = 0;
-    while (!engine->closing && result == 0) {
-        result = pthread_cond_timedwait(&engine->changed, &engine->lock, &until);
-    }
-    bool go_on = !engine->closing;
-    pthread_mutex_unlock(&engine->lock);
-    return go_on;
 }
 
 /* Cuts the waiters that `lsn` satisfies out of the list. */
@@ -252,17 +264,15 @@ take_waiters(struct engine *engine, uint64_t lsn)
     return taken;
 }
 
+/* Everything up to applied_lsn is in: tells those who wait for it. */
 static void
-publish(struct engine *engine, const struct group *group)
+tell_applied(struct engine *engine)
 {
     pthread_mutex_lock(&engine->lock);
-    engine->applied_lsn = group->last_lsn;
-    engine->applied_bytes += group->bytes;
-    engine->applied_records += group->last_lsn - group->first_lsn + 1;
     engine->pending_since_us = 0;
     engine->state = ENGINE_RUNNING;
     engine->problem = (struct err){0};
-    struct engine_waiter *waiters = take_waiters(engine, group->last_lsn);
+    struct engine_waiter *waiters = take_waiters(engine, engine->applied_lsn);
     pthread_cond_broadcast(&engine->changed);
     pthread_mutex_unlock(&engine->lock);
     while (waiters) {
@@ -270,6 +280,17 @@ publish(struct engine *engine, const struct group *group)
         waiters->fn(waiters, true);
         waiters = next;
     }
+}
+
+static void
+publish(struct engine *engine, const struct group *group)
+{
+    pthread_mutex_lock(&engine->lock);
+    engine->applied_lsn = group->last_lsn;
+    engine->applied_bytes += group->bytes;
+    engine->applied_records += group->last_lsn - group->first_lsn + 1;
+    pthread_mutex_unlock(&engine->lock);
+    tell_applied(engine);
     if (group->last_lsn >= engine->suspect_lsn) {
         engine->suspect_count = 0;
     }
@@ -301,6 +322,11 @@ reopen_cursor(struct engine *engine, struct err *err)
     pthread_mutex_unlock(&engine->lock);
     uint64_t first = wal_first_lsn(engine->wal);
     struct wal_cursor *cursor;
+    if (from < first && !engine->options.store_volatile) {
+        engine_event(engine, true,
+                     "records %" PRIu64 " to %" PRIu64 " are neither in the log nor in the store",
+                     from, first - 1);
+    }
     enum err_code code = wal_cursor_open(engine->wal, from > first ? from : first, &cursor, err);
     if (code == ERR_OK) {
         pthread_mutex_lock(&engine->lock);
@@ -348,7 +374,7 @@ is_poison(enum err_code code)
     return is_broken(code) || code == ERR_INVALID;
 }
 
-static void
+static enum err_code
 set_aside_batches(struct engine *engine, const struct group *group, size_t from, size_t to,
                   const struct err *why)
 {
@@ -358,7 +384,7 @@ set_aside_batches(struct engine *engine, const struct group *group, size_t from,
     for (size_t i = from; i < to; i++) {
         batch_encode(&group->batches[i], &bytes);
     }
-    set_aside(engine, group->lsns[from], buf_slice(&bytes), why);
+    return set_aside(engine, group->lsns[from], buf_slice(&bytes), why);
 }
 
 /*
@@ -378,12 +404,12 @@ accuse(struct engine *engine, const struct group *group, size_t from, size_t to,
         engine->accused_lsn = lsn;
         return code;
     }
+    /* What cannot be set aside, for want of space, is not passed over. */
     if (code == ERR_INVALID) {
-        set_aside_batches(engine, group, from, to, why);
-        return ERR_OK;
+        return set_aside_batches(engine, group, from, to, why) == ERR_OK ? ERR_OK : ERR_IO;
     }
-    if (engine->skipped_count < ENGINE_SKIPPED_MAX) {
-        set_aside_batches(engine, group, from, to, why);
+    if (engine->skipped_count < ENGINE_SKIPPED_MAX &&
+        set_aside_batches(engine, group, from, to, why) == ERR_OK) {
         engine->skipped[engine->skipped_count++] = lsn;
     }
     return code;
@@ -543,7 +569,12 @@ take_snapshot(struct engine *engine)
         engine->snapshot_lsn = lsn;
         pthread_mutex_unlock(&engine->lock);
         datadir_drop_snapshots(engine->data_dir);
-        code = wal_release(engine->wal, lsn, &err);
+        /* Up to the older of the two: the newer one may turn out not to open. */
+        uint64_t kept[ENGINE_SNAPSHOTS_KEPT];
+        if (datadir_snapshots(engine->data_dir, kept, ENGINE_SNAPSHOTS_KEPT) ==
+            ENGINE_SNAPSHOTS_KEPT) {
+            code = wal_release(engine->wal, kept[ENGINE_SNAPSHOTS_KEPT - 1], &err);
+        }
     } else {
         engine->snapshot_tried_us = clock_mono_us(engine->clock);
     }
@@ -598,6 +629,31 @@ is_closing(struct engine *engine)
     return closing;
 }
 
+/* Nothing is left to apply, and yet it does not look so: a store that was opened anew had the
+ * group whose commit seemed to fail. */
+static bool
+is_unsettled(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    bool unsettled = engine->state != ENGINE_RUNNING || engine->pending_since_us > 0;
+    pthread_mutex_unlock(&engine->lock);
+    return unsettled;
+}
+
+/* The log could not be read: tries until it can be. False when the engine closes. */
+static bool
+read_anew(struct engine *engine, struct err *err)
+{
+    do {
+        engine_set_state(engine, ENGINE_STALLED, err);
+        engine_event(engine, true, "the log cannot be read: %s", err->msg);
+        if (!pause_ms(engine, RETRY_MAX_MS)) {
+            return false;
+        }
+    } while (reopen_cursor(engine, err) != ERR_OK);
+    return true;
+}
+
 /* One round: gather, apply, look after the store. False when there is nothing more to do. */
 static bool
 run_round(struct engine *engine, struct group *group)
@@ -615,11 +671,11 @@ run_round(struct engine *engine, struct group *group)
     } else if (code == ERR_UNAVAILABLE) {
         return false; /* closing, and everything is applied */
     } else if (code != ERR_TIMEOUT) {
-        engine_set_state(engine, ENGINE_STALLED, &err);
-        engine_event(engine, true, "the log cannot be read: %s", err.msg);
-        if (!pause_ms(engine, RETRY_MAX_MS) || reopen_cursor(engine, &err) != ERR_OK) {
-            return !is_closing(engine);
+        if (!read_anew(engine, &err)) {
+            return false;
         }
+    } else if (is_unsettled(engine)) {
+        tell_applied(engine);
     }
     maybe_heal(engine);
     if (engine->store) {
@@ -628,7 +684,7 @@ run_round(struct engine *engine, struct group *group)
     if (engine->store) {
         maybe_snapshot(engine);
     }
-    return true;
+    return engine->store && engine->cursor; /* else the engine closes amid a revival */
 }
 
 void *

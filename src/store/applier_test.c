@@ -233,6 +233,28 @@ test_applier_rebuilds_from_a_snapshot_without_a_gap(void **state)
 }
 
 static void
+test_applier_closes_while_the_store_cannot_be_opened(void **state)
+{
+    struct rig *rig = *state;
+    struct store_scan scan = {.table = TABLE_SAMPLES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct err err = {0};
+    struct batch rows;
+
+    rig_open(rig);
+    rig_applied(rig, submit_samples(rig, 0, 3));
+    atomic_store(&rig_plan.fail_opens, 1000000);
+    atomic_store(&rig_plan.fail_scans, 1);
+    assert_int_equal(engine_scan(rig->engine, &scan, &rows, &err), ERR_UNAVAILABLE);
+    wait_for_state(rig, ENGINE_REBUILDING);
+    submit_samples(rig, 3, 6);
+    rig_close(rig);
+    atomic_store(&rig_plan.fail_opens, 0);
+    rig_open(rig);
+    rig_applied(rig, 6);
+    rig_expect_samples(rig, 6);
+}
+
+static void
 test_applier_heals_what_a_read_found_broken(void **state)
 {
     struct rig *rig = *state;
@@ -365,6 +387,7 @@ main(void)
         CASE(test_applier_sets_aside_a_record_that_the_store_refuses),
         CASE(test_applier_sets_aside_only_the_bad_ones_of_many_records),
         CASE(test_applier_rebuilds_from_a_snapshot_without_a_gap),
+        CASE(test_applier_closes_while_the_store_cannot_be_opened),
         CASE(test_applier_heals_what_a_read_found_broken),
         CASE(test_applier_swaps_the_store_under_running_reads),
         CASE(test_applier_takes_writes_of_many_threads_once_each),

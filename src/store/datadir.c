@@ -11,9 +11,19 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/mem.h"
 #include "store/engine_private.h"
 
-enum { DIR_MODE = 0755, FILE_MODE = 0644, US_PER_S = 1000000, SNAPSHOTS_SEEN = 64 };
+/* Trades and metrics are nobody else's business. */
+enum {
+    DIR_MODE = 0750,
+    FILE_MODE = 0640,
+    COPY_BYTES = 1 << 20,
+    US_PER_S = 1000000,
+    SNAPSHOTS_SEEN = 64
+};
+
+const char *const datadir_suffixes[] = {"", ".wal", ".wal.checkpoint", ".wal.recovery", NULL};
 
 static enum err_code
 make_dir(const char *path, struct err *err)
@@ -111,13 +121,12 @@ datadir_quarantine(const char *data_dir, const char *path, int64_t wall_us, char
     strftime(stamp, sizeof(stamp), "%Y%m%dT%H%M%S", &utc);
     snprintf(ret_where, size, "%s/quarantine/%s.%06d-%s", data_dir, stamp,
              (int)(wall_us % US_PER_S), base_name(path));
-    if (rename(path, ret_where) != 0 && errno != ENOENT) {
-        return err_sys(err, errno, "cannot move %s to %s", path, ret_where);
-    }
-    snprintf(from, sizeof(from), "%s.wal", path);
-    snprintf(to, sizeof(to), "%.4000s.wal", ret_where);
-    if (rename(from, to) != 0 && errno != ENOENT) {
-        return err_sys(err, errno, "cannot move %s to %s", from, to);
+    for (size_t i = 0; datadir_suffixes[i]; i++) {
+        snprintf(from, sizeof(from), "%.4000s%s", path, datadir_suffixes[i]);
+        snprintf(to, sizeof(to), "%.4000s%s", ret_where, datadir_suffixes[i]);
+        if (rename(from, to) != 0 && errno != ENOENT) {
+            return err_sys(err, errno, "cannot move %s to %s", from, to);
+        }
     }
     return sync_dir(data_dir, err);
 }
@@ -152,7 +161,12 @@ datadir_set_aside(const char *data_dir, const char *name, struct slice bytes, st
     char path[ENGINE_PATH_MAX];
 
     snprintf(path, sizeof(path), "%s/quarantine/%s", data_dir, name);
-    return write_synced(path, bytes, err);
+    enum err_code code = write_synced(path, bytes, err);
+    if (code != ERR_OK) {
+        return code;
+    }
+    snprintf(path, sizeof(path), "%s/quarantine", data_dir);
+    return sync_dir(path, err);
 }
 
 void
@@ -236,6 +250,16 @@ struct dropping {
     uint64_t oldest_kept;
 };
 
+/* "eider-<digits>.duckdb.tmp", which a crash left. */
+static bool
+is_unfinished(const char *name)
+{
+    static const char tail[] = ".duckdb.tmp";
+    size_t digits = strncmp(name, "eider-", 6) == 0 ? strspn(name + 6, "0123456789") : 0;
+
+    return digits > 0 && strcmp(name + 6 + digits, tail) == 0;
+}
+
 static void
 drop_one(void *ctx, const char *name)
 {
@@ -243,7 +267,7 @@ drop_one(void *ctx, const char *name)
     char path[ENGINE_PATH_MAX];
     uint64_t lsn;
     bool is_snapshot = snapshot_lsn(name, &lsn);
-    bool unfinished = !is_snapshot && strncmp(name, "eider-", 6) == 0;
+    bool unfinished = is_unfinished(name);
 
     if (unfinished || (is_snapshot && lsn < dropping->oldest_kept)) {
         snprintf(path, sizeof(path), "%s/backup/%s", dropping->data_dir, name);
@@ -261,6 +285,24 @@ datadir_drop_snapshots(const char *data_dir)
     each_backup(data_dir, drop_one, &dropping);
 }
 
+/* One piece, from and to where the descriptors stand; as read and write. */
+static ssize_t
+copy_some(int in, int out)
+{
+    MEM_AUTO char *buffer = mem_alloc(COPY_BYTES);
+    ssize_t got = read(in, buffer, COPY_BYTES);
+    ssize_t done = 0;
+
+    while (done < got) {
+        ssize_t written = write(out, buffer + done, (size_t)(got - done));
+        if (written < 0 && errno != EINTR) {
+            return -1;
+        }
+        done += written > 0 ? written : 0;
+    }
+    return got;
+}
+
 static enum err_code
 copy_bytes(int in, int out, const char *from, const char *to, struct err *err)
 {
@@ -270,8 +312,17 @@ copy_bytes(int in, int out, const char *from, const char *to, struct err *err)
         return err_sys(err, errno, "cannot read %s", from);
     }
     off_t left = info.st_size;
+    bool by_hand = false; /* not every file system copies by itself */
     while (left > 0) {
-        ssize_t done = copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
+        ssize_t done =
+            by_hand ? copy_some(in, out) : copy_file_range(in, NULL, out, NULL, (size_t)left, 0);
+        if (done < 0 && errno == EINTR) {
+            continue;
+        }
+        if (done < 0 && !by_hand && errno != ENOSPC && errno != EFBIG && errno != EDQUOT) {
+            by_hand = true;
+            continue;
+        }
         if (done <= 0) {
             return err_sys(err, done < 0 ? errno : EIO, "cannot copy %s to %s", from, to);
         }
@@ -286,7 +337,8 @@ datadir_copy(const char *from, const char *to, struct err *err)
     char temporary[ENGINE_PATH_MAX];
     char dir[ENGINE_PATH_MAX];
 
-    snprintf(temporary, sizeof(temporary), "%.4000s.tmp", to);
+    /* Not ".tmp": DuckDB has a directory of that name. */
+    snprintf(temporary, sizeof(temporary), "%.4000s.copy", to);
     snprintf(dir, sizeof(dir), "%.*s", (int)(base_name(to) - to), to);
     int in = open(from, O_RDONLY | O_CLOEXEC);
     if (in < 0) {

@@ -148,9 +148,14 @@ note_snapshot(struct engine *engine)
     if (datadir_snapshots(engine->data_dir, &engine->snapshot_lsn, 1) == 0) {
         engine->snapshot_lsn = 0;
     }
-    /* What the log holds was not freed by a snapshot yet; bytes, not records, so an estimate. */
+    /* The part of the log behind the newest snapshot; bytes, not records, so an estimate. */
     wal_status(engine->wal, &status);
-    engine->bytes_since_snapshot = status.bytes;
+    uint64_t records = status.durable_lsn + 1 - status.first_lsn;
+    uint64_t behind =
+        status.durable_lsn > engine->snapshot_lsn ? status.durable_lsn - engine->snapshot_lsn : 0;
+    engine->bytes_since_snapshot =
+        behind < records ? (uint64_t)((double)status.bytes * (double)behind / (double)records)
+                         : status.bytes;
 }
 
 enum err_code

@@ -74,7 +74,11 @@ struct engine {
 /* Makes the directories, takes the lock. ERR_CONFLICT names the process that has it. */
 enum err_code datadir_lock(const char *data_dir, int *ret_fd, struct err *err);
 
-/* Moves `path` (and path.wal) to quarantine/<time>-<name>; what is not there is fine. */
+/* What DuckDB's files have behind the database's name: nothing for the database itself, then its
+ * logs, that of an unfinished checkpoint included. Ends in NULL. */
+extern const char *const datadir_suffixes[];
+
+/* Moves `path` and its logs to quarantine/<time>-<name>; what is not there is fine. */
 enum err_code datadir_quarantine(const char *data_dir, const char *path, int64_t wall_us,
                                  char *ret_where, size_t size, struct err *err);
 
@@ -86,7 +90,8 @@ enum err_code datadir_set_aside(const char *data_dir, const char *name, struct s
 size_t datadir_snapshots(const char *data_dir, uint64_t *ret_lsns, size_t max);
 void datadir_snapshot_path(const char *data_dir, uint64_t lsn, char *ret_path, size_t size);
 
-/* Deletes all but the newest ENGINE_SNAPSHOTS_KEPT snapshots, and unfinished ones. */
+/* Deletes all but the newest ENGINE_SNAPSHOTS_KEPT snapshots, and unfinished ones; no other file.
+ */
 void datadir_drop_snapshots(const char *data_dir);
 
 /* Copies a file to a temporary name beside `to`, syncs, renames over `to`, syncs the directory. */

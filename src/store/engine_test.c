@@ -361,6 +361,49 @@ test_engine_rebuilds_from_a_snapshot_and_the_log(void **state)
     rig_expect_samples(rig, 80004);
 }
 
+/* The newest snapshot is spoiled, too, and so is what DuckDB leaves beside the file. */
+static void
+test_engine_rebuilds_from_the_older_snapshot_without_a_gap(void **state)
+{
+    struct rig *rig = *state;
+    char path[RIG_PATH_MAX + 64];
+
+    small_snapshots(rig);
+    rig_open(rig);
+    write_blocks(rig, 0, 40);
+    settle(rig);
+    assert_true(status_of(rig).wal.first_lsn > 1);
+    assert_int_equal(rig_count_files(rig, "backup", ".duckdb"), 2);
+    uint64_t newest = status_of(rig).snapshot_lsn;
+    rig_close(rig);
+    snprintf(path, sizeof(path), "backup/eider-%020llu.duckdb", (unsigned long long)newest);
+    rig_spoil(rig, path);
+    rig_spoil(rig, "eider.duckdb");
+    rig_spoil(rig, "eider.duckdb.wal.checkpoint");
+    snprintf(path, sizeof(path), "%s/eider.duckdb.tmp", rig->dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    rig_open(rig);
+    rig_applied(rig, 40);
+    rig_expect_samples(rig, 80000);
+    assert_int_equal(rig_count_files(rig, "quarantine", "eider.duckdb.wal.checkpoint"), 1);
+}
+
+static void
+test_engine_leaves_files_of_others_in_backup(void **state)
+{
+    struct rig *rig = *state;
+
+    small_snapshots(rig);
+    rig_open(rig);
+    rig_spoil(rig, "backup/eider-before-upgrade.duckdb");
+    rig_spoil(rig, "backup/eider-00000000000000000007.duckdb.tmp");
+    write_blocks(rig, 0, 20);
+    settle(rig);
+    assert_true(status_of(rig).snapshot_lsn > 0);
+    assert_int_equal(rig_count_files(rig, "backup", "before-upgrade"), 1);
+    assert_int_equal(rig_count_files(rig, "backup", ".tmp"), 0);
+}
+
 static void
 test_engine_tries_a_snapshot_again_later(void **state)
 {
@@ -504,6 +547,8 @@ main(void)
         CASE(test_engine_rebuilds_when_only_the_database_log_is_left),
         CASE(test_engine_drops_log_below_snapshots_and_keeps_two),
         CASE(test_engine_rebuilds_from_a_snapshot_and_the_log),
+        CASE(test_engine_rebuilds_from_the_older_snapshot_without_a_gap),
+        CASE(test_engine_leaves_files_of_others_in_backup),
         CASE(test_engine_tries_a_snapshot_again_later),
         CASE(test_engine_goes_on_when_the_log_is_lost),
         CASE(test_engine_goes_on_when_the_end_of_the_log_is_lost),

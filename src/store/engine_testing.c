@@ -168,6 +168,10 @@ rig_store_open(const struct store_open_options *options, struct store **ret_stor
     struct store *inner;
 
     atomic_fetch_add(&rig_plan.opens, 1);
+    if (atomic_load(&rig_plan.fail_opens) > 0) {
+        atomic_fetch_sub(&rig_plan.fail_opens, 1);
+        return err_set(err, ERR_IO, "planned: the open fails");
+    }
     enum err_code code = rig_plan.open(options, &inner, err);
     if (code) {
         return code;
@@ -186,7 +190,7 @@ note_event(void *ctx, bool is_problem, const char *text)
 
     atomic_fetch_add(&rig->events, 1);
     atomic_fetch_add(&rig->problems, is_problem);
-    if (getenv("RIG_VERBOSE")) {
+    if (getenv("RIG_VERBOSE")) { /* NOLINT(concurrency-mt-unsafe): nobody sets it */
         fprintf(stderr, "%s: %s\n", is_problem ? "problem" : "event", text);
     }
 }
@@ -356,7 +360,7 @@ rig_count_files(const struct rig *rig, const char *sub, const char *part)
     snprintf(path, sizeof(path), "%s/%s", rig->dir, sub);
     DIR *dir = opendir(path);
     assert_non_null(dir);
-    while ((entry = readdir(dir))) {
+    while ((entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): its own stream */
         count += entry->d_name[0] != '.' && strstr(entry->d_name, part) != NULL;
     }
     closedir(dir);
@@ -401,7 +405,7 @@ copy_tree(const char *from, const char *to)
 
     assert_non_null(dir);
     mkdir(to, 0755);
-    while ((entry = readdir(dir))) {
+    while ((entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): its own stream */
         char source[RIG_PATH_MAX + 512];
         char target[RIG_PATH_MAX + 512];
         struct stat info;
@@ -434,7 +438,7 @@ rig_remove_tree(const char *path)
     const struct dirent *entry;
     DIR *dir = opendir(path);
 
-    while (dir && (entry = readdir(dir))) {
+    while (dir && (entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe) */
         char child[RIG_PATH_MAX + 512];
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) {
             continue;

@@ -28,6 +28,7 @@ struct plan {
     _Atomic int fail_code;   /* with what */
     _Atomic int64_t poison;  /* groups with a sample of this series fail with fail_code; 0: none */
     _Atomic int fail_scans;  /* so many scans answer ERR_UNAVAILABLE */
+    _Atomic int fail_opens;  /* so many opens answer ERR_IO */
     _Atomic int applies;     /* so far */
     _Atomic int opens;       /* so far */
     _Atomic int checkpoints; /* so far */

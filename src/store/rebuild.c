@@ -32,15 +32,30 @@ is_unusable(enum err_code code)
     return code == ERR_CORRUPT || code == ERR_INTERNAL;
 }
 
-/* The file, or the log that DuckDB keeps beside it: one that is left without its file must not be
+/* The file, or a log that DuckDB keeps beside it: one that is left without its file must not be
  * found beside a snapshot. */
 static bool
 has_files(const struct engine *engine)
 {
-    char path[ENGINE_PATH_MAX];
+    for (size_t i = 0; datadir_suffixes[i]; i++) {
+        char path[ENGINE_PATH_MAX];
+        snprintf(path, sizeof(path), "%.4000s%s", engine->store_path, datadir_suffixes[i]);
+        if (access(path, F_OK) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
 
-    snprintf(path, sizeof(path), "%.4000s.wal", engine->store_path);
-    return access(engine->store_path, F_OK) == 0 || access(path, F_OK) == 0;
+/* Removes the copy of a snapshot that did not open. */
+static void
+discard_copy(const struct engine *engine)
+{
+    for (size_t i = 0; datadir_suffixes[i]; i++) {
+        char path[ENGINE_PATH_MAX];
+        snprintf(path, sizeof(path), "%.4000s%s", engine->store_path, datadir_suffixes[i]);
+        unlink(path);
+    }
 }
 
 static enum err_code
@@ -81,13 +96,13 @@ open_snapshot(struct engine *engine, struct store **ret_store, struct err *err)
             engine_event(engine, false, "the store is restored from %s", path);
             return ERR_OK;
         }
+        discard_copy(engine); /* or the next attempt would set it aside, again and again */
         if (!is_unusable(code)) {
             return code;
         }
         char where[ENGINE_PATH_MAX];
         struct err ignored;
         engine_event(engine, true, "the snapshot %s does not open: %s", path, err->msg);
-        unlink(engine->store_path);
         datadir_quarantine(engine->data_dir, path, clock_wall_us(engine->clock), where,
                            sizeof(where), &ignored);
     }
@@ -149,7 +164,7 @@ close_store(struct engine *engine)
     do {
         store_interrupt(store);
         clock_gettime(CLOCK_REALTIME, &until);
-        until.tv_nsec += INTERRUPT_MS * NS_PER_MS;
+        until.tv_nsec += (long)INTERRUPT_MS * NS_PER_MS;
         until.tv_sec += until.tv_nsec / NS_PER_S;
         until.tv_nsec %= NS_PER_S;
     } while (pthread_rwlock_timedwrlock(&engine->store_lock, &until) != 0);

@@ -159,10 +159,16 @@ configure(const struct duck_store *duck, unsigned threads, duckdb_config *ret_co
 static enum err_code
 code_of_open(const char *message)
 {
-    static const char *const system[] = {"Permission denied",        "Too many open files",
-                                         "Cannot allocate memory",   "Read-only file system",
-                                         "Is a directory",           "Operation not permitted",
-                                         "No such file or directory"};
+    static const char *const system[] = {"Permission denied",
+                                         "Too many open files",
+                                         "Cannot allocate memory",
+                                         "Read-only file system",
+                                         "Is a directory",
+                                         "Operation not permitted",
+                                         "No such file or directory",
+                                         "Out of Memory",
+                                         "bad_alloc",
+                                         "Resource temporarily unavailable"};
 
     if (strstr(message, "lock on file")) {
         return ERR_CONFLICT;
