@@ -48,6 +48,8 @@ static void
 leave(struct wal_cursor *cursor)
 {
     if (cursor->reader.fd >= 0) {
+        /* Read again only at a start; in memory it would crowd out the database. */
+        cursor->wal->sys->forget(cursor->wal->sys->ctx, cursor->reader.fd);
         cursor->wal->sys->close(cursor->wal->sys->ctx, cursor->reader.fd);
         cursor->reader.fd = -1;
     }

@@ -304,6 +304,13 @@ mem_truncate(void *ctx, int fd, off_t len)
     return change_len(fs, fd, (size_t)len);
 }
 
+static void
+mem_forget(void *ctx, int fd)
+{
+    (void)ctx;
+    (void)fd;
+}
+
 static int
 mem_sync_data(void *ctx, int fd)
 {
@@ -435,6 +442,7 @@ wal_memfs_new(uint64_t seed)
         .preallocate = mem_preallocate,
         .truncate = mem_truncate,
         .sync_data = mem_sync_data,
+        .forget = mem_forget,
         .sync_dir = mem_sync_dir,
         .unlink = mem_unlink,
         .mkdir = mem_mkdir,

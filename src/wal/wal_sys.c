@@ -25,6 +25,13 @@ real_close(void *ctx, int fd)
     return close(fd);
 }
 
+static void
+real_forget(void *ctx, int fd)
+{
+    (void)ctx;
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+}
+
 static ssize_t
 real_pread(void *ctx, int fd, void *dst, size_t len, off_t offset)
 {
@@ -163,6 +170,7 @@ wal_sys_real(void)
     static const struct wal_sys real = {
         .open = real_open,
         .close = real_close,
+        .forget = real_forget,
         .pread = real_pread,
         .pwritev = real_pwritev,
         .preallocate = real_preallocate,

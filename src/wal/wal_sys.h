@@ -24,6 +24,7 @@ struct wal_sys {
     int (*preallocate)(void *ctx, int fd, off_t len); /* posix_fallocate from 0; zeros */
     int (*truncate)(void *ctx, int fd, off_t len);
     int (*sync_data)(void *ctx, int fd); /* fdatasync */
+    void (*forget)(void *ctx, int fd);   /* a hint: its clean pages need not stay in memory */
     int (*sync_dir)(void *ctx, const char *path);
     int (*unlink)(void *ctx, const char *path);
     int (*mkdir)(void *ctx, const char *path, mode_t mode);
