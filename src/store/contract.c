@@ -147,7 +147,8 @@ contract_teardown(void **state)
     struct dirent *entry;
 
     store_close(at->store);
-    while (dir && (entry = readdir(dir))) {
+    assert_non_null(dir);
+    while ((entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): its own stream */
         char path[CONTRACT_PATH_MAX + 512];
         snprintf(path, sizeof(path), "%s/%s", at->dir, entry->d_name);
         if (entry->d_name[0] != '.' && unlink(path) != 0) {

@@ -304,7 +304,8 @@ test_apply_agrees_with_a_simple_model(void **state)
             int symbol = (int)rng_below(&rng, MODEL_SYMBOLS);
             int64_t time_us = (int64_t)rng_below(&rng, MODEL_TIMES);
             int64_t value = (int64_t)rng_below(&rng, 1000000);
-            models[symbol * MODEL_TIMES + time_us] = (struct model){time_us, symbol, value, true};
+            models[(int64_t)symbol * MODEL_TIMES + time_us] =
+                (struct model){time_us, symbol, value, true};
             buf_add_fmt(&lines, "%" PRId64 "|S%d|-|-|-|%" PRId64 "|-|-\n", time_us, symbol, value);
         }
         buf_add_char(&lines, '\0');

@@ -95,7 +95,7 @@ static enum err_code
 add_filter(struct sql *sql, const struct catalog_table *table, const struct store_filter *filter,
            struct err *err)
 {
-    enum col_type type;
+    enum col_type type = COL_TEXT;
     enum err_code code = find_column(table, filter->column, &type, err);
 
     if (code) {
@@ -263,7 +263,7 @@ add_aggregate(struct sql *sql, const struct catalog_table *table,
         [AGG_SUM] = "sum",       [AGG_AVG] = "avg",      [AGG_COUNT] = "count"};
     bool sums = aggregate->fn == AGG_SUM || aggregate->fn == AGG_AVG;
     bool by_time = aggregate->fn == AGG_FIRST || aggregate->fn == AGG_LAST;
-    enum col_type type;
+    enum col_type type = COL_TEXT;
 
     if (!aggregate->column) {
         assert(aggregate->fn == AGG_COUNT);
@@ -297,7 +297,7 @@ add_bucket_select(struct sql *sql, const struct catalog_table *table,
                   const struct store_bucket *bucket, struct err *err)
 {
     enum err_code code = ERR_OK;
-    enum col_type type;
+    enum col_type type = COL_TEXT;
 
     if (bucket->bucket_us > 0) {
         buf_add_fmt(&sql->text, "SELECT time_bucket(to_microseconds(%" PRId64 "), \"%s\")",

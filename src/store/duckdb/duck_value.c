@@ -78,7 +78,7 @@ copy_integers(duckdb_type type, const void *data, struct column *to, size_t firs
 {
     switch ((int)type) {
     case DUCKDB_TYPE_TINYINT:
-        WIDEN(int8_t, to->i32)
+        WIDEN(int8_t, to->i32) /* NOLINT(bugprone-signed-char-misuse, cert-str34-c): a number */
         break;
     case DUCKDB_TYPE_SMALLINT:
         WIDEN(int16_t, to->i32)

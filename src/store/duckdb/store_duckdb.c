@@ -187,7 +187,7 @@ code_of_open(const char *message)
 static enum err_code
 open_database(struct duck_store *duck, unsigned threads, struct err *err)
 {
-    duckdb_config config;
+    duckdb_config config = NULL;
     char *message = NULL;
 
     enum err_code code = configure(duck, threads, &config, err);

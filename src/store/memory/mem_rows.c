@@ -184,7 +184,7 @@ mem_gather(struct mem_reading *reading, const struct store_scan *scan, struct er
 {
     bool view = reading->table->kind == TABLE_VIEW;
     const struct mem_table *rows = &reading->mem->tables[view ? TABLE_SAMPLES : reading->table->id];
-    size_t filter_columns[STORE_FILTERS_MAX];
+    size_t filter_columns[STORE_FILTERS_MAX] = {0};
 
     enum err_code code = check_filters(reading->table, scan, filter_columns, err);
     if (code) {
