@@ -47,12 +47,9 @@ answer_done(struct conn *conn)
         conn_set_timer(conn, conn->worker->server->options.idle_timeout_ms);
         return;
     }
-    if (conn->unread || conn->paused || conn->in.len > 0) {
-        conn_linger(conn);
-        return;
-    }
-    net_stream_shutdown(&conn->stream);
-    conn_close(conn);
+    /* Closing at once would answer a byte that is still on its way with a reset, and that would
+     * destroy the answer (RFC 9112, 9.6). */
+    conn_linger(conn);
 }
 
 /* Sends what the socket takes. */
@@ -142,7 +139,6 @@ conn_fail(struct conn *conn, struct http_exchange *exchange, int status, struct 
         exchange = conn_begin_exchange(conn);
     }
     conn->exchange = NULL;
-    conn->unread = true;
     exchange->close = true;
     exchange_set_error(exchange, status, exchange_code_of(status), detail);
     conn_answer(conn, exchange);

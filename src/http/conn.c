@@ -115,9 +115,25 @@ conn_close(struct conn *conn)
     net_loop_timer_cancel(worker->loop, &conn->timer);
     net_loop_unwatch(worker->loop, &conn->watch);
     net_stream_close(&conn->stream);
+    conn_charge(conn, 0);
     worker_remove(worker, conn);
     conn->retired.fn = free_conn;
     net_loop_retire(worker->loop, &conn->retired);
+}
+
+bool
+conn_charge(struct conn *conn, size_t bytes)
+{
+    struct http_server *server = conn->worker->server;
+    size_t before = conn->charged;
+
+    conn->charged = bytes;
+    if (bytes <= before) {
+        atomic_fetch_sub(&server->bodies_bytes, before - bytes);
+        return true;
+    }
+    uint64_t others = atomic_fetch_add(&server->bodies_bytes, bytes - before);
+    return others + (bytes - before) <= server->options.bodies_bytes_max;
 }
 
 void
@@ -127,6 +143,7 @@ conn_linger(struct conn *conn)
     conn->paused = false;
     conn->sent = 0;
     buf_fini(&conn->in);
+    conn_charge(conn, 0);
     net_stream_shutdown(&conn->stream);
     net_loop_timer_set(conn->worker->loop, &conn->timer, HTTP_LINGER_US);
     conn_update_events(conn);

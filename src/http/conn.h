@@ -41,7 +41,6 @@ struct conn {
     enum conn_state state;
     bool paused;       /* EPOLLIN is off until the answer is out */
     bool head_begun;   /* the header timeout runs for a head in `in` */
-    bool unread;       /* the client may still be sending what nobody will read */
     bool close_behind; /* close when the answer is out */
     bool refused;      /* over the limit; not counted as a connection */
     struct buf in;     /* bytes that came early */
@@ -49,7 +48,8 @@ struct conn {
     struct http_exchange *exchange;
     uint64_t body_left;
     int64_t body_started_us;
-    size_t sent; /* of wire and tail; bytes dropped while lingering */
+    size_t sent;    /* of wire and tail; bytes dropped while lingering */
+    size_t charged; /* of the server's budget, for input that waits */
     struct ws_client *ws;
     char peer[NET_PEER_MAX];
 };
@@ -72,6 +72,9 @@ void conn_linger(struct conn *conn);
 
 /* Goes on with what waits behind an answer that is out. */
 void conn_resume(struct conn *conn);
+
+/* Charges the memory of waiting input to the budget of all bodies; false when it is used up. */
+bool conn_charge(struct conn *conn, size_t bytes);
 
 /* (Re)computes what epoll waits for. */
 void conn_update_events(struct conn *conn);

@@ -335,6 +335,15 @@ assert_value(struct slice value)
     }
 }
 
+/* Two lengths or codings in one answer would be understood differently by different readers. */
+static bool
+is_own_header(struct slice name)
+{
+    return slice_is_nocase(name, "Content-Length") || slice_is_nocase(name, "Transfer-Encoding") ||
+           slice_is_nocase(name, "Connection") || slice_is_nocase(name, "Date") ||
+           slice_is_nocase(name, "Server");
+}
+
 void
 http_add_header(struct http_exchange *exchange, const char *name, struct slice value)
 {
@@ -344,6 +353,7 @@ http_add_header(struct http_exchange *exchange, const char *name, struct slice v
         assert(http_is_token_char(name[i]));
     }
     assert_value(value);
+    assert(!is_own_header(name_slice));
     if (slice_is_nocase(name_slice, "Content-Type")) {
         exchange->content_type = arena_dup(&exchange->arena, value);
         return;

@@ -82,7 +82,7 @@ void http_set_route(struct http_exchange *exchange, const char *static_name);
 
 void http_set_status(struct http_exchange *exchange, int status);
 /* Adds a response header; name and value are copied; CR, LF and NUL in them are refused (assert).
- */
+ * Content-Length, Transfer-Encoding, Connection, Date and Server are the server's own (assert). */
 void http_add_header(struct http_exchange *exchange, const char *name, struct slice value);
 void http_set_content_type(struct http_exchange *exchange, const char *content_type);
 
@@ -185,7 +185,8 @@ struct http_options {
     const char *key_file;
     unsigned connections_max;  /* 0: 16384; over it new ones get 503 and are closed */
     size_t head_bytes_max;     /* 0: 16 KiB; over it 431 */
-    uint64_t bodies_bytes_max; /* memory for all bodies together; 0: 256 MiB; over it 503 */
+    uint64_t bodies_bytes_max; /* memory for all bodies, and input that waits; 0: 256 MiB; over it
+                                  503 */
     int header_timeout_ms;     /* 0: 10 000 */
     int idle_timeout_ms;       /* 0: 60 000 */
     int body_timeout_ms;       /* longest silence within a body; 0: 30 000 */
@@ -223,7 +224,7 @@ struct http_stats {
     uint64_t requests_active;
     uint64_t parse_errors;
     uint64_t bytes_in, bytes_out;
-    uint64_t bodies_bytes; /* memory held by bodies now */
+    uint64_t bodies_bytes; /* memory held by bodies and waiting input now */
     uint64_t ws_clients;
     uint64_t ws_clients_total;
     uint64_t ws_frames_sent;

@@ -65,7 +65,6 @@ accept_request(struct conn *conn, struct http_exchange *exchange)
             exchange_set_error(exchange, err_http_status(code), err_name(code), slice_of(detail));
             /* A body that nobody reads would be taken for the next request. */
             exchange->close = exchange->close || has_body || exchange->head.expect_continue;
-            conn->unread = has_body;
             conn_answer(conn, exchange);
             return false;
         }
@@ -255,28 +254,45 @@ consume(struct conn *conn, char *bytes, size_t len)
     return used;
 }
 
-/* New bytes go behind those that came early; what is left stays for later. */
+/* What is left stays for later, as far as there is room for it. */
+static void
+keep_input(struct conn *conn, struct buf work)
+{
+    conn->in = work;
+    if (conn_charge(conn, work.cap)) {
+        return;
+    }
+    if (conn->state == CONN_HEAD) {
+        conn_fail_budget(conn, NULL);
+    } else {
+        conn_close(conn);
+    }
+}
+
 void
 conn_take_input(struct conn *conn, char *bytes, size_t len)
 {
-    struct buf *in = &conn->in;
+    struct buf work = conn->in;
 
-    if (in->len == 0) {
+    if (work.len == 0) {
         size_t used = consume(conn, bytes, len);
         if (used < len && conn->state != CONN_CLOSED) {
-            buf_add(in, bytes + used, len - used);
+            buf_add(&work, bytes + used, len - used);
+            keep_input(conn, work);
         }
         return;
     }
-    buf_add(in, bytes, len);
-    /* The buffer is taken out, since lingering and upgrading drop conn->in. */
-    struct buf work = *in;
-    buf_init(in, 0);
+    /* The buffer is taken out meanwhile, since lingering drops conn->in. */
+    buf_add(&work, bytes, len);
+    buf_init(&conn->in, 0);
     size_t used = consume(conn, work.ptr, work.len);
-    if (used < work.len && conn->state != CONN_CLOSED && conn->state != CONN_LINGER) {
+    if (used < work.len && conn->state != CONN_CLOSED) {
         buf_consume(&work, used);
-        *in = work;
+        keep_input(conn, work);
         return;
     }
     buf_fini(&work);
+    if (conn->state != CONN_WS && conn->state != CONN_CLOSED) {
+        conn_charge(conn, 0);
+    }
 }

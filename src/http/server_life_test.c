@@ -304,6 +304,33 @@ test_server_holds_back_clients_that_send_on_while_they_wait(void **state)
     fixture_free(test);
 }
 
+/* What a client sends while it waits counts against the budget of all bodies. */
+static void
+test_server_closes_clients_whose_waiting_input_is_too_much(void **state)
+{
+    struct fixture *test = fixture_new();
+    static char requests[50000];
+
+    (void)state;
+    test->options.bodies_bytes_max = 10000;
+    fixture_start(test);
+    int fd = client_connect(test);
+    client_send_text(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct http_exchange *held = fixture_take_held(test);
+    /* In one segment with the next request to be held, so that it is read and has to wait. */
+    http_reply(held);
+    assert_answer(fd, 200, "");
+    int written = snprintf(requests, sizeof(requests), "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    memset(requests + written, 'x', sizeof(requests) - (size_t)written);
+    client_send(fd, slice_make(requests, sizeof(requests)));
+    held = fixture_take_held(test);
+    struct http_stats stats = fixture_wait_stats(test, no_connections);
+    assert_int_equal(stats.bodies_bytes, 0);
+    http_reply(held);
+    close(fd);
+    fixture_free(test);
+}
+
 static void
 test_server_takes_late_answers_after_its_stop(void **state)
 {
@@ -596,6 +623,7 @@ main(void)
         cmocka_unit_test(test_server_forgets_bodies_of_clients_that_leave),
         cmocka_unit_test(test_server_lets_half_closed_clients_read_their_answer),
         cmocka_unit_test(test_server_holds_back_clients_that_send_on_while_they_wait),
+        cmocka_unit_test(test_server_closes_clients_whose_waiting_input_is_too_much),
         cmocka_unit_test(test_server_takes_late_answers_after_its_stop),
         cmocka_unit_test(test_server_takes_answers_from_other_threads),
         cmocka_unit_test(test_server_refuses_connections_over_the_limit),

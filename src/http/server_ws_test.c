@@ -51,7 +51,7 @@ app_text(void *ctx, struct ws_client *client, struct slice text)
         while (ws_send_text(client, slice_make(kilobyte, sizeof(kilobyte)))) {
             sent++;
         }
-        assert_true(sent >= WS_QUEUED_MAX_BYTES / (int)sizeof(kilobyte) - 1);
+        assert_true(sent >= WS_QUEUED_MAX_BYTES / 2 / (int)sizeof(kilobyte));
         return;
     }
     ws_send_text(client, text);
@@ -430,6 +430,44 @@ test_ws_drops_clients_that_let_messages_pile_up(void **state)
     app_free(app);
 }
 
+static void
+test_ws_messages_that_come_in_count_against_the_budget(void **state)
+{
+    struct fixture *test = fixture_new();
+    struct app app = {.fixture = test, .limit = 10};
+    struct http_stats stats;
+    static char half[10000];
+
+    (void)state;
+    test->ws = (struct ws_callbacks){app_open, app_text, app_close};
+    test->ws_ctx = &app;
+    test->options.bodies_bytes_max = 20000;
+    fixture_start(test);
+    int first = connect_ws(&app, 0);
+    int second = connect_ws(&app, 0);
+    /* 16 000 bytes each, of which 10 000 come at once. */
+    client_send(first, SLICE_LITERAL("\x81\xfe\x3e\x80\0\0\0\0"));
+    client_send(first, slice_make(half, sizeof(half)));
+    do {
+        sched_yield();
+        http_server_stats(test->server, &stats);
+    } while (stats.bodies_bytes < sizeof(half));
+    client_send(second, SLICE_LITERAL("\x81\xfe\x3e\x80\0\0\0\0"));
+    client_send(second, slice_make(half, sizeof(half)));
+    assert_frame(second, 0x88, "\x03\xf5too much input is waiting");
+    close(second);
+    client_send(first, slice_make(half, 6000));
+    BUF_AUTO struct buf payload;
+    buf_init(&payload, 0);
+    assert_int_equal(read_frame(first, &payload), 0x81);
+    assert_int_equal(payload.len, 16000);
+    close(first);
+    fixture_wait_stats(test, no_connections);
+    http_server_stats(test->server, &stats);
+    assert_int_equal(stats.bodies_bytes, 0);
+    fixture_free(test);
+}
+
 /* ---- broadcasts ---- */
 
 static void
@@ -754,6 +792,7 @@ main(void)
         cmocka_unit_test(test_ws_closes_from_its_side),
         cmocka_unit_test(test_ws_does_not_wait_for_ever_for_the_other_close),
         cmocka_unit_test(test_ws_drops_clients_that_let_messages_pile_up),
+        cmocka_unit_test(test_ws_messages_that_come_in_count_against_the_budget),
         cmocka_unit_test(test_ws_broadcasts_to_the_members_of_a_group),
         cmocka_unit_test(test_ws_stalled_clients_do_not_hold_up_the_others),
         cmocka_unit_test(test_ws_a_slow_client_gets_the_newest_frame),

@@ -33,11 +33,18 @@ http_upgrade(struct http_exchange *exchange, const struct ws_callbacks *callback
 
 /* ---- the queue ---- */
 
+/* What a queued frame of one client takes; small ones are mostly overhead. */
+static size_t
+cost_of(const struct ws_frame *frame)
+{
+    return frame->len + sizeof(*frame) + sizeof(struct ws_out);
+}
+
 static void
 free_out(struct ws_client *client, struct ws_out *out)
 {
     if (out->group == WS_ORDERED) {
-        client->queued -= out->frame->len;
+        client->queued -= cost_of(out->frame);
     }
     ws_frame_unref(out->frame);
     free(out);
@@ -69,7 +76,7 @@ append(struct ws_client *client, struct ws_frame *frame, int group)
     }
     client->last = out;
     if (group == WS_ORDERED) {
-        client->queued += frame->len;
+        client->queued += cost_of(frame);
     }
 }
 
@@ -219,7 +226,7 @@ send_ordered(struct ws_client *client, struct ws_frame *frame)
 {
     bool open = client->conn->state == CONN_WS && !client->close_queued;
 
-    if (open && client->queued + frame->len > WS_QUEUED_MAX_BYTES && client->first) {
+    if (open && client->queued + cost_of(frame) > WS_QUEUED_MAX_BYTES && client->first) {
         drop_slow(client);
         open = false;
     }
@@ -341,6 +348,10 @@ ws_input(struct conn *conn, char *bytes, size_t len)
         rest = slice_sub(rest, used, rest.len);
         switch (event) {
         case WS_EVENT_MORE:
+            if (client->decoder.buf.cap != conn->charged &&
+                !conn_charge(conn, client->decoder.buf.cap)) {
+                ws_close(client, WS_CODE_TRY_LATER, "too much input is waiting");
+            }
             return;
         case WS_EVENT_TEXT:
             if (client->callbacks.on_text && !client->close_queued) {

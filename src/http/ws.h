@@ -50,7 +50,7 @@ struct ws_client {
     struct ws_out *first;
     struct ws_out *last;
     size_t sent;   /* of the first frame */
-    size_t queued; /* bytes of ordered frames */
+    size_t queued; /* bytes of ordered frames, their overhead included */
     struct ws_decoder decoder;
 };
 

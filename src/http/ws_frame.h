@@ -37,6 +37,7 @@ enum ws_code {
     WS_CODE_NONE = 1005, /* never sent: a close frame without a code */
     WS_CODE_NOT_UTF8 = 1007,
     WS_CODE_TOO_BIG = 1009,
+    WS_CODE_TRY_LATER = 1013,
 };
 
 enum ws_event {
