@@ -1,28 +1,9 @@
-/* Live state from the store. Rows read carry LSN 0: whatever arrives meanwhile is newer. */
+/* Live state from the store. */
 #include "server/warm.h"
 
 #include <stdint.h>
 
 enum { TRADES_MAX = 1000 };
-
-/* An answer of the store has the columns of the table in its order; give it the table itself. */
-static bool
-adopt(struct batch *rows, enum table_id id)
-{
-    const struct catalog_table *table = catalog_table(id);
-
-    if (rows->column_count != table->column_count) {
-        return false;
-    }
-    for (size_t i = 0; i < table->column_count; i++) {
-        if (strcmp(rows->columns[i].name, table->columns[i].name) != 0 ||
-            rows->columns[i].type != table->columns[i].type) {
-            return false;
-        }
-    }
-    rows->table = table;
-    return true;
-}
 
 static enum err_code
 take(struct live *live, struct batch *rows, enum table_id id, enum err_code code, struct err *err)
@@ -30,9 +11,7 @@ take(struct live *live, struct batch *rows, enum table_id id, enum err_code code
     if (code != ERR_OK) {
         return err_context(err, code, "%s", catalog_table(id)->name);
     }
-    if (adopt(rows, id)) {
-        live_update(live, rows, 1, 0);
-    }
+    live_load(live, id, rows);
     batch_fini(rows);
     return ERR_OK;
 }
