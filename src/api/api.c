@@ -87,6 +87,7 @@ api_open(const struct api_options *options, struct api **ret_api)
         api->options.token = NULL;
     }
     api->jobs = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
+    api->writers = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->stream = stream_open(api);
     *ret_api = api;
 }
@@ -97,8 +98,10 @@ api_close(struct api *api)
     if (!api) {
         return;
     }
+    atomic_store(&api->closing, true);
     stream_stop(api->stream);
     jobs_close(api->jobs);
+    jobs_close(api->writers);
     stream_close(api->stream);
     free(api);
 }
@@ -265,6 +268,23 @@ answer_preflight(struct http_exchange *exchange, bool allowed)
     http_reply(exchange);
 }
 
+/* Allow is required with 405 (RFC 9110, 15.5.6). */
+static void
+add_allow(struct http_exchange *exchange)
+{
+    const char *list = "OPTIONS";
+
+    for (const struct route *route = api_routes; route->path; route++) {
+        if (path_fits(route->path, http_path(exchange))) {
+            const char *more = arena_fmt(http_arena(exchange), "%s, %s%s", list,
+                                         route->method == HTTP_GET ? "HEAD, " : "",
+                                         http_method_name(route->method));
+            list = more ? more : list;
+        }
+    }
+    http_add_header(exchange, "Allow", slice_of(list));
+}
+
 static void
 answer_unrouted(struct http_exchange *exchange, bool known)
 {
@@ -272,12 +292,15 @@ answer_unrouted(struct http_exchange *exchange, bool known)
     struct slice path = http_path(exchange);
 
     if (known) {
+        add_allow(exchange);
         err_set(&err, ERR_METHOD, "Method Not Allowed");
     } else if (slice_is(path, "/api/trades")) {
         /* The framework of the original redirects so, and clients follow. */
         http_set_status(exchange, 307);
         struct slice target = http_target(exchange);
-        struct slice query = slice_sub(target, path.len, target.len);
+        const char *mark = memchr(target.ptr, '?', target.len);
+        struct slice query =
+            slice_sub(target, mark ? (size_t)(mark - target.ptr) : target.len, target.len);
         const char *where = arena_fmt(http_arena(exchange), "/api/trades/%.*s", SLICE_FMT(query));
         http_add_header(exchange, "Location", slice_of(where));
         http_reply(exchange);
@@ -292,7 +315,13 @@ static void
 run_job(void *arg)
 {
     struct api_job *job = arg;
+    struct err err;
 
+    if (atomic_load(&job->api->closing)) {
+        err_set(&err, ERR_UNAVAILABLE, "the server is stopping");
+        reply_error(job->exchange, &err, 1);
+        return;
+    }
     job->route->run(job->api, job->route, job->exchange);
 }
 

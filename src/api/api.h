@@ -33,7 +33,7 @@ struct api_options {
     uint64_t body_bytes_max;   /* 0: 64 MiB */
     uint64_t sql_rows_max;     /* 0: 100 000 */
     uint64_t sql_bytes_max;    /* 0: 64 MiB */
-    unsigned jobs;             /* job threads; 0: 4 */
+    unsigned jobs;             /* threads for queries, and as many for large writes; 0: 4 */
     unsigned ws_clients_max;   /* 0: 10 000 */
     int ws_interval_ms;        /* 0: 100 */
     int ws_heartbeat_ms;       /* 0: 15 000 */
@@ -41,7 +41,8 @@ struct api_options {
 
 void api_open(const struct api_options *options, struct api **ret_api);
 
-/* Stops the stream and the jobs, then frees. The HTTP server must be stopped before. */
+/* Stops the stream and the jobs (those that have not begun are answered 503), then frees. The HTTP
+ * server must be stopped before. */
 void api_close(struct api *api);
 
 /* Gives the parts that exist only after the start. Until the ingest is there, writes answer 503. */

@@ -26,7 +26,9 @@ struct api {
     struct live *live;
     _Atomic(struct ingest *) ingest;
     _Atomic(struct http_server *) server;
-    struct jobs *jobs;
+    struct jobs *jobs;    /* queries */
+    struct jobs *writers; /* large bodies: slow queries must not hold up writes */
+    atomic_bool closing;  /* whoever could still ask is gone: what waits is not begun */
     struct stream *stream;
     bool need_token;
     unsigned char token_hash[API_TOKEN_HASH_BYTES];

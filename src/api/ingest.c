@@ -107,7 +107,13 @@ static void
 run_write(void *arg)
 {
     struct write_job *job = arg;
+    struct err err;
 
+    if (atomic_load(&job->api->closing)) {
+        err_set(&err, ERR_UNAVAILABLE, "the server is stopping; nothing was written");
+        reply_error(job->exchange, &err, 1);
+        return;
+    }
     ingest_submit(job->ingest, &job->request, answer_written, job);
 }
 
@@ -120,7 +126,7 @@ start_write(struct write_job *job)
         run_write(job);
         return;
     }
-    if (!jobs_submit(job->api->jobs, run_write, job)) {
+    if (!jobs_submit(job->api->writers, run_write, job)) {
         err_set(&err, ERR_BUSY, "too many requests are waiting to be decoded; try again");
         reply_error(job->exchange, &err, 1);
     }

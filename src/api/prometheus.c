@@ -247,12 +247,17 @@ write_process(struct page *page, const struct api *api)
 static void
 write_jobs(struct page *page, struct api *api)
 {
-    struct jobs_stats s;
+    struct jobs_stats queries;
+    struct jobs_stats writes;
 
-    jobs_stats(api->jobs, &s);
-    gauge(page, "jobs_queued", "Requests waiting for a job thread.", (double)s.queued);
-    gauge(page, "jobs_running", "Requests on a job thread.", s.running);
-    counter(page, "jobs_refused_total", "Requests refused because the queue was full.", s.refused);
+    jobs_stats(api->jobs, &queries);
+    jobs_stats(api->writers, &writes);
+    gauge(page, "jobs_queued", "Requests waiting for a job thread.",
+          (double)(queries.queued + writes.queued));
+    gauge(page, "jobs_running", "Requests on a job thread.",
+          (double)queries.running + (double)writes.running);
+    counter(page, "jobs_refused_total", "Requests refused because the queue was full.",
+            queries.refused + writes.refused);
 }
 
 void

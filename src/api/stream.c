@@ -345,16 +345,11 @@ void
 get_stream(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
     static const struct ws_callbacks callbacks = {on_open, on_text, on_close};
-    struct err err;
 
     (void)route;
-    if (http_upgrade(exchange, &callbacks, api->stream)) {
-        return;
+    if (!http_upgrade(exchange, &callbacks, api->stream)) {
+        http_reply(exchange); /* it says why not: 400, 403 or 426 */
     }
-    err_set(&err, ERR_SYNTAX, "this path speaks WebSocket (version 13); send a proper upgrade");
-    http_add_header(exchange, "Upgrade", slice_of("websocket"));
-    http_add_header(exchange, "Sec-WebSocket-Version", slice_of("13"));
-    reply_error(exchange, &err, 0);
 }
 
 static void

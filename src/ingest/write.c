@@ -102,6 +102,10 @@ gather(struct writer *writer, const struct batch *batches, size_t count, struct 
             view[writer->view_count++] = batches[i];
         }
     }
+    if (writer->view_count > ENGINE_RECORD_BATCHES_MAX) {
+        return err_set(err, ERR_TOO_LARGE, "%zu batches for one record; at most %d are allowed",
+                       writer->view_count, ENGINE_RECORD_BATCHES_MAX);
+    }
     writer->view = view;
     return record_encode(job, view, writer->view_count, err);
 }

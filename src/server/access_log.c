@@ -117,6 +117,19 @@ without_secrets(struct slice target)
     return at ? slice_sub(target, 0, (size_t)(at - target.ptr) + 13) : target;
 }
 
+/* A client's bytes as they may stand in a line: no quote ends early, no terminal is driven. */
+static struct slice
+printable(struct slice text, char *place, size_t size)
+{
+    size_t len = text.len < size ? text.len : size;
+
+    for (size_t i = 0; i < len; i++) {
+        unsigned char c = (unsigned char)text.ptr[i];
+        place[i] = c < 0x20 || c == 0x7f || c == '"' || c == '\\' || c >= 0x80 ? '?' : text.ptr[i];
+    }
+    return slice_make(place, len);
+}
+
 static size_t
 format(const struct http_access *access, char *text, size_t size)
 {
@@ -127,8 +140,11 @@ format(const struct http_access *access, char *text, size_t size)
 
     gmtime_r(&seconds, &utc);
     strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
-    struct slice target = slice_sub(without_secrets(access->target), 0, 200);
-    struct slice agent = slice_sub(access->user_agent, 0, 60);
+    char target_place[200];
+    char agent_place[60];
+    struct slice target =
+        printable(without_secrets(access->target), target_place, sizeof(target_place));
+    struct slice agent = printable(access->user_agent, agent_place, sizeof(agent_place));
     int len = snprintf(
         text, size, "%s.%03dZ ACCESS  %.*s \"%.*s %.*s\" %d %llu %llu %.3fms \"%.*s\" %.*s\n",
         stamp, (int)(now_us % US_PER_S / 1000), SLICE_FMT(access->peer), SLICE_FMT(access->method),

@@ -25,14 +25,14 @@ static const struct http_access sample = {
 
 /* Runs the log over a temporary file, `count` lines, and returns the text (static). */
 static const char *
-log_lines(int count)
+log_some(const struct http_access *access, int count)
 {
     static char text[1 << 16];
     FILE *file = tmpfile();
     struct access_log *log = access_log_start(fileno(file));
 
     for (int i = 0; i < count; i++) {
-        access_log_add(log, &sample);
+        access_log_add(log, access);
     }
     access_log_stop(log);
     rewind(file);
@@ -40,6 +40,25 @@ log_lines(int count)
     text[len] = '\0';
     fclose(file);
     return text;
+}
+
+static const char *
+log_lines(int count)
+{
+    return log_some(&sample, count);
+}
+
+static void
+test_access_log_line_cannot_be_forged_by_a_client(void **state)
+{
+    struct http_access access = sample;
+
+    (void)state;
+    access.user_agent = slice_of("x\" id-2\n\x9b\x1b[2J\\");
+    access.target = slice_of("/a\"b");
+    const char *text = log_some(&access, 1);
+    assert_non_null(strstr(text, "\"GET /a?b\" 200 10 20 1.500ms \"x? id-2???[2J?\" id-1\n"));
+    assert_ptr_equal(strchr(text, '\n') + 1, text + strlen(text));
 }
 
 static void
@@ -80,6 +99,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_access_log_line_has_what_an_operator_looks_for),
         cmocka_unit_test(test_access_log_never_shows_a_token),
+        cmocka_unit_test(test_access_log_line_cannot_be_forged_by_a_client),
         cmocka_unit_test(test_access_log_stop_writes_what_is_queued),
     };
 

@@ -321,16 +321,20 @@ reload(struct server *server, const struct config_options *sources)
     config_fini(&fresh);
 }
 
+/* The collectors go behind the api: its requests ask for their status. */
 static void
 server_fini(struct server *server)
 {
-    collect_demo_stop(server->demo);
-    collect_system_stop(server->system);
     if (server->http) {
         api_stop_stream(server->api);
         http_server_stop(server->http, GRACE_MS);
     }
+    if (server->engine) {
+        engine_stop_reads(server->engine);
+    }
     api_close(server->api);
+    collect_demo_stop(server->demo);
+    collect_system_stop(server->system);
     ingest_close(server->ingest);
     engine_close(server->engine);
     live_close(server->live);

@@ -236,7 +236,7 @@ gather(struct engine *engine, struct group *group, struct err *err)
             space_groups(engine);
         }
         if (group->bytes >= engine->options.group_bytes_max ||
-            group->batch_count + 64 > ENGINE_BATCHES_MAX) {
+            group->batch_count + ENGINE_RECORD_BATCHES_MAX > ENGINE_BATCHES_MAX) {
             return ERR_OK;
         }
         code = wal_cursor_next(engine->cursor, 0, &record, err);

@@ -298,10 +298,13 @@ static enum err_code
 begin_read(struct engine *engine, struct err *err)
 {
     pthread_rwlock_rdlock(&engine->store_lock);
-    if (engine->store) {
+    if (engine->store && !atomic_load(&engine->reads_stopped)) {
         return ERR_OK;
     }
     pthread_rwlock_unlock(&engine->store_lock);
+    if (atomic_load(&engine->reads_stopped)) {
+        return err_set(err, ERR_UNAVAILABLE, "the store is closing");
+    }
     return err_set(err, ERR_UNAVAILABLE, "the store is being rebuilt; try again");
 }
 
@@ -309,7 +312,7 @@ begin_read(struct engine *engine, struct err *err)
 static enum err_code
 end_read(struct engine *engine, enum err_code code, struct err *err)
 {
-    bool interrupting = atomic_load(&engine->interrupting);
+    bool interrupting = atomic_load(&engine->interrupting) || atomic_load(&engine->reads_stopped);
 
     pthread_rwlock_unlock(&engine->store_lock);
     if (code != ERR_CORRUPT && code != ERR_UNAVAILABLE) {
@@ -389,6 +392,19 @@ engine_table_stats(struct engine *engine, enum table_id table, struct store_tabl
         code = end_read(engine, code, err);
     }
     return code;
+}
+
+void
+engine_stop_reads(struct engine *engine)
+{
+    atomic_store(&engine->reads_stopped, true);
+    /* While the applier swaps the store it interrupts the reads itself. */
+    if (pthread_rwlock_tryrdlock(&engine->store_lock) == 0) {
+        if (engine->store) {
+            store_interrupt(engine->store);
+        }
+        pthread_rwlock_unlock(&engine->store_lock);
+    }
 }
 
 static void

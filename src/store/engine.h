@@ -23,6 +23,9 @@ struct engine;
 
 enum { RECORD_BATCHES = 1 };
 
+/* Batches of one record, at most; one with more might not fit a transaction. */
+enum { ENGINE_RECORD_BATCHES_MAX = 64 };
+
 /* Opens a store of one kind; `path` is the file or ignored. Called at start and at each rebuild. */
 struct store_open_options {
     const char *path;
@@ -96,6 +99,10 @@ enum err_code engine_latest(struct engine *engine, enum table_id table, struct b
                             struct err *err);
 enum err_code engine_table_stats(struct engine *engine, enum table_id table,
                                  struct store_table_stats *ret_stats, struct err *err);
+
+/* Ends the reads that run and refuses new ones (ERR_UNAVAILABLE), so that a close need not wait for
+ * them. Writes go on. */
+void engine_stop_reads(struct engine *engine);
 
 enum engine_state { ENGINE_STARTING, ENGINE_RUNNING, ENGINE_REBUILDING, ENGINE_STALLED };
 

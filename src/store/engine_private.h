@@ -29,6 +29,7 @@ struct engine {
     pthread_rwlock_t store_lock;
     struct store *store;      /* NULL while there is none */
     atomic_bool interrupting; /* readers are being interrupted; what they find says nothing */
+    atomic_bool reads_stopped;
 
     /* `lock` guards everything from here to `applier`; `changed` tells of any of it. */
     pthread_mutex_t lock;
