@@ -7,7 +7,12 @@
 #include <string.h>
 #include <time.h>
 
-enum { TRIES_MAX = 120, FINISH_TIMEOUT_MS = 10 * 60 * 1000 };
+enum {
+    TRIES_MAX = 120,
+    FINISH_TIMEOUT_MS = 10 * 60 * 1000,
+    SERVER_WAIT_MS = 30000,
+    ASK_AGAIN_MS = 20
+};
 
 static void
 copy_text(struct slice text, char *dst, size_t size)
@@ -194,12 +199,52 @@ sink_write(struct target *target, const struct sink_request *request,
     return code;
 }
 
+/* The server's LSNs; false when it does not say. */
+static bool
+ask_lsns(struct client *client, uint64_t *ret_durable, uint64_t *ret_applied)
+{
+    const struct client_request request = {.path = "/health"};
+    struct client_reply reply;
+    struct err err;
+
+    if (client_send(client, &request, &reply, &err) != ERR_OK) {
+        return false;
+    }
+    json_t *health = json_loadb(reply.body.ptr, reply.body.len, 0, NULL);
+    const json_t *durable = json_object_get(health, "durable_lsn");
+    const json_t *applied = json_object_get(health, "applied_lsn");
+    bool known = json_is_integer(durable) && json_is_integer(applied);
+    *ret_durable = known ? (uint64_t)json_integer_value(durable) : 0;
+    *ret_applied = known ? (uint64_t)json_integer_value(applied) : 0;
+    json_decref(health);
+    return known;
+}
+
+/* Waits until queries of the server see what was written. That it is durable is known already, so a
+ * server that takes too long, or does not say, is no failure. */
+static void
+await_server(struct client *client)
+{
+    const struct timespec pause = {.tv_nsec = ASK_AGAIN_MS * 1000000L};
+    uint64_t wanted;
+    uint64_t durable;
+    uint64_t applied;
+    bool known = ask_lsns(client, &wanted, &applied);
+
+    for (int waited_ms = 0; known && applied < wanted && waited_ms < SERVER_WAIT_MS;
+         waited_ms += ASK_AGAIN_MS) {
+        nanosleep(&pause, NULL);
+        known = ask_lsns(client, &durable, &applied);
+    }
+}
+
 enum err_code
 sink_finish(struct target *target, struct err *err)
 {
     struct engine_status status;
 
     if (!target->engine) {
+        await_server(target->client);
         return ERR_OK;
     }
     engine_status(target->engine, &status);

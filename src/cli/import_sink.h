@@ -43,8 +43,7 @@ struct sink_answer {
 enum err_code sink_write(struct target *target, const struct sink_request *request,
                          struct sink_answer *ret_answer, struct err *err);
 
-/* Waits until all that was written can be queried; local targets only, others do so by themselves.
- */
+/* Waits until all that was written can be queried. */
 enum err_code sink_finish(struct target *target, struct err *err);
 
 #endif
