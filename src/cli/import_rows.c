@@ -1,5 +1,6 @@
 /* Rows of named columns: checked against the catalogue here, sent on as NDJSON. */
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -40,6 +41,16 @@ is_missing(const struct import_cell *cell, enum col_type type)
 }
 
 static bool
+refuse_value(const struct catalog_column *target, size_t column, struct slice text,
+             const char *expected, struct catalog_fault *ret_fault)
+{
+    *ret_fault = (struct catalog_fault){
+        .code = ERR_INVALID, .column = (int)column, .field = target->name, .value = text};
+    snprintf(ret_fault->expected, sizeof(ret_fault->expected), "%s", expected);
+    return false;
+}
+
+static bool
 set_value(struct gathering *gathering, size_t column, size_t row, struct slice text,
           struct catalog_fault *ret_fault)
 {
@@ -49,15 +60,21 @@ set_value(struct gathering *gathering, size_t column, size_t row, struct slice t
 
     if (target->type != COL_TIMESTAMP) {
         text = target->type == COL_TEXT || target->type == COL_JSON ? text : slice_trim(text);
-        return catalog_set_text(&gathering->batch, column, row, text, TIME_PRECISION_DEFAULT,
-                                ret_fault);
+        if (!catalog_set_text(&gathering->batch, column, row, text, TIME_PRECISION_DEFAULT,
+                              ret_fault)) {
+            return false;
+        }
+        /* JSON has no infinity: it would arrive as a missing value. */
+        if (target->type == COL_DOUBLE &&
+            !isfinite(batch_get_f64(&gathering->batch, column, row))) {
+            return refuse_value(target, column, text, "a finite number", ret_fault);
+        }
+        return true;
     }
     if (!import_date_read(&plan->date, text, &us)) {
-        *ret_fault = (struct catalog_fault){
-            .code = ERR_INVALID, .column = (int)column, .field = target->name, .value = text};
-        snprintf(ret_fault->expected, sizeof(ret_fault->expected), "a time as %s",
-                 import_date_name(&plan->date));
-        return false;
+        char expected[CATALOG_EXPECTED_MAX];
+        snprintf(expected, sizeof(expected), "a time as %s", import_date_name(&plan->date));
+        return refuse_value(target, column, text, expected, ret_fault);
     }
     batch_set_i64(&gathering->batch, column, row, us);
     return true;
@@ -86,13 +103,8 @@ convert(struct gathering *gathering, const struct import_row *from, size_t row,
         }
         /* An invented time or key would be another one at the next import. */
         if (plan_is_required(table, i) && batch_is_null(&gathering->batch, i, row)) {
-            *ret_fault = (struct catalog_fault){.code = ERR_INVALID,
-                                                .column = (int)i,
-                                                .field = table->columns[i].name,
-                                                .value = SLICE_LITERAL("")};
-            snprintf(ret_fault->expected, sizeof(ret_fault->expected), "%s",
-                     catalog_type_expected(table->columns[i].type));
-            return false;
+            return refuse_value(&table->columns[i], i, SLICE_LITERAL(""),
+                                catalog_type_expected(table->columns[i].type), ret_fault);
         }
     }
     return catalog_fill_missing(&gathering->batch, row, 0, ret_fault);
@@ -105,18 +117,17 @@ flush(struct gathering *gathering, struct err *err)
     struct buf body BUF_AUTO = {0};
     enum err_code code = ERR_OK;
 
-    if (gathering->batch.rows == 0) {
-        return ERR_OK;
+    if (gathering->batch.rows > 0) {
+        buf_init(&body, 0);
+        batch_ndjson(&body, &gathering->batch);
+        struct import_write write = {
+            .body = buf_slice(&body),
+            .format = INGEST_JSON,
+            .count = gathering->batch.rows,
+            .rows = gathering->rows,
+        };
+        code = import_write(gathering->job, &write, result, err);
     }
-    buf_init(&body, 0);
-    batch_ndjson(&body, &gathering->batch);
-    struct import_write write = {
-        .body = buf_slice(&body),
-        .format = INGEST_JSON,
-        .count = gathering->batch.rows,
-        .rows = gathering->rows,
-    };
-    code = import_write(gathering->job, &write, result, err);
     batch_reset(&gathering->batch);
     source_release(gathering->source);
     gathering->bytes = 0;

@@ -88,7 +88,7 @@ def test_prices_with_months_in_words(eider):
 def test_wrong_rows_are_named_with_their_line(eider, tmp_path):
     path = tmp_path / "bad.csv"
     path.write_text("timestamp,symbol,last_price,volume\n2026-01-01,A,1,1\n2026-01-02,B,abc,1\n\n2026-13-01,C,1,1\n2026-01-04,D,4\n"
-                    "2026-01-05,,5,1\n2026-01-06,F,6,1.5\n2026-01-07,G,nan,7\n")
+                    "2026-01-05,,5,1\n2026-01-06,F,6,1.5\n2026-01-07,G,nan,7\n2026-01-08,H,inf,7\n")
     done = eider.run("import", str(path))
     assert done.returncode == 1
     assert f'{path} row 3: last_price is "abc"; expected a number' in done.stderr
@@ -96,8 +96,8 @@ def test_wrong_rows_are_named_with_their_line(eider, tmp_path):
     done = eider.run("import", str(path), "--on-error", "skip", "--json")
     assert done.returncode == 0, done.stderr
     result, = json.loads(done.stdout)["files"]
-    assert (result["rows_read"], result["rows_written"], result["rows_rejected"]) == (7, 2, 5)
-    assert [(e["row"], e["field"]) for e in result["errors"]] == [(3, "last_price"), (5, "timestamp"), (6, ""), (7, "symbol"), (8, "volume")]
+    assert (result["rows_read"], result["rows_written"], result["rows_rejected"]) == (8, 2, 6)
+    assert [(e["row"], e["field"]) for e in result["errors"]] == [(3, "last_price"), (5, "timestamp"), (6, ""), (7, "symbol"), (8, "volume"), (10, "last_price")]
     assert ask(eider, "SELECT symbol, last_price FROM market_data ORDER BY 1") == [("A", 1.0), ("G", None)]
 
 
