@@ -150,9 +150,9 @@ http_format_date(int64_t unix_s, char ret_text[HTTP_DATE_LEN + 1])
     char text[64];
 
     civil_of(day_number, &year, &month, &day);
-    unsigned weekday = (unsigned)((day_number % 7 + 7) % 7);
+    size_t weekday = (size_t)((day_number % 7 + 7) % 7);
     snprintf(text, sizeof(text), "%.3s, %02u %.3s %04d %02u:%02u:%02u GMT", days + weekday * 3, day,
-             months + (month - 1) * 3, (int)(year % 10000), second / 3600, second / 60 % 60,
+             months + (size_t)(month - 1) * 3, (int)(year % 10000), second / 3600, second / 60 % 60,
              second % 60);
     memcpy(ret_text, text, HTTP_DATE_LEN);
     ret_text[HTTP_DATE_LEN] = '\0';

@@ -74,7 +74,7 @@ net_listen(const char *host, uint16_t port, int *ret_fd, struct err *err)
 uint16_t
 net_listener_port(int fd)
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
     socklen_t len = sizeof(address);
 
     if (getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
@@ -117,7 +117,7 @@ out_of_resources(int sys)
 enum net_accept
 net_accept(int listen_fd, int *ret_fd, char ret_peer[NET_PEER_MAX])
 {
-    struct sockaddr_storage address;
+    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
 
     for (;;) {
         socklen_t len = sizeof(address);

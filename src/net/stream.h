@@ -13,7 +13,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
+#include <string.h>
 #include <sys/uio.h>
 
 struct ssl_st;
@@ -39,7 +39,10 @@ enum { NET_IOV_MAX = 4 };
 static inline struct iovec
 net_iov(const void *ptr, size_t len)
 {
-    return (struct iovec){(void *)(uintptr_t)ptr, len};
+    struct iovec iov = {.iov_len = len};
+
+    memcpy(&iov.iov_base, &ptr, sizeof(ptr));
+    return iov;
 }
 
 /* Reads at least one byte, at most `size`. */
