@@ -81,9 +81,13 @@ net_listener_port(int fd)
         return 0;
     }
     if (address.ss_family == AF_INET6) {
-        return ntohs(((const struct sockaddr_in6 *)(const void *)&address)->sin6_port);
+        struct sockaddr_in6 in6;
+        memcpy(&in6, &address, sizeof(in6));
+        return ntohs(in6.sin6_port);
     }
-    return ntohs(((const struct sockaddr_in *)(const void *)&address)->sin_port);
+    struct sockaddr_in in;
+    memcpy(&in, &address, sizeof(in));
+    return ntohs(in.sin_port);
 }
 
 static void
@@ -92,20 +96,22 @@ format_peer(const struct sockaddr_storage *address, char ret_peer[NET_PEER_MAX])
     char text[INET6_ADDRSTRLEN] = "";
 
     if (address->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const void *)address;
-        unsigned port = ntohs(in6->sin6_port);
-        if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) {
-            inet_ntop(AF_INET, &in6->sin6_addr.s6_addr[12], text, sizeof(text));
+        struct sockaddr_in6 in6;
+        memcpy(&in6, address, sizeof(in6));
+        unsigned port = ntohs(in6.sin6_port);
+        if (IN6_IS_ADDR_V4MAPPED(&in6.sin6_addr)) {
+            inet_ntop(AF_INET, &in6.sin6_addr.s6_addr[12], text, sizeof(text));
             snprintf(ret_peer, NET_PEER_MAX, "%s:%u", text, port);
         } else {
-            inet_ntop(AF_INET6, &in6->sin6_addr, text, sizeof(text));
+            inet_ntop(AF_INET6, &in6.sin6_addr, text, sizeof(text));
             snprintf(ret_peer, NET_PEER_MAX, "[%s]:%u", text, port);
         }
         return;
     }
-    const struct sockaddr_in *in = (const void *)address;
-    inet_ntop(AF_INET, &in->sin_addr, text, sizeof(text));
-    snprintf(ret_peer, NET_PEER_MAX, "%s:%u", text, (unsigned)ntohs(in->sin_port));
+    struct sockaddr_in in;
+    memcpy(&in, address, sizeof(in));
+    inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
+    snprintf(ret_peer, NET_PEER_MAX, "%s:%u", text, (unsigned)ntohs(in.sin_port));
 }
 
 static bool
