@@ -74,9 +74,10 @@ net_listen(const char *host, uint16_t port, int *ret_fd, struct err *err)
 uint16_t
 net_listener_port(int fd)
 {
-    struct sockaddr_storage address = {.ss_family = AF_UNSPEC};
+    struct sockaddr_storage address;
     socklen_t len = sizeof(address);
 
+    memset(&address, 0, sizeof(address));
     if (getsockname(fd, (struct sockaddr *)&address, &len) < 0) {
         return 0;
     }

@@ -394,7 +394,7 @@ server_run(const struct config *config, const struct config_options *sources, st
 
     block_signals(&signals);
     /* A few arenas are enough for the threads there are, and keep the idle process small. */
-    mallopt(M_ARENA_MAX, 4);
+    mallopt(M_ARENA_MAX, 4); /* NOLINT(concurrency-mt-unsafe): there is one thread */
     enum err_code code = start(&server, &signals, err);
     while (code == ERR_OK && sigwait(&signals, &number) == 0) {
         if (number != SIGHUP) {
