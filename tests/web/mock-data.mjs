@@ -56,8 +56,18 @@ export function execution(t) {
         fill_rate: round(0.948 + 0.02 * wander(t, 31), 4),
         avg_latency_ms: round(2.1 + 0.8 * wander(t, 33), 3),
         avg_slippage_bps: round(0.6 + 0.4 * wander(t, 34), 3),
+        latency_p50_ms: round(1.9 + 0.2 * wander(t / 20, 35), 3),
+        latency_p95_ms: round(4.1 + 0.2 * wander(t / 20, 36), 3),
+        latency_p99_ms: round(4.7 + 0.2 * wander(t / 20, 37), 3),
+        updated_at: iso(t),
     };
 }
+
+/** What a server without orders says. */
+const noExecution = {
+    orders_today: 0, fills_today: 0, cancelled: 0, rejected: 0, fill_rate: 0, avg_latency_ms: 0,
+    avg_slippage_bps: 0, latency_p50_ms: 0, latency_p95_ms: 0, latency_p99_ms: 0, updated_at: null,
+};
 
 export function system(t) {
     return {
@@ -122,8 +132,9 @@ export function snapshot(t, { empty = false, demo = true, monotonic = null, aler
             open_positions: sum(all, "positions"),
             signals_generated: sum(all, "signals"),
         },
-        execution: empty ? {} : { timestamp: iso(t), ...execution(t) },
+        execution: { timestamp: iso(t), ...(empty ? noExecution : execution(t)) },
         system: { timestamp: iso(t), ...system(t), active_alerts: alerts },
+        trades: empty ? [] : Array.from({ length: 10 }, (_, i) => trade(newestTrade(t) - i)),
         ...(demo ? { demo: true } : {}),
         ...(monotonic === null ? {} : { server_time: t }),
     };

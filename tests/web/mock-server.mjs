@@ -217,6 +217,11 @@ export class MockServer {
                 ? { ...alert, acknowledged_at: new Date().toISOString() } : alert));
             return [200, { status: "acknowledged", alert_id: id }];
         }
+        if (method === "POST" && path.startsWith("/api/v1/ingest/")) {
+            this.options.empty = false; // one row, and all the made-up ones
+            JSON.parse(body);
+            return [200, { accepted: 1, rejected: 0, errors: [], lsn: 1 }];
+        }
         switch (`${method} ${path}`) {
             case "GET /openapi.json":
                 return [200, openapi];
@@ -244,11 +249,6 @@ export class MockServer {
                 return [200, {
                     count: 4210, total_volume: 8123456.5, avg_price: 402.1, avg_size: 99.5,
                     buy_count: 2500, sell_count: 1710,
-                }];
-            case "GET /api/system/performance":
-                return [200, {
-                    latency_p50: 1.9 + data.wander(now, 3) / 2, latency_p95: 4.1, latency_p99: 4.7,
-                    latency_samples: empty ? 0 : 4210,
                 }];
             case "GET /api/system/alerts":
                 return [200, { alerts: this.alerts }];

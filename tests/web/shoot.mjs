@@ -23,7 +23,7 @@ const pictures = [
 
 mkdirSync(folder, { recursive: true });
 for (const picture of pictures) {
-    const { page, context } = await openPage(browser, new URL(picture.path ?? "", address).href, {
+    const page = await openPage(null, browser, new URL(picture.path ?? "", address).href, {
         viewport: { width: picture.width, height: picture.height }, colorScheme: picture.scheme,
     });
     if (picture.path) {
@@ -41,7 +41,7 @@ for (const picture of pictures) {
         }
     }
     await page.screenshot({ path: join(folder, `${picture.name}.png`) });
-    await context.close();
+    await page.context().close();
 }
 await browser.close();
 await mock?.stop();

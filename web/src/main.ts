@@ -1,6 +1,7 @@
 // The dashboard: one page, a header, and five views as tabs. The address's #part names the view.
 import "../styles/base.css";
 import "../styles/parts.css";
+import "../styles/views.css";
 import "../styles/dashboard.css";
 import { HealthPill, LinkIndicator, logo, themeButton, utcClock } from "./header";
 import { h, setAttr, show } from "./lib/dom";

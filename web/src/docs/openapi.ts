@@ -204,7 +204,8 @@ function scalarExample(document: Document, schema: Schema, depth: number): unkno
     const type = Array.isArray(schema.type) ? schema.type[0] : schema.type;
     switch (type) {
         case "array":
-            return schema.items ? [exampleOf(document, schema.items, "", depth + 1)] : [];
+            return schema.items && Object.keys(schema.items).length > 0
+                ? [exampleOf(document, schema.items, "", depth + 1)] : [];
         case "integer":
         case "number":
             return schema.minimum ?? 0;

@@ -4,7 +4,10 @@ import { address, messageOf, request } from "../lib/api";
 import { getToken } from "../lib/auth";
 import { h, setText } from "../lib/dom";
 import { field, problemLine, select, snippet } from "../lib/ui";
-import { exampleText, mediaExample, type Document, type Operation } from "./openapi";
+import {
+    exampleOf, exampleText, mediaExample, refName, resolve, type Document, type Operation,
+    type Schema,
+} from "./openapi";
 
 const SHOWN_MAX = 200000;
 
@@ -96,10 +99,35 @@ export class TryIt {
             const chosen = this.operation.requestBody?.content?.[media.value];
             text.value = chosen ? exampleText(mediaExample(this.document, chosen)) : "";
         });
+        const schema = first[1].schema && resolve(this.document, first[1].schema);
         return [
             ...(content.length > 1 ? [field("Content type", media)] : []),
+            ...this.alternatives(schema?.oneOf ?? []),
             field(`Body (${first[0]})`, text),
         ];
+    }
+
+    /** A body that may be one of several named shapes: a choice of them. */
+    private alternatives(shapes: Schema[]): HTMLElement[] {
+        const names = shapes.map(refName).filter(Boolean);
+        if (names.length < 2) {
+            return [];
+        }
+        const choice = select(names.map((name) => [name, name]), names[0] ?? "");
+        const places = this.inputs.filter(({ place }) => place === "path");
+        const choose = () => {
+            const shape = shapes.find((one) => refName(one) === choice.value);
+            if (this.body) {
+                this.body.value = exampleText(exampleOf(this.document, shape));
+                this.body.rows = Math.min(16, this.body.value.split("\n").length + 1);
+            }
+            if (places.length === 1 && places[0]) {
+                places[0].input.value = choice.value; // the path names the shape
+            }
+        };
+        choice.addEventListener("change", choose);
+        choose();
+        return [field("Shape", choice)];
     }
 
     private request(): Request {

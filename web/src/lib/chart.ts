@@ -22,7 +22,7 @@ export interface ChartOptions {
     label: string; // what a screen reader says
     height: number;
     series: ChartSeries[];
-    yFormat?: (value: number) => string;
+    yFormat?: (value: number, step: number) => string; // step: between two marks
     yRange?: [number, number]; // fixed; otherwise what is seen, with a margin
     yZero?: boolean; // the range holds 0
     bands?: { series: [number, number]; color: string }[]; // indexes as in uPlot: 1 is the first
@@ -33,6 +33,9 @@ export interface ChartOptions {
 }
 
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
+
+const PADDING = 8;
+const LABEL_WIDTH = 52;
 
 /** Room for a flat line, and a margin around any other. */
 export function padRange(min: number | null, max: number | null, zero: boolean): [number, number] {
@@ -46,10 +49,15 @@ export function padRange(min: number | null, max: number | null, zero: boolean):
     return [zero && low === 0 ? 0 : low - margin, zero && high === 0 ? 0 : high + margin];
 }
 
-function timeLabels(_u: uPlot, splits: number[], _axis: number, _space: number, incr: number) {
+/** Times in UTC; a day's first mark has its date below. A label that would be cut off is left out. */
+function timeLabels(u: uPlot, splits: number[], _axis: number, _space: number, incr: number) {
+    const right = u.bbox.width / uPlot.pxRatio + PADDING;
     let day = "";
     return splits.map((split) => {
         const ms = split * 1000;
+        if (u.valToPos(split, "x") + LABEL_WIDTH / 2 > right) {
+            return "";
+        }
         const time = incr < 60 ? clock(ms) : clock(ms).slice(0, 5);
         const isNewDay = date(ms) !== day && (day !== "" || incr >= 3600);
         day = date(ms);
@@ -186,7 +194,7 @@ export class Chart {
             width: this.width,
             height,
             pxAlign: 1,
-            padding: [8, 8, 0, 0],
+            padding: [PADDING, PADDING, 0, 0],
             legend: { show: false },
             cursor,
             series: [{}, ...series.map((s) => this.uplotSeries(s))],
@@ -246,7 +254,7 @@ export class Chart {
                 space: this.options.height < 120 ? 20 : 32,
                 size: (_u, values) =>
                     Math.max(40, 10 + 6.6 * Math.max(0, ...(values ?? []).map((v) => v.length))),
-                values: (_u, splits) => splits.map(format),
+                values: (_u, splits, _axis, _space, step) => splits.map((v) => format(v, step)),
             },
         ];
     }

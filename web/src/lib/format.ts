@@ -42,17 +42,30 @@ export function signed(value: Maybe, decimals: number): string {
     return value > 0 && /[1-9]/.test(text) ? `+${text}` : text;
 }
 
-/** Decimals that suit a price of this size: 187.25, 1.0834, 0.00001234. */
+/** Decimals that a price is written with, two at least; those that are only noise are left out. */
 export function priceDecimals(value: Maybe): number {
-    const size = known(value) ? Math.abs(value) : 0;
-    if (size >= 10 || size === 0) {
+    if (!known(value) || value === 0) {
         return 2;
     }
-    return size >= 0.1 ? 4 : Math.min(10, 3 - Math.floor(Math.log10(size)));
+    const most = Math.min(12, Math.max(4, 5 - Math.floor(Math.log10(Math.abs(value)))));
+    const own = value.toFixed(most).replace(/0+$/, "").split(".")[1] ?? "";
+    return Math.max(2, own.length);
 }
 
 export function price(value: Maybe): string {
     return fixed(value, priceDecimals(value));
+}
+
+/** Decimals for a column of numbers, so that their points stand below each other. */
+export function columnDecimals(values: unknown[]): number {
+    const decimals = values.map((v) =>
+        (typeof v === "number" && Number.isFinite(v) ? priceDecimals(v) : 0));
+    return Math.min(8, Math.max(0, ...decimals));
+}
+
+/** Decimals that tell apart the marks of an axis that are `step` apart. */
+export function stepDecimals(step: number): number {
+    return (step.toFixed(12).replace(/0+$/, "").split(".")[1] ?? "").length;
 }
 
 export function percent(value: Maybe, decimals = 1): string {

@@ -44,8 +44,6 @@ async function backfillRows(store: LiveStore, from: string): Promise<void> {
     put(store.execution, of("execution"), (row) => {
         const fillRate = number(row["fill_rate"]);
         return {
-            orders: row["orders_submitted"],
-            fills: row["orders_filled"],
             fillRate: fillRate === null ? null : fillRate > 1 ? fillRate : fillRate * 100,
             latency: row["avg_latency_ms"],
         };

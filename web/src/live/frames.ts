@@ -127,27 +127,28 @@ export class Frames {
 }
 
 /**
- * What was added to a running total in each second: [seconds, amounts]. A total that falls below
- * half has restarted at zero; a smaller fall is a correction and adds nothing.
+ * What was added to a running total in each second: [seconds, amounts]. What came between two points
+ * that are further apart is spread evenly over the seconds between them. A total that falls below
+ * half has restarted at zero; a smaller fall is a correction and adds nothing. A gap (null) adds
+ * nothing either: what was added in it belongs to no second.
  */
 export function perSecond(times: number[], totals: Column): [number[], Column] {
-    const seconds: number[] = [];
-    const amounts: Column = [];
-    let before: number | null = null;
+    const amounts = new Map<number, number>();
+    let before: { total: number; second: number } | null = null;
     times.forEach((time, i) => {
         const total = totals[i] ?? null;
-        const second = Math.floor(time);
         if (total === null) {
-            before = null; // what was added in a gap belongs to no second
+            before = null;
             return;
         }
-        const added = before === null ? 0 : total < before / 2 ? total : Math.max(0, total - before);
-        before = total;
-        if (seconds.at(-1) !== second) {
-            seconds.push(second);
-            amounts.push(0);
+        const second = Math.floor(time);
+        const first: number = before ? Math.min(second, before.second + 1) : second;
+        const old = before?.total ?? total;
+        const added = total < old / 2 ? total : Math.max(0, total - old);
+        for (let s = first; s <= second; s++) {
+            amounts.set(s, (amounts.get(s) ?? 0) + added / (second - first + 1));
         }
-        amounts[amounts.length - 1] = (amounts.at(-1) ?? 0) + added;
+        before = { total, second };
     });
-    return [seconds, amounts];
+    return [[...amounts.keys()], [...amounts.values()]];
 }

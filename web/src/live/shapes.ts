@@ -120,10 +120,13 @@ function strategy(value: unknown): Strategy {
     };
 }
 
+/** Null before the first order: then there is nothing in it but zeros. */
 function execution(json: Json): Execution | null {
-    if (figure(json["orders_today"]) === null && figure(json["fill_rate"]) === null) {
+    if (!figure(json["orders_today"]) && !json["updated_at"]) {
         return null;
     }
+    const hasLatency = Boolean(figure(json["latency_p99_ms"]));
+    const percentile = (name: string) => (hasLatency ? figure(json[name]) : null);
     return {
         orders: figure(json["orders_today"]),
         fills: figure(json["fills_today"]),
@@ -132,9 +135,9 @@ function execution(json: Json): Execution | null {
         fillRate: share(json["fill_rate"]),
         latency: figure(json["avg_latency_ms"]),
         slippage: figure(json["avg_slippage_bps"]),
-        p50: figure(json["latency_p50_ms"] ?? json["latency_p50"]),
-        p95: figure(json["latency_p95_ms"] ?? json["latency_p95"]),
-        p99: figure(json["latency_p99_ms"] ?? json["latency_p99"]),
+        p50: percentile("latency_p50_ms"),
+        p95: percentile("latency_p95_ms"),
+        p99: percentile("latency_p99_ms"),
     };
 }
 
@@ -143,8 +146,9 @@ const systemBasics = new Set([
     "active_alerts",
 ]);
 
+/** Null before the first measurement: no machine runs in no memory. */
 function system(json: Json): System | null {
-    if (figure(json["cpu_percent"]) === null && figure(json["memory_percent"]) === null) {
+    if (!figure(json["cpu_percent"]) && !figure(json["memory_percent"])) {
         return null;
     }
     const extra: Record<string, number> = {};

@@ -1,7 +1,8 @@
 // What the page remembers of the live stream: the newest snapshot, and bounded histories of what is
 // drawn. Frames go in, views read.
+import { priceDecimals } from "../lib/format";
 import { Frames } from "./frames";
-import { readSnapshot, type Execution, type Quote, type Snapshot } from "./shapes";
+import { readSnapshot, type Quote, type Snapshot } from "./shapes";
 
 export const WINDOWS = [30, 60, 300]; // seconds
 const POINTS_MAX = 3000; // the longest window at 10 Hz
@@ -16,6 +17,7 @@ export class SymbolTrack {
     readonly coarse = new Frames(COARSE_MAX, 1);
     fine: Frames | null = null;
     quote: Quote;
+    decimals = 2; // that its prices are written with
     wantedAt = 0;
     private second = 0;
 
@@ -28,6 +30,8 @@ export class SymbolTrack {
 
     take(time: number, quote: Quote, gapAt: number | null): void {
         this.quote = quote;
+        this.decimals = Math.max(this.decimals, priceDecimals(quote.last), priceDecimals(quote.bid),
+            priceDecimals(quote.ask));
         if (this.fine) {
             if (gapAt !== null) {
                 this.fine.gap(gapAt);
@@ -63,7 +67,6 @@ export class LiveStore {
     private lastTime = 0;
     private offsetS = Infinity; // smallest of (our clock - server's) seen
     private wanted = 0;
-    private percentiles: Pick<Execution, "p50" | "p95" | "p99"> = { p50: null, p95: null, p99: null };
 
     /** Takes one frame in. */
     frame(json: unknown): void {
@@ -87,16 +90,6 @@ export class LiveStore {
     /** A new connection may lead to another server, with another clock. */
     reconnected(): void {
         this.offsetS = Infinity;
-    }
-
-    /** Percentiles come by REST when the frames do not carry them. */
-    setPercentiles(p50: number | null, p95: number | null, p99: number | null): void {
-        this.percentiles = { p50, p95, p99 };
-    }
-
-    latency(): Pick<Execution, "p50" | "p95" | "p99"> {
-        const own = this.snapshot?.execution;
-        return own && own.p50 !== null ? own : this.percentiles;
     }
 
     /** The server's clock, as far as it can be known here, in Unix seconds. */
@@ -199,9 +192,9 @@ export class LiveStore {
         if (gapAt !== null) {
             this.execution.gap(gapAt);
         }
-        const { orders, fills, latency } = execution;
+        const { latency, p50, p95, p99 } = execution;
         const fillRate = execution.fillRate === null ? null : execution.fillRate * 100;
-        this.execution.push(time, { orders, fills, fillRate, latency, ...this.latency() });
+        this.execution.push(time, { fillRate, latency, p50, p95, p99 });
     }
 
     private forget(): void {

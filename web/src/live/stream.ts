@@ -5,6 +5,7 @@
 //   connecting -> refused (no token) -> connecting; any -> idle (hidden for long) -> connecting
 import { address } from "../lib/api";
 import { askToken, getToken } from "../lib/auth";
+import { backoff } from "./backoff";
 
 export type LinkState =
     | { kind: "connecting" }
@@ -32,12 +33,6 @@ const DEAD_MS = 20000; // the server speaks at least every 15 s
 const PING_MS = 30000;
 const CONNECT_MS = 10000;
 const HIDDEN_MS = 600000;
-
-/** The pause before attempt n (from 0): 0.5 s doubling to 15 s, less up to half of it by chance. */
-export function backoff(attempt: number, random: number): number {
-    const full = Math.min(15000, 500 * 2 ** Math.min(attempt, 10));
-    return full * (1 - random / 2);
-}
 
 function closeReason(event: CloseEvent, opened: boolean): string {
     if (event.code === 1008) {

@@ -1,20 +1,11 @@
 // Execution: what became of today's orders, and how long they took.
-import { getJson } from "../lib/api";
 import { Chart } from "../lib/chart";
-import { h, setText, show } from "../lib/dom";
-import { fixed, integer, millis, percent } from "../lib/format";
-import { Poll } from "../lib/poll";
+import { h, show } from "../lib/dom";
+import { fixed, integer, millis, percent, stepDecimals } from "../lib/format";
 import { emptyState, panel, Stat, stats } from "../lib/ui";
 import type { Execution } from "../live/shapes";
 import type { LiveStore } from "../live/store";
 import type { LivePanel, RenderContext } from "./live";
-
-interface Performance {
-    latency_p50?: number;
-    latency_p95?: number;
-    latency_p99?: number;
-    latency_samples?: number;
-}
 
 const parts: [key: "fills" | "cancelled" | "rejected", label: string, color: string][] = [
     ["fills", "Filled", "s3"],
@@ -24,7 +15,6 @@ const parts: [key: "fills" | "cancelled" | "rejected", label: string, color: str
 
 export class ExecutionPanel implements LivePanel {
     readonly root: HTMLElement;
-    private store: LiveStore | null = null;
     private readonly orders = new Stat("Orders today", { big: true });
     private readonly fillRate = new Stat("Fill rate", { swatch: "s1", big: true });
     private readonly slippage = new Stat("Slippage", { big: true, title: "Average" });
@@ -40,7 +30,8 @@ export class ExecutionPanel implements LivePanel {
     private readonly average = new Stat("average", { swatch: "s8" });
     private readonly rates = new Chart({
         label: "Fill rate in percent over time",
-        height: 84, legend: false, sync: "live", yFormat: (v) => `${fixed(v, v % 1 ? 1 : 0)}%`,
+        height: 84, legend: false, sync: "live",
+        yFormat: (v, step) => `${fixed(v, stepDecimals(step))}%`,
         series: [{ label: "Fill rate", color: "s1", format: percent, fill: true }],
     });
     private readonly latency = new Chart({
@@ -58,8 +49,6 @@ export class ExecutionPanel implements LivePanel {
         orders_submitted: 120, orders_filled: 113, orders_cancelled: 5, orders_rejected: 2,
         fill_rate: 0.942, avg_latency_ms: 1.8, avg_slippage_bps: 0.6,
     });
-    private readonly basis = h("span", { class: "faint" });
-    private readonly poll = new Poll(() => this.loadPercentiles(), 2000);
 
     constructor() {
         this.body = h("div", { class: "stack" },
@@ -67,43 +56,18 @@ export class ExecutionPanel implements LivePanel {
             h("div", { class: "funnel", "aria-hidden": "true" }, this.segments),
             stats(...this.counts),
             this.rates.root,
-            h("h3", null, "Latency ", this.basis),
+            h("h3", null, "Latency of today's trades"),
             stats(this.p50, this.p95, this.p99, this.average),
             this.latency.root);
         this.empty.hidden = true;
         this.root = panel("Execution", "execution", [], this.empty, this.body);
     }
 
-    show(): void {
-        this.poll.start();
-    }
+    show(): void {}
 
-    hide(): void {
-        this.poll.stop();
-    }
-
-    private async loadPercentiles(): Promise<void> {
-        if (!this.store?.snapshot?.execution || this.store.snapshot.execution.p50 !== null) {
-            return;
-        }
-        try {
-            const answer = await getJson<Performance>("api/system/performance");
-            const samples = answer.latency_samples;
-            if (samples === 0) {
-                this.store.setPercentiles(null, null, null);
-            } else {
-                this.store.setPercentiles(answer.latency_p50 ?? null, answer.latency_p95 ?? null,
-                    answer.latency_p99 ?? null);
-            }
-            setText(this.basis,
-                samples === undefined ? "" : `of ${integer(samples)} trades in 24 h`);
-        } catch {
-            // the connection's state is shown elsewhere; the figures stay as they were
-        }
-    }
+    hide(): void {}
 
     render(store: LiveStore, context: RenderContext): void {
-        this.store = store;
         const execution = store.snapshot?.execution ?? null;
         show(this.body, execution !== null);
         show(this.empty, execution === null && store.snapshot !== null);
@@ -114,10 +78,9 @@ export class ExecutionPanel implements LivePanel {
         this.fillRate.set(percent(execution.fillRate === null ? null : execution.fillRate * 100));
         this.slippage.set(`${fixed(execution.slippage, 2)} bps`);
         this.renderFunnel(execution);
-        const { p50, p95, p99 } = store.latency();
-        this.p50.set(millis(p50));
-        this.p95.set(millis(p95));
-        this.p99.set(millis(p99));
+        this.p50.set(millis(execution.p50));
+        this.p95.set(millis(execution.p95));
+        this.p99.set(millis(execution.p99));
         this.average.set(millis(execution.latency));
         const range: [number, number] = [context.from, context.to];
         this.rates.setData(store.execution.view(context.from, ["fillRate"]), range);

@@ -2,7 +2,7 @@
 import { messageOf, postJson } from "../lib/api";
 import { Chart } from "../lib/chart";
 import { download, h, setText, show } from "../lib/dom";
-import { csv, dateTime, fixed, integer, parseTime } from "../lib/format";
+import { columnDecimals, csv, dateTime, fixed, integer, parseTime } from "../lib/format";
 import { KeyedTable } from "../lib/table";
 import { field, panel, problemLine, segmented, select, type View } from "../lib/ui";
 import type { LiveStore } from "../live/store";
@@ -33,11 +33,17 @@ function columnsOf(rows: Row[]): string[] {
     return [...names];
 }
 
-function cellText(value: unknown): string {
+function cellText(value: unknown, decimals: number): string {
     if (typeof value === "number") {
-        return Number.isInteger(value) ? integer(value) : fixed(value, 4);
+        return fixed(value, decimals);
     }
     return value === null || value === undefined ? "" : String(value);
+}
+
+/** The format of a column: whole numbers stay whole, others share their decimals. */
+function decimalsOf(values: unknown[]): number {
+    return values.every((v) => typeof v !== "number" || Number.isInteger(v))
+        ? 0 : columnDecimals(values);
 }
 
 export class HistoryView implements View {
@@ -185,20 +191,24 @@ export class HistoryView implements View {
         if (this.rows.length === 0) {
             return;
         }
-        const sample = this.rows[0] ?? {};
+        const shown = this.rows.slice(0, ROWS_SHOWN);
         const table = new KeyedTable<[number, Row]>({
             caption: "Rows of the history, newest first",
             key: ([i]) => String(i),
             empty: "",
             height: "history-table",
-            columns: columnsOf(this.rows).map((name) => ({
-                label: name,
-                numeric: typeof sample[name] === "number",
-                text: ([, row]) => name === "timestamp"
-                    ? dateTime(parseTime(row[name])) : cellText(row[name]),
-            })),
+            columns: columnsOf(this.rows).map((name) => {
+                const values = shown.map((row) => row[name]);
+                const decimals = decimalsOf(values);
+                return {
+                    label: name,
+                    numeric: values.some((value) => typeof value === "number"),
+                    text: ([, row]) => name === "timestamp"
+                        ? dateTime(parseTime(row[name])) : cellText(row[name], decimals),
+                };
+            }),
         });
-        table.update(this.rows.slice(0, ROWS_SHOWN).map((row, i) => [i, row]));
+        table.update(shown.map((row, i) => [i, row]));
         this.tablePlace.append(table.root);
         if (this.rows.length > ROWS_SHOWN) {
             this.tablePlace.append(h("p", { class: "hint" },

@@ -2,7 +2,7 @@
 // spread and what was traded.
 import { Chart } from "../lib/chart";
 import { h, setAttr, setText, show, svg } from "../lib/dom";
-import { compact, fixed, integer, price, priceDecimals, signed } from "../lib/format";
+import { compact, fixed, integer, price, signed, stepDecimals } from "../lib/format";
 import { KeyedTable } from "../lib/table";
 import { arrow, emptyState, panel, Stat, stats, tone } from "../lib/ui";
 import { perSecond, type Column } from "../live/frames";
@@ -95,7 +95,7 @@ export class MarketPanel implements LivePanel {
                 height: 214,
                 legend: false,
                 sync: "live",
-                yFormat: (v) => fixed(v, Math.max(2, priceDecimals(v))),
+                yFormat: (v, step) => fixed(v, stepDecimals(step)),
                 bands: [{ series: [3, 2], color: "s1-fill" }],
                 series: [
                     { label: "Last", color: "s1", format: price },
@@ -130,7 +130,7 @@ export class MarketPanel implements LivePanel {
                 },
                 {
                     label: "Last", numeric: true, sort: (t) => t.quote.last,
-                    text: (t) => price(t.quote.last),
+                    text: (t) => fixed(t.quote.last, t.decimals),
                 },
                 {
                     label: "Change", numeric: true, title: "Over the window shown",
@@ -242,11 +242,11 @@ export class MarketPanel implements LivePanel {
         const { quote, name } = track;
         const change = track.change(from);
         setText(this.title, name);
-        setText(this.last, price(quote.last));
+        setText(this.last, fixed(quote.last, track.decimals));
         setText(this.change, `${arrow(change)}${signed(change, 2)} %`);
         setAttr(this.change, "class", `symbol-change ${tone(change)}`);
-        this.bid.set(price(quote.bid));
-        this.ask.set(price(quote.ask));
+        this.bid.set(fixed(quote.bid, track.decimals));
+        this.ask.set(fixed(quote.ask, track.decimals));
         this.spread.set(`${fixed(quote.spread, 2)} bps`);
         this.volume.set(compact(quote.volume));
         this.count.set(compact(quote.trades));

@@ -2,7 +2,7 @@
 import type { AlignedData } from "uplot";
 import type { ChartOptions, ChartSeries } from "../lib/chart";
 import {
-    compact, fixed, integer, millis, parseTime, percent, price, priceDecimals, signed,
+    compact, fixed, integer, millis, parseTime, percent, price, signed, stepDecimals,
 } from "../lib/format";
 import type { Column } from "../live/frames";
 
@@ -89,7 +89,7 @@ function market(rows: Row[]): Plot[] {
             return column.map((v) => (v === null || first === null ? null : (v / first - 1) * 100));
         });
         return [plot("Change of price", named(names, (v) => `${signed(v, 2)} %`),
-            [times, ...changes], { height: 300, yFormat: (v) => `${fixed(v, 2)}%` })];
+            [times, ...changes], { height: 300, yFormat: (v, step) => `${fixed(v, stepDecimals(step))}%` })];
     }
     const prices = linesOf(rows, ["avg_price", "high", "low"]);
     return [
@@ -98,7 +98,7 @@ function market(rows: Row[]): Plot[] {
             line("Low", 1, price, { hidden: true }),
         ], prices, {
             height: 280,
-            yFormat: (v) => fixed(v, Math.max(2, priceDecimals(v))),
+            yFormat: (v, step) => fixed(v, stepDecimals(step)),
             bands: [{ series: [2, 3], color: "s1-fill" }],
         }),
         plot("Traded volume", [line("Volume", 2, compact, { bars: true })],
@@ -132,7 +132,7 @@ function executions(rows: Row[]): Plot[] {
         ]), { yZero: true }),
         plot("Fill rate", [line("Fill rate", 1, percent)],
             linesOf(rows, ["fill_rate"], largest > 1 ? 1 : 100),
-            { height: 150, yFormat: (v) => `${fixed(v, 1)}%` }),
+            { height: 150, yFormat: (v, step) => `${fixed(v, stepDecimals(step))}%` }),
         plot("Latency", [line("Average", 6, millis)], linesOf(rows, ["avg_latency_ms"]),
             { height: 150, yZero: true }),
     ];

@@ -2,7 +2,7 @@
 import { messageOf, postJson } from "../lib/api";
 import { Chart } from "../lib/chart";
 import { download, h, setText } from "../lib/dom";
-import { csv, dateTime, fixed, integer, parseTime } from "../lib/format";
+import { columnDecimals, csv, dateTime, fixed, integer, parseTime } from "../lib/format";
 import { KeyedTable } from "../lib/table";
 import { field, panel, problemLine, select, type View } from "../lib/ui";
 import { plotOfAnswer } from "./plots";
@@ -71,13 +71,14 @@ function remember(sql: string): void {
     }
 }
 
-function cellText(value: unknown, type: string): string {
+const isFractional = (type: string) => /DOUBLE|FLOAT|DECIMAL/.test(type);
+
+function cellText(value: unknown, type: string, decimals: number): string {
     if (value === null || value === undefined) {
         return "NULL";
     }
     if (typeof value === "number") {
-        return Number.isInteger(value) && !/DOUBLE|FLOAT|DECIMAL/.test(type)
-            ? String(value) : fixed(value, 4);
+        return isFractional(type) ? fixed(value, decimals) : String(value);
     }
     if (type.startsWith("TIMESTAMP")) {
         const ms = parseTime(value);
@@ -198,6 +199,7 @@ export class SqlView implements View {
     }
 
     private render({ columns, rows, row_count, elapsed_ms, truncated }: Answer): void {
+        const shown = rows.slice(0, ROWS_SHOWN);
         this.saveButton.disabled = false;
         setText(this.note, `${integer(row_count)} rows in ${fixed(elapsed_ms, 1)} ms` +
             (truncated ? "; the server's limit cut the rest off" : "") +
@@ -207,15 +209,18 @@ export class SqlView implements View {
             key: ([i]) => String(i),
             empty: "No rows.",
             height: "sql-table",
-            columns: columns.map(({ name, type }, i) => ({
-                label: name,
-                title: type,
-                numeric: /INT|DOUBLE|FLOAT|DECIMAL/.test(type),
-                tone: ([, row]) => (row[i] === null ? "faint" : ""),
-                text: ([, row]) => cellText(row[i], type),
-            })),
+            columns: columns.map(({ name, type }, i) => {
+                const decimals = isFractional(type) ? columnDecimals(shown.map((row) => row[i])) : 0;
+                return {
+                    label: name,
+                    title: type,
+                    numeric: /INT/.test(type) || isFractional(type),
+                    tone: ([, row]) => (row[i] === null ? "faint" : ""),
+                    text: ([, row]) => cellText(row[i], type, decimals),
+                };
+            }),
         });
-        table.update(rows.slice(0, ROWS_SHOWN).map((row, i) => [i, row]));
+        table.update(shown.map((row, i) => [i, row]));
         this.chart?.destroy();
         this.chart = null;
         this.result.replaceChildren(table.root);

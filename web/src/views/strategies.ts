@@ -3,13 +3,20 @@ import { Chart, type ChartSeries } from "../lib/chart";
 import { show } from "../lib/dom";
 import { compact, integer, percent, signed } from "../lib/format";
 import { KeyedTable } from "../lib/table";
-import { emptyState, panel, Stat, stats, tone } from "../lib/ui";
+import { emptyState, panel, segmented, Stat, stats, tone } from "../lib/ui";
+import type { Column } from "../live/frames";
 import type { Strategy } from "../live/shapes";
 import type { LiveStore } from "../live/store";
 import type { LivePanel, RenderContext } from "./live";
 
 interface Row extends Strategy {
     name: string;
+}
+
+/** What came on top of the first value. */
+function fromFirst(column: Column): Column {
+    const first = column.find((value) => value !== null) ?? 0;
+    return column.map((value) => (value === null ? null : value - first));
 }
 
 const COLOURS = 8;
@@ -64,9 +71,17 @@ export class StrategiesPanel implements LivePanel {
         win_rate: 0.57,
     });
 
+    private sinceStart = false;
+    private redraw: (() => void) | null = null;
+
     constructor() {
         this.empty.hidden = true;
-        this.root = panel("Strategies", "strategies", [], this.empty, this.totals, this.chart.root,
+        const mode = segmented("Lines show", [["total", "Total"], ["change", "Change"]], "total",
+            (value) => {
+                this.sinceStart = value === "change";
+                this.redraw?.();
+            });
+        this.root = panel("Strategies", "strategies", [mode], this.empty, this.totals, this.chart.root,
             this.table.root);
     }
 
@@ -75,6 +90,7 @@ export class StrategiesPanel implements LivePanel {
     hide(): void {}
 
     render(store: LiveStore, context: RenderContext): void {
+        this.redraw = () => this.render(store, context);
         const snapshot = store.snapshot;
         const some = (snapshot?.strategies.size ?? 0) > 0;
         for (const part of [this.totals, this.chart.root, this.table.root]) {
@@ -98,6 +114,8 @@ export class StrategiesPanel implements LivePanel {
             format: (v) => signed(v, 2),
             dash: i % 2 === 1,
         })));
-        this.chart.setData(store.strategies.view(context.from, names), [context.from, context.to]);
+        const [times, ...totals] = store.strategies.view(context.from, names);
+        this.chart.setData([times, ...(this.sinceStart ? totals.map(fromFirst) : totals)],
+            [context.from, context.to]);
     }
 }

@@ -1,6 +1,6 @@
 // The newest trades, as they come.
 import { getJson } from "../lib/api";
-import { h } from "../lib/dom";
+import { h, show } from "../lib/dom";
 import { clock, fixed, integer, parseTime, price } from "../lib/format";
 import { Poll } from "../lib/poll";
 import { KeyedTable, type TableColumn } from "../lib/table";
@@ -10,7 +10,7 @@ import type { LiveStore } from "../live/store";
 import type { LivePanel, RenderContext } from "./live";
 
 const ROWS_MAX = 30;
-const RELOAD_MS = 30_000; // the stream has only the newest few, so gaps are filled now and then
+const RELOAD_MS = 10_000; // frames have the newest few only; what a burst hid comes this way
 
 export function sideColumn(): TableColumn<Trade> {
     const direction = (t: Trade) => (t.side.toLowerCase() === "buy" ? 1 : -1);
@@ -23,9 +23,7 @@ export function sideColumn(): TableColumn<Trade> {
 
 export class TapePanel implements LivePanel {
     readonly root: HTMLElement;
-    private streamed = false;
-    private loadedAt = -Infinity;
-    private newest: Trade[] = [];
+    private trades = new Map<string, Trade>();
     private readonly empty = emptyState("No trades yet", "trades", {
         symbol: "AAPL", side: "buy", quantity: 100, price: 187.25, latency_ms: 1.8,
         strategy: "momentum",
@@ -46,7 +44,7 @@ export class TapePanel implements LivePanel {
                 text: (t) => fixed(t.latency_ms, 1) },
         ],
     });
-    private readonly poll = new Poll(() => this.load(), 1000);
+    private readonly poll = new Poll(() => this.load(), RELOAD_MS);
 
     constructor() {
         this.empty.hidden = true;
@@ -63,45 +61,30 @@ export class TapePanel implements LivePanel {
         this.poll.stop();
     }
 
-    render(store: LiveStore, context: RenderContext): void {
-        const trades = store.snapshot?.trades;
-        this.streamed = Boolean(trades);
-        if (trades) {
-            this.merge(trades);
-        }
-        if (trades && context.slow) {
-            this.draw();
-        }
+    render(store: LiveStore, _context: RenderContext): void {
+        this.take(store.snapshot?.trades ?? []);
     }
 
+    /** Frames hold the newest few; this brings the ones before, and those of a burst. */
     private async load(): Promise<void> {
-        if (this.streamed && performance.now() - this.loadedAt < RELOAD_MS) {
-            return;
-        }
         try {
             const { trades } = await getJson<{ trades: unknown[] }>(
                 `api/trades/?limit=${ROWS_MAX}`);
-            this.loadedAt = performance.now();
-            this.merge(trades.map(trade));
-            this.draw();
+            this.take(trades.map(trade));
         } catch {
             // the connection's state is shown elsewhere; the trades stay as they were
         }
     }
 
-    private merge(trades: Trade[]): void {
-        if (trades.every((t, at) => this.newest[at]?.trade_id === t.trade_id)) {
-            return;
+    private take(trades: Trade[]): void {
+        const fresh = trades.filter((t) => t.trade_id && !this.trades.has(t.trade_id));
+        if (fresh.length > 0) {
+            const newest = [...this.trades.values(), ...fresh]
+                .sort((a, b) => (a.timestamp < b.timestamp ? 1 : -1)).slice(0, ROWS_MAX);
+            this.trades = new Map(newest.map((t) => [t.trade_id, t]));
+            this.table.update(newest);
         }
-        const byId = new Map([...this.newest, ...trades].map((t) => [t.trade_id, t]));
-        this.newest = [...byId.values()]
-            .sort((a, b) => (a.timestamp < b.timestamp ? 1 : -1))
-            .slice(0, ROWS_MAX);
-    }
-
-    private draw(): void {
-        this.table.update(this.newest);
-        this.empty.hidden = this.newest.length > 0;
-        this.table.root.hidden = this.newest.length === 0;
+        show(this.empty, this.trades.size === 0);
+        show(this.table.root, this.trades.size > 0);
     }
 }
