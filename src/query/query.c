@@ -1,18 +1,21 @@
 /* Raw rows and candles, which the store answers as they are asked. */
 #include "query/query.h"
 
-#include <inttypes.h>
-
+#include "codec/time.h"
 #include "query/query_internal.h"
 
 enum err_code
 query_check_range(const struct query_range *range, struct err *err)
 {
     if (range->from_us > range->to_us) {
+        char from[TIME_TEXT_MAX];
+        char to[TIME_TEXT_MAX];
+        time_format_iso8601(range->from_us, from);
+        time_format_iso8601(range->to_us, to);
         return err_set(err, ERR_INVALID,
-                       "start_time is behind end_time (%" PRId64 " and %" PRId64
-                       " microseconds), expected a range that begins before it ends",
-                       range->from_us, range->to_us);
+                       "start_time is %s, behind end_time %s; expected a range that begins "
+                       "before it ends",
+                       from, to);
     }
     return ERR_OK;
 }
