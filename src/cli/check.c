@@ -310,6 +310,11 @@ check_offline(struct cli *cli, const struct config *config, struct err *err)
                 config->data_dir);
         return cli_fail(cli, err);
     }
+    if (!target_has_data(config)) {
+        err_set(err, ERR_NOT_FOUND, "%s is no data directory of Eider; give --data-dir or --url",
+                config->data_dir);
+        return cli_fail(cli, err);
+    }
     int lock;
     if (target_share_lock(config->data_dir, &lock, err) != ERR_OK) {
         return cli_fail(cli, err);

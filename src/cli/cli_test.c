@@ -146,17 +146,24 @@ test_cli_import_and_export_say_what_is_missing(void **state)
                    "eider: import: there is no table trade to write; did you mean trades?\n");
     expect_failure(WORDS("import", "x.csv", "--map", "a"), 2,
                    "eider: import: --map is \"a\"; expected COLUMN=SOURCE\n");
-    expect_failure(WORDS("import", "--dry-run", "x.xls"), 2,
-                   "eider: import: the name x.xls does not tell its format; expected --format "
+    expect_failure(WORDS("import", "--dry-run", "/dev/null"), 2,
+                   "eider: import: the name /dev/null does not tell its format; expected --format "
                    "csv, parquet, ndjson, line or duckdb\n");
     expect_failure(WORDS("import", "--dry-run", "/nonexistent.csv"), 1,
                    "eider: cannot read /nonexistent.csv: No such file or directory\n");
+    expect_failure(WORDS("import", "--dry-run", "/nonexistent"), 1,
+                   "eider: cannot read /nonexistent: No such file or directory\n");
     expect_failure(WORDS("export"), 2, "eider: export: expected a table, or --sql SELECT\n");
     expect_failure(WORDS("export", "candle"), 2,
                    "eider: export: there is no table candle; did you mean candles?\n");
     expect_failure(WORDS("export", "candles", "--from", "soon"), 2,
                    "eider: export: --from is \"soon\"; expected a time such as 2026-01-31 or "
                    "2026-01-31T12:00:00Z\n");
+    expect_failure(WORDS("export", "candles", "--from", "2026-02-01", "--to", "2026-01-01"), 2,
+                   "eider: export: --from is 2026-02-01, behind --to 2026-01-01\n");
+    expect_failure(WORDS("export", "xyzzy"), 2,
+                   "eider: export: there is no table xyzzy; `eider sql 'SHOW TABLES'` lists "
+                   "them\n");
     expect_failure(WORDS("export", "system_metrics", "--symbol", "A"), 2,
                    "eider: export: system_metrics has no column symbol\n");
     expect_failure(WORDS("export", "trades", "--format", "parquet"), 2,
@@ -175,6 +182,11 @@ test_cli_does_not_make_a_data_directory_to_read(void **state)
                    "`eider serve`, or give --data-dir or --url\n");
     expect_failure(WORDS("check", "--data-dir", "/nonexistent/d"), 1,
                    "eider: there is no data directory /nonexistent/d; give --data-dir or --url\n");
+    expect_failure(WORDS("sql", "--data-dir", "/usr", "SELECT 1"), 1,
+                   "eider: no server runs and /usr is no data directory of Eider; start `eider "
+                   "serve`, or give --data-dir or --url\n");
+    expect_failure(WORDS("check", "--data-dir", "/usr"), 1,
+                   "eider: /usr is no data directory of Eider; give --data-dir or --url\n");
     expect_failure(WORDS("sql", "--url", "ftp://x", "SELECT 1"), 2,
                    "eider: --url is \"ftp://x\"; expected an address such as "
                    "http://127.0.0.1:8000\n");

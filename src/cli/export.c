@@ -331,8 +331,9 @@ read_subject(struct export_job *job, struct err *err)
     job->table = catalog_find(slice_of(cli->args[0]));
     if (!job->table) {
         const char *near = catalog_suggest_table(slice_of(cli->args[0]));
-        return err_set(err, ERR_USAGE, "export: there is no table %.100s%s%s%s", cli->args[0],
-                       near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        return err_set(err, ERR_USAGE, "export: there is no table %.100s; %s%s%s", cli->args[0],
+                       near ? "did you mean " : "`eider sql 'SHOW TABLES'` lists them",
+                       near ? near : "", near ? "?" : "");
     }
     if (job->table->time_column == CATALOG_NONE) {
         return err_set(err, ERR_USAGE, "export: %s has no time to go by; use --sql",
@@ -354,6 +355,10 @@ cli_export(struct cli *cli)
 
     if (code == ERR_OK) {
         code = read_time(cli, "to", &job.has_to, &job.to_us, &err);
+    }
+    if (code == ERR_OK && job.has_from && job.has_to && job.from_us > job.to_us) {
+        code = err_set(&err, ERR_USAGE, "export: --from is %.60s, behind --to %.60s",
+                       cli_value(cli, "from"), cli_value(cli, "to"));
     }
     if (code == ERR_OK) {
         code = read_subject(&job, &err);

@@ -1,6 +1,8 @@
 /* eider import: files, their formats, and the batches they become. */
+#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
@@ -35,12 +37,17 @@ format_of(const struct import_job *job, const char *path, enum import_format *re
 {
     const char *slash = strrchr(path, '/');
     const char *dot = strrchr(slash ? slash : path, '.');
+    struct stat info;
 
     if (job->options.has_format) {
         *ret_format = job->options.format;
         return ERR_OK;
     }
     if (!dot || parse_format(dot + 1, ret_format, err) != ERR_OK) {
+        /* A name that was mistyped is told as that, not as a question of its format. */
+        if (strcmp(path, "-") != 0 && stat(path, &info) != 0) {
+            return err_sys(err, errno, "cannot read %s", path);
+        }
         return err_set(err, ERR_USAGE,
                        "import: the name %s does not tell its format; expected --format csv, "
                        "parquet, ndjson, line or duckdb",

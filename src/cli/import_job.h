@@ -36,6 +36,7 @@ struct import_error {
     char field[SINK_FIELD_MAX];
     char value[SINK_VALUE_MAX];
     char expected[SINK_EXPECTED_MAX];
+    bool is_message; /* `expected` says all of it */
 };
 
 /* A file, or one table of a database. */
@@ -75,6 +76,9 @@ void import_results_fini(struct import_job *job);
 /* Notes a wrong row; only the first ones are kept. */
 void import_note_error(struct import_result *result, uint64_t row, struct slice field,
                        struct slice value, const char *expected);
+
+/* The same for a row that could not even be taken apart; the message says all of it. */
+void import_note_message(struct import_result *result, uint64_t row, const char *message);
 
 /* Rows of named columns: CSV, Parquet, DuckDB. */
 enum err_code import_columns(struct import_job *job, struct import_source *source,

@@ -5,6 +5,7 @@
 #include <ctype.h>
 #include <string.h>
 
+#include "codec/utf8.h"
 #include "server/suggest.h"
 
 enum { WORD_MAX = 64, ALIASES_MAX = 8 };
@@ -78,8 +79,9 @@ plan_read_wishes(const struct cli *cli, struct plan_wishes *ret_wishes, struct e
         wishes->table = catalog_find(slice_of(table));
         if (!wishes->table || !wishes->table->ingestible) {
             const char *near = catalog_suggest_table(slice_of(table));
-            return err_set(err, ERR_USAGE, "import: there is no table %.100s to write%s%s%s", table,
-                           near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+            return err_set(err, ERR_USAGE, "import: there is no table %.100s to write; %s%s%s",
+                           table, near ? "did you mean " : "`eider sql 'SHOW TABLES'` lists them",
+                           near ? near : "", near ? "?" : "");
         }
     }
     if (date) {
@@ -265,6 +267,22 @@ count_used(const struct plan *plan)
     return used;
 }
 
+/* The names of a file's columns for a message, as far as they are texts and have room. */
+static void
+show_names(const char *const *names, size_t count, char *ret_text, size_t size)
+{
+    size_t used = 0;
+
+    ret_text[0] = '\0';
+    for (size_t i = 0; i < count && used + 1 < size; i++) {
+        if (!utf8_is_text(slice_of(names[i])) || used + strlen(names[i]) + 8 > size) {
+            snprintf(ret_text + used, size - used, "%s...", i > 0 ? ", " : "");
+            return;
+        }
+        used += (size_t)snprintf(ret_text + used, size - used, "%s%s", i > 0 ? ", " : "", names[i]);
+    }
+}
+
 /* The table that takes most of the file's columns, and of those the one that lacks least. */
 static enum err_code
 guess_table(const struct plan_wishes *wishes, const char *const *names, size_t count,
@@ -290,9 +308,12 @@ guess_table(const struct plan_wishes *wishes, const char *const *names, size_t c
         }
     }
     if (best_used < 2 || best_missing > 1) {
+        char shown[160];
+        show_names(names, count, shown, sizeof(shown));
         return err_set(err, ERR_USAGE,
-                       "import: no table fits the columns of the file; say which with --table (and "
-                       "--map COLUMN=SOURCE)");
+                       "import: no table fits the columns of the file (%s); say which with --table "
+                       "(and --map COLUMN=SOURCE)",
+                       shown);
     }
     return ERR_OK;
 }

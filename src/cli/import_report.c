@@ -52,6 +52,18 @@ import_note_error(struct import_result *result, uint64_t row, struct slice field
     slice_to_cstr(slice_sub(value, 0, sizeof(error->value) - 1), error->value,
                   sizeof(error->value));
     snprintf(error->expected, sizeof(error->expected), "%s", expected);
+    error->is_message = false;
+}
+
+void
+import_note_message(struct import_result *result, uint64_t row, const char *message)
+{
+    size_t at = result->error_count;
+
+    import_note_error(result, row, SLICE_LITERAL(""), SLICE_LITERAL(""), message);
+    if (result->error_count > at) {
+        result->errors[at].is_message = true;
+    }
 }
 
 static const char *
@@ -104,12 +116,14 @@ show_error(const struct import_job *job, const struct import_result *result,
     FILE *out = job->cli->err;
 
     fprintf(out, "eider: %s row %" PRIu64 ": ", result->name, error->row);
-    if (error->field[0]) {
+    if (error->is_message) {
+        fprintf(out, "%s\n", error->expected);
+    } else if (error->field[0]) {
         fprintf(out, "%s is \"%s\"; expected %s\n", error->field, error->value, error->expected);
     } else if (error->value[0]) {
         fprintf(out, "\"%s\"; expected %s\n", error->value, error->expected);
     } else {
-        fprintf(out, "%s\n", error->expected);
+        fprintf(out, "expected %s\n", error->expected);
     }
 }
 

@@ -175,8 +175,7 @@ read_rows(struct gathering *gathering, struct progress *progress, struct err *er
         enum err_code code = source_next(gathering->source, &row, &more, &row_err);
         if (code == ERR_SYNTAX) {
             gathering->result->rows_read++;
-            import_note_error(gathering->result, row.number, SLICE_LITERAL(""), SLICE_LITERAL(""),
-                              row_err.msg);
+            import_note_message(gathering->result, row.number, row_err.msg);
             code = refuse_row(gathering, row.number, err);
         } else if (code != ERR_OK) {
             *err = row_err;

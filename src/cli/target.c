@@ -138,6 +138,18 @@ target_database_path(const struct config *config)
     return buf_take(&path, &(size_t){0});
 }
 
+bool
+target_has_data(const struct config *config)
+{
+    char *path MEM_AUTO = target_database_path(config);
+    struct buf wal BUF_AUTO = {0};
+
+    buf_init(&wal, 0);
+    buf_add_fmt(&wal, "%s/wal", config->data_dir);
+    buf_add_char(&wal, '\0');
+    return access(wal.ptr, F_OK) == 0 || access(path, F_OK) == 0;
+}
+
 /* On the applier's thread; what it does when all is well is nobody's concern here. */
 static void
 tell_event(void *ctx, bool is_problem, const char *text)
@@ -222,6 +234,12 @@ target_open(struct cli *cli, const struct config *config, enum target_use use,
         return err_set(err, ERR_NOT_FOUND,
                        "no server runs and there is no data directory %s; start `eider serve`, or "
                        "give --data-dir or --url",
+                       config->data_dir);
+    }
+    if (use == TARGET_READ && !target_has_data(config)) {
+        return err_set(err, ERR_NOT_FOUND,
+                       "no server runs and %s is no data directory of Eider; start `eider serve`, "
+                       "or give --data-dir or --url",
                        config->data_dir);
     }
     code = open_engine(cli, config, &target.engine, err);

@@ -58,4 +58,7 @@ enum err_code target_sql(struct target *target, const char *sql, struct batch *r
 /* The path of the database file. The caller frees. */
 char *target_database_path(const struct config *config);
 
+/* Whether a server, or an import, ever kept its data there. */
+bool target_has_data(const struct config *config);
+
 #endif
