@@ -206,9 +206,10 @@ static const struct {
      "\"type\":\"string\"},\"expected\":{\"type\":\"string\"}}}},\"lsn\":{\"type\":\"integer\"}}}"},
     {"LineProtocol",
      "{\"type\":\"string\",\"example\":\"latency,venue=X value=1.5 1767323045000000000\"}"},
-    {"SqlRequest", "{\"type\":\"object\",\"required\":[\"sql\"],\"properties\":{\"sql\":{\"type\":"
-                   "\"string\",\"example\":\"SELECT symbol, count(*) FROM trades GROUP BY 1\"},"
-                   "\"params\":{\"type\":\"array\",\"items\":{}}}}"},
+    {"SqlRequest",
+     "{\"type\":\"object\",\"required\":[\"sql\"],\"properties\":{\"sql\":{\"type\":\"string\"},"
+     "\"params\":{\"type\":\"array\",\"items\":{}}},\"example\":{\"sql\":\"SELECT symbol, count(*) "
+     "AS trades FROM trades GROUP BY symbol\",\"params\":[]}}"},
     {"SqlAnswer",
      "{\"type\":\"object\",\"properties\":{\"columns\":{\"type\":\"array\",\"items\":{\"type\":"
      "\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"type\":{\"type\":\"string\"}}}},"
