@@ -1,4 +1,5 @@
-// Test support: headless Chromium, pages that notice what must not happen, and waiting for what must.
+// Test support: headless Chromium, pages that notice what must not happen, and waiting for what
+// must.
 import assert from "node:assert/strict";
 import { chromium } from "playwright-core";
 import { defer } from "./defer.mjs";

@@ -22,8 +22,9 @@ after(() => browser.close());
 
 /** Waits until the text of an element matches. */
 async function waitForText(page, selector, pattern) {
-    await page.waitForFunction(([s, p]) =>
-        new RegExp(p).test(document.querySelector(s)?.textContent ?? ""), [selector, pattern.source]);
+    await page.waitForFunction(
+        ([s, p]) => new RegExp(p).test(document.querySelector(s)?.textContent ?? ""),
+        [selector, pattern.source]);
 }
 
 test("it loads, is live, and says that the data is a demo", async (t) => {
@@ -60,8 +61,9 @@ test("its charts are drawn", async (t) => {
     const page = await openPage(t, browser, server.url);
     await waitForFrames(page, 12);
     const lines = [
-        [".panel-host", "s2"], [".panel-market .chosen", "s1"], [".chart-pair > :first-child", "s4"],
-        [".panel-strategies", "s1"], [".panel-execution .chart:last-child", "s6"],
+        [".panel-host", "s2"], [".panel-market .chosen", "s1"],
+        [".chart-pair > :first-child", "s4"], [".panel-strategies", "s1"],
+        [".panel-execution .chart:last-child", "s6"],
     ];
     for (const [selector, colour] of lines) {
         const columns = await columnsWith(page, selector, colour);
@@ -157,7 +159,8 @@ test("every control has a name, and every chart a description", async (t) => {
     for (const view of views) {
         await page.click(`#tab-${view}`);
         const nameless = await page.evaluate(() =>
-            [...document.querySelectorAll("button, input, select, textarea, [role=img], [role=region]")]
+            [...document.querySelectorAll(
+                "button, input, select, textarea, [role=img], [role=region]")]
                 .filter((e) => e.checkVisibility() && !(e.textContent.trim() ||
                     e.getAttribute("aria-label") || e.labels?.[0]?.textContent.trim() ||
                     document.getElementById(e.getAttribute("aria-labelledby"))?.textContent))

@@ -113,7 +113,8 @@ const sum = (items, key) => items.reduce((total, item) => total + item[key], 0);
 /** The snapshot; an empty server has its host only. */
 export function snapshot(t, { empty = false, demo = true, monotonic = null, alerts = 0 } = {}) {
     const quotes = Object.fromEntries(empty ? [] : symbols.map((name) => [name, quote(name, t)]));
-    const runs = Object.fromEntries(empty ? [] : strategies.map((name) => [name, strategy(name, t)]));
+    const runs = Object.fromEntries(
+        empty ? [] : strategies.map((name) => [name, strategy(name, t)]));
     const all = Object.values(runs);
     return {
         timestamp: monotonic ?? iso(t),
@@ -204,7 +205,8 @@ export function seconds(sql, now) {
     for (let t = Math.ceil(from); t < now - 1; t++) {
         for (const name of symbols) {
             const { last_price, bid, ask, volume } = quote(name, t);
-            rows.push([iso(t), name, last_price, bid, ask, ((ask - bid) / last_price) * 1e4, volume]);
+            const spread = ((ask - bid) / last_price) * 1e4;
+            rows.push([iso(t), name, last_price, bid, ask, spread, volume]);
         }
     }
     return rows;

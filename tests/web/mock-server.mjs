@@ -228,11 +228,15 @@ export class MockServer {
             case "GET /health":
                 return this.unhealthy
                     ? [503, { status: "unhealthy", detail: this.unhealthy }]
-                    : [200, { status: "healthy", wal: "healthy", durable_lsn: 99, applied_lsn: 98 }];
+                    : [200, {
+                        status: "healthy", wal: "healthy", durable_lsn: 99, applied_lsn: 98,
+                    }];
             case "GET /health/ready":
                 return [this.unhealthy ? 503 : 200, {
                     ready: !this.unhealthy,
-                    receiving: { market_data: !empty, strategy: !empty, execution: !empty, system: true },
+                    receiving: {
+                        market_data: !empty, strategy: !empty, execution: !empty, system: true,
+                    },
                 }];
             case "GET /health/live":
                 return [200, { alive: true, uptime_seconds: 4242.5 }];
@@ -258,7 +262,9 @@ export class MockServer {
     }
 
     routeStatus(path, now) {
-        const collector = { status: "running", uptime_seconds: 900, metrics_collected: 900, errors: 0 };
+        const collector = {
+            status: "running", uptime_seconds: 900, metrics_collected: 900, errors: 0,
+        };
         switch (path) {
             case "/database/health":
                 return [200, {
@@ -298,7 +304,9 @@ export class MockServer {
         const matching = all.filter((t) =>
             (!query.get("symbol") || t.symbol === query.get("symbol")) &&
             (!query.get("side") || t.side === query.get("side")));
-        return { trades: matching.slice(offset, offset + limit), total: matching.length, limit, offset };
+        return {
+            trades: matching.slice(offset, offset + limit), total: matching.length, limit, offset,
+        };
     }
 
     sql(text) {

@@ -1,5 +1,5 @@
-// Test support: a server for the page. With EIDER_BIN the real program with demo data, a folder of its
-// own and a free port; otherwise the mock.
+// Test support: a server for the page. With EIDER_BIN the real program with demo data, a folder of
+// its own and a free port; otherwise the mock.
 import { execFileSync, spawn } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:net";

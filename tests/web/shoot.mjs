@@ -1,5 +1,5 @@
-// Takes the pictures of docs/images: node tests/web/shoot.mjs [URL] [FOLDER]. Without a URL the mock
-// server is used.
+// Takes the pictures of docs/images: node tests/web/shoot.mjs [URL] [FOLDER]. Without a URL, or
+// with an empty one, the mock server is used.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { launch, openPage, waitForFrames } from "./browser.mjs";

@@ -11,16 +11,16 @@ export function logo(): SVGElement {
     return svg("svg", { class: "logo", viewBox: "0 0 32 32", "aria-hidden": "true" },
         svg("path", {
             class: "logo-body",
-            d: "M4 21.5 11 15c2-5.5 6-8.5 10-8.5 4.5 0 7.5 3.5 7.5 8 0 6-4.500 11-11.5 11" +
+            d: "M4 21.5 11 15c2-5.5 6-8.5 10-8.5 4.5 0 7.5 3.5 7.5 8 0 6-4.5 11-11.5 11" +
                 "-3.5 0-6-.8-8-2.5z",
         }),
         svg("path", {
             class: "logo-cap",
-            d: "M12.5 12.800C15 9 18 7.600 21 7.600c2.900 0 5 1.500 6 3.900-4.500-1-9.500-.5-14.500 1.300z",
+            d: "M12.5 12.8C15 9 18 7.6 21 7.6c2.9 0 5 1.5 6 3.9-4.5-1-9.5-.5-14.5 1.3z",
         }),
         svg("path", {
             class: "logo-nape",
-            d: "M20.500 20c-1.800-2.200-1.600-4.300-.2-6.300 3.200-.6 5.700-.3 7.700.3.300 4-3 6.400-7.500 6z",
+            d: "M20.5 20c-1.8-2.2-1.6-4.3-.2-6.3 3.2-.6 5.7-.3 7.7.3.3 4-3 6.4-7.5 6z",
         }));
 }
 
@@ -40,7 +40,7 @@ export function themeButton(): HTMLElement {
 /** Healthy or not, and why: the reasons show on hover and focus, and stay on a click. */
 export class HealthPill {
     readonly root: HTMLElement;
-    private readonly word = h("span");
+    private readonly word = h("span", { "aria-live": "polite" });
     private readonly reasons = h("ul");
     private readonly button: HTMLButtonElement;
     private readonly poll = new Poll(() => this.load(), 5000);

@@ -39,7 +39,8 @@ function details(schema: Schema): string {
 }
 
 function table(head: string[], rows: Child[][][]): HTMLElement {
-    return h("div", { class: "table-box", tabindex: 0, role: "region", "aria-label": head[0] ?? "" },
+    const box = { class: "table-box", tabindex: 0, role: "region", "aria-label": head[0] ?? "" };
+    return h("div", box,
         h("table", null,
             h("thead", null, h("tr", null, head.map((label) => h("th", { scope: "col" }, label)))),
             h("tbody", null, rows.map((cells) => h("tr", null,
@@ -100,9 +101,10 @@ function operationCard(document: Document, operation: Operation): HTMLElement {
         tryPlace.replaceChildren(...(isOpen ? [] : [opened.root]));
         tryButton.setAttribute("aria-expanded", String(!isOpen));
     });
-    return h("article", { class: "operation", id: operation.id, "aria-labelledby": `${operation.id}-h` },
+    const titleId = `${operation.id}-h`;
+    return h("article", { class: "operation", id: operation.id, "aria-labelledby": titleId },
         h("header", null,
-            h("h3", { id: `${operation.id}-h` },
+            h("h3", { id: titleId },
                 h("span", { class: `method ${operation.method.toLowerCase()}` }, operation.method),
                 " ", h("code", { class: "path" }, operation.path)),
             isStream ? null : tryButton),
@@ -171,10 +173,11 @@ function page(document: Document): HTMLElement[] {
             h("p", { class: "lead" }, prose(document.info.description)),
             (document.security ?? []).length > 0 ? h("p", null,
                 "Send the token as ", h("code", null, "Authorization: Bearer …"), ".") : null,
-            groups.map(([name, operations]) => h("section", { "aria-labelledby": `g-${slug(name)}` },
-                h("h2", { id: `g-${slug(name)}` }, name),
-                described.get(name) ? h("p", null, prose(described.get(name))) : null,
-                operations.map((operation) => operationCard(document, operation)))),
+            groups.map(([name, operations]) =>
+                h("section", { "aria-labelledby": `g-${slug(name)}` },
+                    h("h2", { id: `g-${slug(name)}` }, name),
+                    described.get(name) ? h("p", null, prose(described.get(name))) : null,
+                    operations.map((operation) => operationCard(document, operation)))),
             schemas.length > 0 ? h("section", { "aria-labelledby": "g-schemas" },
                 h("h2", { id: "g-schemas" }, "Schemas"),
                 schemas.map(([name, schema]) => schemaCard(document, name, schema))) : null),

@@ -32,8 +32,8 @@ export function setToken(token: string | null): void {
 }
 
 /**
- * Asks the reader; null when they decline. Several askers share one dialog, and who declined is asked
- * again only when they did something that needs it (`explicit`).
+ * Asks the reader; null when they decline. Several askers share one dialog, and who declined is
+ * asked again only when they did something that needs it (`explicit`).
  */
 export function askToken(explicit = false): Promise<string | null> {
     if (declined && !explicit) {

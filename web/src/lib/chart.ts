@@ -49,7 +49,7 @@ export function padRange(min: number | null, max: number | null, zero: boolean):
     return [zero && low === 0 ? 0 : low - margin, zero && high === 0 ? 0 : high + margin];
 }
 
-/** Times in UTC; a day's first mark has its date below. A label that would be cut off is left out. */
+/** Times in UTC; a day's first mark has its date below. A label without room is left out. */
 function timeLabels(u: uPlot, splits: number[], _axis: number, _space: number, incr: number) {
     const right = u.bbox.width / uPlot.pxRatio + PADDING;
     let day = "";

@@ -87,8 +87,8 @@ export function compact(value: Maybe): string {
     const size = Math.abs(value);
     for (const [step, suffix] of steps) {
         if (size >= step) {
-            const scaled = value / step;
-            return `${fixed(scaled, Math.abs(scaled) >= 100 ? 0 : Math.abs(scaled) >= 10 ? 1 : 2)}${suffix}`;
+            const whole = size / step;
+            return `${fixed(value / step, whole >= 100 ? 0 : whole >= 10 ? 1 : 2)}${suffix}`;
         }
     }
     return Number.isInteger(value) ? fixed(value, 0) : fixed(value, size >= 100 ? 0 : 2);

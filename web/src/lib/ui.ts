@@ -67,10 +67,12 @@ export function field(label: string, control: HTMLElement, hint?: string): HTMLE
         hint ? h("span", { class: "hint" }, hint) : null);
 }
 
-export function select(choices: [value: string, label: string][], value: string): HTMLSelectElement {
-    const element = h("select", null,
+export function select(
+    choices: [value: string, label: string][],
+    value: string,
+): HTMLSelectElement {
+    return h("select", null,
         choices.map(([v, label]) => h("option", { value: v, selected: v === value }, label)));
-    return element;
 }
 
 /** Tone of a gain or loss; the sign says the same without colour. */
@@ -114,7 +116,11 @@ export function ingestCommand(table: string, row: Record<string, unknown>): stri
 }
 
 /** What a panel shows before there is anything to show: how to make something. */
-export function emptyState(title: string, table: string, row: Record<string, unknown>): HTMLElement {
+export function emptyState(
+    title: string,
+    table: string,
+    row: Record<string, unknown>,
+): HTMLElement {
     const place = h("div", null, snippet(ingestCommand(table, row)));
     addEventListener(TOKEN_EVENT, () =>
         place.replaceChildren(snippet(ingestCommand(table, row))));

@@ -40,7 +40,8 @@ async function backfillRows(store: LiveStore, from: string): Promise<void> {
     put(store.host, of("system"), (row) => ({
         cpu: row["cpu_percent"], memory: row["memory_percent"], disk: row["disk_usage_percent"],
     }));
-    put(store.strategies, of("strategy"), (row) => ({ [String(row["strategy_name"])]: row["pnl"] }));
+    put(store.strategies, of("strategy"), (row) =>
+        ({ [String(row["strategy_name"])]: row["pnl"] }));
     put(store.execution, of("execution"), (row) => {
         const fillRate = number(row["fill_rate"]);
         return {

@@ -49,7 +49,7 @@ export class Frames {
         this.columns.clear();
     }
 
-    /** Puts older points in front, as far as there is room; those that are not older are dropped. */
+    /** Puts older points in front as far as there is room; others are dropped. */
     prepend(times: number[], values: Record<string, Column>): void {
         const first = this.times[0] ?? Infinity;
         let end = times.length;
@@ -100,7 +100,7 @@ export class Frames {
         return low;
     }
 
-    /** Times and the named columns from a time on; one point more on the left, for the line's start. */
+    /** Times and the named columns from a time on, and the point before it. */
     view(from: number, names: string[]): [number[], ...Column[]] {
         const start = Math.max(0, this.indexAt(from) - 1, this.times.length - this.pointsMax);
         const columns = names.map((name): Column =>
@@ -127,10 +127,10 @@ export class Frames {
 }
 
 /**
- * What was added to a running total in each second: [seconds, amounts]. What came between two points
- * that are further apart is spread evenly over the seconds between them. A total that falls below
- * half has restarted at zero; a smaller fall is a correction and adds nothing. A gap (null) adds
- * nothing either: what was added in it belongs to no second.
+ * What was added to a running total in each second: [seconds, amounts]. What came between two
+ * points that are further apart is spread evenly over the seconds between them. A total that falls
+ * below half has restarted at zero; a smaller fall is a correction and adds nothing. A gap (null)
+ * adds nothing either: what was added in it belongs to no second.
  */
 export function perSecond(times: number[], totals: Column): [number[], Column] {
     const amounts = new Map<number, number>();

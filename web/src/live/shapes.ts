@@ -185,8 +185,7 @@ export function trade(value: unknown): Trade {
 }
 
 function trades(value: unknown): Trade[] | null {
-    const list = Array.isArray(value) ? value : (object(value)["recent"] ?? object(value)["trades"]);
-    return Array.isArray(list) ? list.map(trade) : null;
+    return Array.isArray(value) ? value.map(trade) : null;
 }
 
 function mapOf<T>(value: unknown, read: (item: unknown) => T): Map<string, T> {

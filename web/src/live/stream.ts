@@ -61,7 +61,7 @@ export class LiveStream {
 
     constructor(private readonly handlers: StreamHandlers) {
         setInterval(() => this.watch(), 500);
-        addEventListener("online", () => void this.retryNow());
+        addEventListener("online", () => this.hurry());
         document.addEventListener("visibilitychange", () => this.onVisibility());
     }
 
@@ -75,6 +75,13 @@ export class LiveStream {
             return;
         }
         if (this.state.kind !== "connecting" && !this.socket) {
+            this.connect();
+        }
+    }
+
+    /** Something got better: no need to wait longer. */
+    private hurry(): void {
+        if (this.state.kind === "idle" || this.state.kind === "waiting") {
             this.connect();
         }
     }
@@ -212,9 +219,7 @@ export class LiveStream {
     private onVisibility(): void {
         clearTimeout(this.hiddenTimer);
         if (!document.hidden) {
-            if (this.state.kind === "idle" || this.state.kind === "waiting") {
-                void this.retryNow();
-            }
+            this.hurry();
             return;
         }
         this.hiddenTimer = setTimeout(() => {

@@ -172,7 +172,8 @@ export class HistoryView implements View {
         const span = `${dateTime(parseTime(answer.start_time))} to ` +
             `${dateTime(parseTime(answer.end_time))} UTC`;
         setText(this.note, this.rows.length > 0
-            ? `${integer(answer.count)} rows, ${span}. Drag in a chart to zoom, double-click for all.`
+            ? `${integer(answer.count)} rows, ${span}. ` +
+                "Drag in a chart to zoom, double-click for all."
             : `Nothing is stored for ${span}.`);
         const plots = this.rows.length > 0
             ? historyTypes[this.kind.value]?.plots(this.rows) ?? [] : [];

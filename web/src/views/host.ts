@@ -50,10 +50,11 @@ export class HostPanel implements LivePanel {
     private readonly uptime = h("dd");
     private readonly details = h("dl", { class: "details" });
     private readonly extraValues = new Map<string, HTMLElement>();
-    private readonly alertList = h("ul", { class: "alerts" });
+    private readonly alertList = h("ul", { class: "alerts", "aria-live": "polite" });
     private readonly problem = problemLine();
     private readonly poll = new Poll(() => this.loadAlerts(), 5000);
     private alertsSeen: number | null = null;
+    private alertsShown = "";
     private readonly chart = new Chart({
         label: "Processor, memory and disk usage in percent over time",
         height: 236,
@@ -127,6 +128,11 @@ export class HostPanel implements LivePanel {
     }
 
     private renderAlerts(alerts: Alert[]): void {
+        const text = JSON.stringify(alerts);
+        if (text === this.alertsShown) {
+            return; // what is said anew is read out anew
+        }
+        this.alertsShown = text;
         const focused = (document.activeElement as HTMLElement | null)?.dataset["alert"];
         this.alertList.replaceChildren(...alerts.map((alert) => this.alertLine(alert)));
         show(this.alertList, alerts.length > 0);

@@ -18,6 +18,9 @@ type Format = (value: number | null) => string;
 
 const LINES_MAX = 8;
 
+const percentMark = (value: number, step: number): string =>
+    `${fixed(value, stepDecimals(step))}%`;
+
 const number = (value: unknown): number | null =>
     typeof value === "number" && Number.isFinite(value) ? value : null;
 
@@ -89,7 +92,7 @@ function market(rows: Row[]): Plot[] {
             return column.map((v) => (v === null || first === null ? null : (v / first - 1) * 100));
         });
         return [plot("Change of price", named(names, (v) => `${signed(v, 2)} %`),
-            [times, ...changes], { height: 300, yFormat: (v, step) => `${fixed(v, stepDecimals(step))}%` })];
+            [times, ...changes], { height: 300, yFormat: percentMark })];
     }
     const prices = linesOf(rows, ["avg_price", "high", "low"]);
     return [
@@ -132,7 +135,7 @@ function executions(rows: Row[]): Plot[] {
         ]), { yZero: true }),
         plot("Fill rate", [line("Fill rate", 1, percent)],
             linesOf(rows, ["fill_rate"], largest > 1 ? 1 : 100),
-            { height: 150, yFormat: (v, step) => `${fixed(v, stepDecimals(step))}%` }),
+            { height: 150, yFormat: percentMark }),
         plot("Latency", [line("Average", 6, millis)], linesOf(rows, ["avg_latency_ms"]),
             { height: 150, yZero: true }),
     ];
@@ -140,7 +143,8 @@ function executions(rows: Row[]): Plot[] {
 
 function hosts(rows: Row[]): Plot[] {
     return [plot("Usage", [
-        line("CPU", 1, percent), line("Memory", 2, percent), line("Disk", 3, percent, { dash: true }),
+        line("CPU", 1, percent), line("Memory", 2, percent),
+        line("Disk", 3, percent, { dash: true }),
     ], linesOf(rows, ["cpu_percent", "memory_percent", "disk_usage_percent"]),
     { height: 320, yRange: [0, 100], yFormat: (v) => `${v}%` })];
 }
@@ -159,7 +163,8 @@ export function plotOfAnswer(columns: { name: string; type: string }[],
         .map((column, i) => ({ ...column, i }))
         .filter(({ i }) => i > 0 && rows.some((row) => typeof row[i] === "number"))
         .slice(0, LINES_MAX);
-    if (rows.length < 2 || numeric.length === 0 || !/^TIMESTAMP|^DATE/.test(columns[0]?.type ?? "")) {
+    const isTime = /^TIMESTAMP|^DATE/.test(columns[0]?.type ?? "");
+    if (rows.length < 2 || numeric.length === 0 || !isTime) {
         return null;
     }
     const points = rows.map((row): [number | null, unknown[]] => [parseTime(row[0]), row])

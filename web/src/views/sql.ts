@@ -99,7 +99,8 @@ export class SqlView implements View {
         rows: 7, spellcheck: "false", autocapitalize: "off", autocomplete: "off", class: "mono",
     });
     private readonly example = select(
-        [["", "Choose…"], ...examples.map(([label], i): [string, string] => [String(i), label])], "");
+        [["", "Choose…"],
+            ...examples.map(([label], i): [string, string] => [String(i), label])], "");
     private readonly run = h("button", { type: "submit", class: "button primary" }, "Run");
     private readonly saveButton = h("button", {
         type: "button", class: "button", disabled: true, onclick: () => this.save(),
@@ -210,7 +211,8 @@ export class SqlView implements View {
             empty: "No rows.",
             height: "sql-table",
             columns: columns.map(({ name, type }, i) => {
-                const decimals = isFractional(type) ? columnDecimals(shown.map((row) => row[i])) : 0;
+                const decimals = isFractional(type)
+                    ? columnDecimals(shown.map((row) => row[i])) : 0;
                 return {
                     label: name,
                     title: type,

@@ -174,7 +174,8 @@ export class StatusView implements View {
     }
 
     private renderStore(database: Json, health: Json): void {
-        this.store.set("Database", database["database_healthy"] === true ? "healthy" : "not healthy");
+        const isHealthy = database["database_healthy"] === true;
+        this.store.set("Database", isHealthy ? "healthy" : "not healthy");
         if (database["error"]) {
             this.store.set("Reason", text(database["error"]));
         }

@@ -81,8 +81,8 @@ export class StrategiesPanel implements LivePanel {
                 this.sinceStart = value === "change";
                 this.redraw?.();
             });
-        this.root = panel("Strategies", "strategies", [mode], this.empty, this.totals, this.chart.root,
-            this.table.root);
+        this.root = panel("Strategies", "strategies", [mode], this.empty, this.totals,
+            this.chart.root, this.table.root);
     }
 
     show(): void {}

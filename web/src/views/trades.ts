@@ -151,9 +151,8 @@ export class TradesView implements View {
     }
 
     private renderPosition(shown: number): void {
-        const text = shown === 0
-            ? "none"
-            : `${integer(this.offset + 1)}–${integer(this.offset + shown)} of ${integer(this.total)}`;
+        const [first, last] = [this.offset + 1, this.offset + shown].map(integer);
+        const text = shown === 0 ? "none" : `${first}–${last} of ${integer(this.total)}`;
         setText(this.position, text);
         this.newer.disabled = this.offset === 0;
         this.older.disabled = this.offset + shown >= this.total;
