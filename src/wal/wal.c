@@ -186,7 +186,7 @@ take_over(struct wal *wal, const struct wal_scan *scan, uint64_t first_lsn_min, 
 }
 
 static enum err_code
-load(struct wal *wal, uint64_t first_lsn_min, struct err *err)
+load(struct wal *wal, const struct wal_options *options, uint64_t first_lsn_min, struct err *err)
 {
     struct wal_scan scan;
 
@@ -194,7 +194,7 @@ load(struct wal *wal, uint64_t first_lsn_min, struct err *err)
     if (code != ERR_OK) {
         return code;
     }
-    code = wal_scan_dir(wal->dir, wal->sys, NULL, NULL, &scan, err);
+    code = wal_scan_above(wal->dir, wal->sys, options->trusted_lsn, &scan, err);
     if (code == ERR_OK) {
         code = take_over(wal, &scan, first_lsn_min, err);
     }
@@ -313,7 +313,7 @@ wal_open(const struct wal_options *options, uint64_t first_lsn_min, struct wal *
     wal->iov = mem_zalloc(WAL_IOV_MAX, sizeof(wal->iov[0]));
     enum err_code code = set_options(wal, options, err);
     if (code == ERR_OK) {
-        code = load(wal, first_lsn_min, err);
+        code = load(wal, options, first_lsn_min, err);
     }
     if (code == ERR_OK) {
         code = start(wal, err);

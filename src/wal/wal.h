@@ -49,6 +49,8 @@ struct wal_options {
     uint64_t reserve_free_bytes;   /* refuse before the disk has less than this; 0: 16 MiB */
     const struct wal_sys *sys;     /* NULL: the real one */
     const struct clock *clock;     /* NULL: the system's */
+    uint64_t trusted_lsn;          /* what the store has for good: segments that end at or below are
+                                      opened by their headers, not read; 0: all are read */
     unsigned retry_ms;             /* between two attempts after a failure; 0: 200 */
 };
 
@@ -74,11 +76,12 @@ struct wal_entry {
 };
 
 /*
- * Opens (and makes) the log, recovers it: reads every segment, stops at a torn tail of the newest,
- * refuses a hole in the middle with ERR_CORRUPT naming file and offset. Starts the committer.
- * `first_lsn_min`: LSNs start at least there in an empty log (what the store has applied, plus
- * one). A log that ends below first_lsn_min - 1 jumps over what is missing: the store has it.
- * A full disk does not keep the log from opening: it is then unhealthy until there is space.
+ * Opens (and makes) the log, recovers it: reads every segment (see trusted_lsn), stops at a torn
+ * tail of the newest, refuses a hole in the middle with ERR_CORRUPT naming file and offset. Starts
+ * the committer. `first_lsn_min`: LSNs start at least there in an empty log (what the store has
+ * applied, plus one). A log that ends below first_lsn_min - 1 jumps over what is missing: the store
+ * has it. A full disk does not keep the log from opening: it is then unhealthy until there is
+ * space.
  */
 enum err_code wal_open(const struct wal_options *options, uint64_t first_lsn_min,
                        struct wal **ret_wal, struct err *err);

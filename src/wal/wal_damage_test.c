@@ -289,6 +289,44 @@ test_wal_refuses_a_log_with_a_segment_missing(void **state)
     free_specimen(&specimen);
 }
 
+static void
+test_wal_does_not_read_what_the_store_has(void **state)
+{
+    struct specimen specimen = make_specimen(false);
+    struct wal_options options = {.dir = WAL_MEMFS_DIR,
+                                  .segment_bytes = SEGMENT_BYTES,
+                                  .sys = wal_memfs_sys(specimen.disk),
+                                  .trusted_lsn = 2};
+    struct wal_cursor *cursor;
+    struct wal_record record;
+    struct wal_status status;
+    struct err err = {0};
+    struct wal *wal;
+    size_t len;
+
+    (void)state;
+    wal_memfs_bytes(specimen.disk, wal_memfs_name(specimen.disk, 0),
+                    &len)[WAL_HEADER_BYTES + 100] ^= 1;
+    assert_int_equal(open_disk(specimen.disk, &wal, &err), ERR_CORRUPT);
+    assert_int_equal(wal_open(&options, 1, &wal, &err), ERR_CORRUPT);
+    options.trusted_lsn = 3;
+    assert_int_equal(wal_open(&options, 1, &wal, &err), ERR_OK);
+    wal_status(wal, &status);
+    assert_int_equal(status.recovered_records, wal_oracle_acked(specimen.oracle));
+    assert_int_equal(wal_cursor_open(wal, 4, &cursor, &err), ERR_OK);
+    assert_int_equal(wal_cursor_next(cursor, 0, &record, &err), ERR_OK);
+    wal_cursor_close(cursor);
+    assert_int_equal(wal_cursor_open(wal, 1, &cursor, &err), ERR_OK);
+    enum err_code code = ERR_OK;
+    while (code == ERR_OK) {
+        code = wal_cursor_next(cursor, 0, &record, &err);
+    }
+    assert_int_equal(code, ERR_CORRUPT);
+    wal_cursor_close(cursor);
+    wal_close(wal);
+    free_specimen(&specimen);
+}
+
 static bool
 has_file(struct wal_memfs *disk, const char *wanted)
 {
@@ -472,6 +510,7 @@ main(void)
         cmocka_unit_test(test_wal_refuses_a_log_with_a_segment_missing),
         cmocka_unit_test(test_wal_passes_over_what_is_left_behind),
         cmocka_unit_test(test_wal_takes_a_directory_of_blank_files_for_empty),
+        cmocka_unit_test(test_wal_does_not_read_what_the_store_has),
         cmocka_unit_test(test_wal_refuses_a_later_format),
         cmocka_unit_test(test_wal_does_not_believe_frames_inside_payloads),
         cmocka_unit_test(test_wal_cursor_refuses_a_record_damaged_under_it),

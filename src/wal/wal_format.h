@@ -25,7 +25,7 @@ enum {
 /* What the header block of a segment says. */
 struct wal_header {
     uint64_t seq;           /* the number in its name */
-    uint64_t first_lsn;     /* of the first record that it can hold */
+    uint64_t first_lsn;     /* of the first record that it can hold; 0: made, not begun */
     uint64_t prev_seq;      /* the segment with the records before; 0: the log starts here */
     uint64_t prev_end;      /* where that one ends, in bytes; what is behind never happened */
     uint64_t prev_last_lsn; /* its last record; first_lsn - 1 unless LSNs were jumped over */

@@ -53,6 +53,11 @@ enum err_code wal_scan_dir(const char *dir, const struct wal_sys *sys, wal_repor
                            void *ctx, struct wal_scan *ret_scan, struct err *err);
 void wal_scan_fini(struct wal_scan *scan);
 
+/* The same, but of segments that end at or below `trusted_lsn` only the headers are read; the
+ * newest is always read. */
+enum err_code wal_scan_above(const char *dir, const struct wal_sys *sys, uint64_t trusted_lsn,
+                             struct wal_scan *ret_scan, struct err *err);
+
 void wal_seqs_add(struct wal_seqs *seqs, uint64_t seq);
 void wal_seqs_remove(struct wal_seqs *seqs, size_t index);
 void wal_seqs_fini(struct wal_seqs *seqs);

@@ -105,6 +105,21 @@ check_space(const struct wal_segment_plan *plan, struct err *err)
     return ERR_OK;
 }
 
+/*
+ * Says that the segment is made and not begun, so that recovery need not read it to the end. Only
+ * once the file has its length for good: a short one with something in it passes for cut.
+ */
+static enum err_code
+write_blank_header(const struct wal_segment_plan *plan, int fd, struct err *err)
+{
+    struct wal_header header = {.seq = plan->seq, .segment_bytes = plan->bytes};
+    uint8_t block[WAL_HEADER_BYTES];
+    struct iovec part = {block, sizeof(block)};
+
+    wal_header_encode(&header, block);
+    return wal_segment_write(plan->sys, fd, &part, 1, 0, err);
+}
+
 static enum err_code
 fill_segment(const struct wal_segment_plan *plan, int fd, struct err *err)
 {
@@ -115,6 +130,12 @@ fill_segment(const struct wal_segment_plan *plan, int fd, struct err *err)
                        (unsigned long long)plan->bytes, plan->dir);
     }
     enum err_code code = plan->warm ? warm_up(plan, fd, err) : sync_segment(sys, fd, err);
+    if (code == ERR_OK) {
+        code = write_blank_header(plan, fd, err);
+    }
+    if (code == ERR_OK) {
+        code = sync_segment(sys, fd, err);
+    }
     if (code == ERR_OK && sys->sync_dir(sys->ctx, plan->dir) != 0) {
         code = err_sys(err, errno, "cannot sync the directory %s", plan->dir);
     }
