@@ -218,15 +218,19 @@ token_fits(const struct api *api, const struct http_exchange *exchange)
 }
 
 static enum err_code
-check_token(const struct api *api, const struct route *route, const struct http_exchange *exchange,
-            struct err *err)
+check_access(const struct api *api, const struct route *route, struct http_exchange *exchange,
+             struct err *err)
 {
     bool is_metrics = route->run == get_prometheus;
     bool open = (route->flags & ROUTE_OPEN) || (is_metrics && !api->options.metrics_need_token);
 
+    if (!api->need_token && !(route->flags & ROUTE_OPEN)) {
+        return guard_request(api, exchange, err);
+    }
     if (!api->need_token || open || token_fits(api, exchange)) {
         return ERR_OK;
     }
+    http_add_header(exchange, "WWW-Authenticate", slice_of("Bearer"));
     return err_set(err, ERR_UNAUTHORIZED,
                    "a bearer token is needed: send the header Authorization: Bearer TOKEN");
 }
@@ -364,8 +368,7 @@ api_handle(void *ctx, struct http_exchange *exchange)
         return;
     }
     http_set_route(exchange, route->path);
-    if (check_token(api, route, exchange, &err) != ERR_OK) {
-        http_add_header(exchange, "WWW-Authenticate", slice_of("Bearer"));
+    if (check_access(api, route, exchange, &err) != ERR_OK) {
         reply_error(exchange, &err, 0);
         return;
     }
@@ -383,9 +386,8 @@ api_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, st
         *ret_body_max = SMALL_BODY_BYTES; /* read and forget, then 404 or 405 */
         return ERR_OK;
     }
-    enum err_code code = check_token(api, route, exchange, err);
+    enum err_code code = check_access(api, route, exchange, err);
     if (code != ERR_OK) {
-        http_add_header(exchange, "WWW-Authenticate", slice_of("Bearer"));
         return code;
     }
     *ret_body_max = route->flags & ROUTE_BODY ? api->options.body_bytes_max : SMALL_BODY_BYTES;

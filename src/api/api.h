@@ -28,6 +28,7 @@ struct api_options {
     const char *const *cors_origins; /* NULL-terminated; NULL: none */
     const char *metrics_namespace;   /* NULL: "eider" */
     bool metrics_need_token;
+    bool loopback;             /* the server listens on loopback only: Host must say so, too */
     const char *database_path; /* shown by /database/health; may be NULL */
     bool demo;                 /* shown in health and service answers */
     uint64_t body_bytes_max;   /* 0: 64 MiB */

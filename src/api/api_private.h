@@ -80,6 +80,13 @@ extern const struct route api_routes[];
 /* The segment of the request's path that stands where the pattern has {name}; empty when none. */
 struct slice route_segment(const struct route *route, const struct http_exchange *exchange);
 
+/* ---- who may talk to us without a token (guard.c) ---- */
+
+/* ERR_FORBIDDEN for a page of another origin that writes, and for a Host that is not this machine
+ * when the server is for this machine alone. */
+enum err_code guard_request(const struct api *api, const struct http_exchange *exchange,
+                            struct err *err);
+
 /* ---- reading requests (request.c) ---- */
 
 /* Query parameter as an integer within [min, max], `fallback` when absent; ERR_INVALID names it. */

@@ -143,6 +143,7 @@ open_api(struct server *server)
         .cors_origins = server->cors_origins,
         .metrics_namespace = config->metrics.namespace,
         .metrics_need_token = config->metrics.token_required,
+        .loopback = config_is_loopback(config->server.host),
         .database_path = server->database_path,
         .demo = config->demo,
         .body_bytes_max = (uint64_t)config->server.body_bytes_max,

@@ -227,6 +227,16 @@ def test_cors_answers_the_known_origins(server):
     assert "Access-Control-Allow-Origin" not in answer.headers
 
 
+def test_a_foreign_page_can_neither_write_nor_reach_us_by_its_own_name(server):
+    """Without a token, browsers on this machine are the way in: their Origin and Host tell."""
+    row = {"symbol": "A", "last_price": 1}
+    for origin, status in ((None, 200), (server.url, 200), ("http://localhost:3000", 200), ("http://evil.example", 403), ("null", 403)):
+        headers = {"Origin": origin} if origin else {}
+        assert server.post("/api/v1/ingest/market_data", json=row, headers=headers).status_code == status, origin
+    for host, status in (("localhost:1", 200), ("127.0.0.1", 200), ("[::1]:8000", 200), ("evil.example", 403), ("127.0.0.1.evil.example", 403)):
+        assert server.get("/api/metrics/current", headers={"Host": host}).status_code == status, host
+
+
 def test_second_server_on_the_same_directory_is_refused(server):
     done = eider.run("serve", "--port", str(eider.free_port()), "--data-dir", server.data_dir, timeout=20)
     assert done.returncode == 1 and str(server.process.pid) in done.stderr
