@@ -341,7 +341,8 @@ dispatch(struct api *api, const struct route *route, struct http_exchange *excha
     struct api_job *job = arena_alloc(http_arena(exchange), sizeof(*job));
     if (job) {
         *job = (struct api_job){api, route, exchange};
-        if (jobs_submit(api->jobs, run_job, job)) {
+        struct jobs *jobs = route->flags & ROUTE_QUICK ? api->writers : api->jobs;
+        if (jobs_submit(jobs, run_job, job)) {
             return;
         }
     }

@@ -47,7 +47,8 @@ typedef void route_fn(struct api *api, const struct route *route, struct http_ex
 enum route_flag {
     ROUTE_OPEN = 1, /* needs no token */
     ROUTE_JOB = 2,  /* runs on a job thread: it may block */
-    ROUTE_BODY = 4  /* takes a body up to the configured limit */
+    ROUTE_BODY = 4, /* takes a body up to the configured limit */
+    ROUTE_QUICK = 8 /* with ROUTE_JOB: never waits for the store, so not behind those that do */
 };
 
 enum param_place { PARAM_IN_QUERY, PARAM_IN_PATH, PARAM_IN_HEADER };

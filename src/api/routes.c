@@ -293,7 +293,7 @@ const struct route api_routes[] = {
      {{0}}},
     {HTTP_GET,
      "/metrics",
-     ROUTE_JOB,
+     ROUTE_JOB | ROUTE_QUICK,
      get_prometheus,
      "Health",
      "Metrics of this server in Prometheus text format",
