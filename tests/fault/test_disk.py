@@ -35,11 +35,12 @@ def judge(oracle, server):
 
 @pytest.fixture
 def small_disk():
-    """A tmpfs of 48 MiB."""
+    """A tmpfs of 48 MiB; mounting needs root, or sudo as scripts/bootstrap does."""
     path = tempfile.mkdtemp(prefix="eider-disk-")
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", path], check=True)
+    as_root = [] if os.getuid() == 0 else ["sudo"]
+    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", f"size=48m,uid={os.getuid()},mode=700", "tmpfs", path], check=True)
     yield path
-    subprocess.run(["umount", "-l", path], check=True)
+    subprocess.run([*as_root, "umount", "-l", path], check=True)
     os.rmdir(path)
 
 
