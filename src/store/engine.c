@@ -119,6 +119,10 @@ open_wal(struct engine *engine, struct err *err)
 
     options.dir = engine->wal_dir;
     options.clock = engine->clock;
+    if (!engine->options.store_volatile) {
+        /* What the store has need not be read to start; a rebuild reads, and checks, it. */
+        options.trusted_lsn = engine->applied_lsn;
+    }
     return wal_open(&options, engine->applied_lsn + 1, &engine->wal, err);
 }
 
