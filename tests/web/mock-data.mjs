@@ -111,8 +111,10 @@ export const newestTrade = (t) => Math.floor(t / 0.7);
 const sum = (items, key) => items.reduce((total, item) => total + item[key], 0);
 
 /** The snapshot; an empty server has its host only. */
-export function snapshot(t, { empty = false, demo = true, monotonic = null, alerts = 0 } = {}) {
-    const quotes = Object.fromEntries(empty ? [] : symbols.map((name) => [name, quote(name, t)]));
+export function snapshot(t, options = {}) {
+    const { empty = false, demo = true, monotonic = null, alerts = 0, written = {} } = options;
+    const made = Object.fromEntries(empty ? [] : symbols.map((name) => [name, quote(name, t)]));
+    const quotes = { ...made, ...written };
     const runs = Object.fromEntries(
         empty ? [] : strategies.map((name) => [name, strategy(name, t)]));
     const all = Object.values(runs);

@@ -54,14 +54,15 @@ const openapi = {
 
 function textFrame(text) {
     const body = Buffer.from(text);
-    const long = body.length > 125;
-    const head = Buffer.alloc(long ? 4 : 2);
+    const head = Buffer.alloc(10);
     head[0] = 0x81;
-    head[1] = long ? 126 : body.length;
-    if (long) {
+    head[1] = body.length > 65535 ? 127 : body.length > 125 ? 126 : body.length;
+    if (head[1] === 126) {
         head.writeUInt16BE(body.length, 2);
+    } else if (head[1] === 127) {
+        head.writeBigUInt64BE(BigInt(body.length), 2);
     }
-    return Buffer.concat([head, body]);
+    return Buffer.concat([head.subarray(0, { 126: 4, 127: 10 }[head[1]] ?? 2), body]);
 }
 
 /** Texts of the short masked frames that a browser sends; one frame a chunk is enough here. */
@@ -218,8 +219,11 @@ export class MockServer {
             return [200, { status: "acknowledged", alert_id: id }];
         }
         if (method === "POST" && path.startsWith("/api/v1/ingest/")) {
-            this.options.empty = false; // one row, and all the made-up ones
-            JSON.parse(body);
+            const row = JSON.parse(body);
+            this.options.empty = false; // this row, and all the made-up ones
+            if (path.endsWith("/market_data")) {
+                this.options.written = { ...this.options.written, [row.symbol]: row };
+            }
             return [200, { accepted: 1, rejected: 0, errors: [], lsn: 1 }];
         }
         switch (`${method} ${path}`) {

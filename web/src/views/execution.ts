@@ -82,6 +82,9 @@ export class ExecutionPanel implements LivePanel {
         this.p95.set(millis(execution.p95));
         this.p99.set(millis(execution.p99));
         this.average.set(millis(execution.latency));
+        if (!context.charts) {
+            return;
+        }
         const range: [number, number] = [context.from, context.to];
         this.rates.setData(store.execution.view(context.from, ["fillRate"]), range);
         this.latency.setData(

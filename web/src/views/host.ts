@@ -88,8 +88,10 @@ export class HostPanel implements LivePanel {
         this.cpu.set(percent(system?.cpu ?? null), level(system?.cpu ?? null));
         this.memory.set(percent(system?.memory ?? null), level(system?.memory ?? null));
         this.disk.set(percent(system?.disk ?? null), level(system?.disk ?? null));
-        this.chart.setData(store.host.view(context.from, ["cpu", "memory", "disk"]),
-            [context.from, context.to]);
+        if (context.charts) {
+            this.chart.setData(store.host.view(context.from, ["cpu", "memory", "disk"]),
+                [context.from, context.to]);
+        }
         if (context.slow && system) {
             setText(this.uptime, duration(system.uptime));
             this.renderExtras(system.extra);

@@ -14,6 +14,7 @@ export interface RenderContext {
     from: number; // Unix seconds shown
     to: number;
     slow: boolean; // true once a second: time for lists and their order
+    charts: boolean; // true when the time shown has moved by some part of a pixel
 }
 
 export interface LivePanel {
@@ -26,6 +27,7 @@ export interface LivePanel {
 const FRAME_MS = 90; // ten a second, with room for jitter
 const REDUCED_MS = 1000; // for those who asked for less motion
 const SLOW_MS = 1000;
+const CHART_STEPS = 1200; // redraws while a point crosses a chart: more than that cannot be seen
 
 const windowLabels: Record<number, string> = { 30: "30 s", 60: "1 min", 300: "5 min" };
 
@@ -48,6 +50,7 @@ export class LiveView implements View {
     private scheduled = false;
     private renderedAt = 0;
     private slowAt = 0;
+    private chartsAt = 0;
 
     constructor(
         private readonly store: LiveStore,
@@ -118,10 +121,14 @@ export class LiveView implements View {
         if (slow) {
             this.slowAt = now;
         }
+        const charts = slow || now - this.chartsAt >= (this.store.windowS * 1000) / CHART_STEPS;
+        if (charts) {
+            this.chartsAt = now;
+        }
         this.renderedAt = now;
         show(this.waiting, this.store.snapshot === null);
         const to = this.store.serverNow(this.stream.stats.rttMs);
-        const context = { from: to - this.store.windowS, to, slow };
+        const context = { from: to - this.store.windowS, to, slow, charts };
         for (const panel of this.panels) {
             panel.render(this.store, context);
         }

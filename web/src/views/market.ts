@@ -201,7 +201,7 @@ export class MarketPanel implements LivePanel {
         const some = store.symbols.size > 0;
         show(this.body, some);
         show(this.empty, !some && store.snapshot !== null);
-        this.redraw = () => this.render(store, { ...context, slow: true });
+        this.redraw = () => this.render(store, { ...context, slow: true, charts: true });
         if (!some) {
             setText(this.summary, "");
             return;
@@ -238,7 +238,7 @@ export class MarketPanel implements LivePanel {
             `${compact(totalTrades)} trades · volume ${compact(totalVolume)}`);
     }
 
-    private renderChosen(track: SymbolTrack, { from, to }: RenderContext): void {
+    private renderChosen(track: SymbolTrack, { from, to, charts }: RenderContext): void {
         const { quote, name } = track;
         const change = track.change(from);
         setText(this.title, name);
@@ -250,6 +250,12 @@ export class MarketPanel implements LivePanel {
         this.spread.set(`${fixed(quote.spread, 2)} bps`);
         this.volume.set(compact(quote.volume));
         this.count.set(compact(quote.trades));
+        if (charts) {
+            this.renderCharts(track, from, to);
+        }
+    }
+
+    private renderCharts(track: SymbolTrack, from: number, to: number): void {
         const frames = track.fine ?? track.coarse;
         const [times, last = [], bid = [], ask = [], spread = [], volume = []] =
             frames.view(from, ["last", "bid", "ask", "spread", "volume"]);

@@ -90,7 +90,7 @@ export class StrategiesPanel implements LivePanel {
     hide(): void {}
 
     render(store: LiveStore, context: RenderContext): void {
-        this.redraw = () => this.render(store, context);
+        this.redraw = () => this.render(store, { ...context, charts: true });
         const snapshot = store.snapshot;
         const some = (snapshot?.strategies.size ?? 0) > 0;
         for (const part of [this.totals, this.chart.root, this.table.root]) {
@@ -107,6 +107,12 @@ export class StrategiesPanel implements LivePanel {
             this.table.update([...snapshot.strategies].slice(0, ROWS_MAX)
                 .map(([name, strategy]) => ({ name, ...strategy })));
         }
+        if (context.charts) {
+            this.renderChart(store, context);
+        }
+    }
+
+    private renderChart(store: LiveStore, context: RenderContext): void {
         const names = store.strategies.names();
         this.chart.setSeries(names.map((name, i): ChartSeries => ({
             label: name,
