@@ -532,10 +532,13 @@ test_server_stop_lets_running_requests_end(void **state)
     test->options.loops = 2;
     fixture_start(test);
     int idle = client_connect(test);
+    int idle_too = client_connect(test); /* on the other loop */
     int waiting = client_connect(test);
     int sending = client_connect(test);
     client_send_text(idle, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_answer(idle, 200, "hello");
+    client_send_text(idle_too, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_answer(idle_too, 200, "hello");
     client_send_text(waiting, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n"
                               "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     struct http_exchange *held = fixture_take_held(test);
@@ -543,7 +546,8 @@ test_server_stop_lets_running_requests_end(void **state)
     fixture_wait_stats(test, holds_a_body);
     struct stopper stopper = {.server = test->server, .grace_ms = TEST_WAIT_S * 1000};
     assert_int_equal(pthread_create(&stopper.thread, NULL, stop_server, &stopper), 0);
-    assert_end(idle); /* so it drains */
+    assert_end(idle); /* so its loop drains */
+    assert_end(idle_too);
     client_send_text(sending, "bc");
     client_answer(sending, &second);
     assert_true(slice_is(buf_slice(&second.body), "abc"));
@@ -555,6 +559,7 @@ test_server_stop_lets_running_requests_end(void **state)
     assert_true(slice_is(answer_header(&answer, "Connection"), "close"));
     assert_end(waiting);
     close(idle);
+    close(idle_too);
     close(waiting);
     close(sending);
     pthread_join(stopper.thread, NULL);
