@@ -72,6 +72,23 @@ test("its charts are drawn", async (t) => {
     }
 });
 
+test("its charts begin with what is stored", async (t) => {
+    const server = await startServer(t);
+    const page = await openPage(t, browser, server.url);
+    for (const [selector, colour] of [
+        [".panel-market .chosen", "s1"], [".chart-pair > :last-child", "s2"],
+        [".panel-strategies", "s1"], [".panel-execution", "s1"],
+    ]) {
+        let share = 0;
+        for (let tries = 0; share < 0.6 && tries < 20; tries++) {
+            await waitForFrames(page, 2);
+            const columns = await columnsWith(page, selector, colour);
+            share = columns.filter(Boolean).length / columns.length;
+        }
+        assert.ok(share >= 0.6, `${selector} is drawn over ${share} of its width`);
+    }
+});
+
 test("it survives a restart of the server and shows the gap", async (t) => {
     const server = await startServer(t);
     const page = await openPage(t, browser, server.url, { expected: outage });

@@ -53,11 +53,11 @@ async function backfillRows(store: LiveStore, from: string): Promise<void> {
 
 async function backfillMarket(store: LiveStore, from: string): Promise<void> {
     const { rows } = await postJson<{ rows: unknown[][] }>("api/v1/sql", {
-        sql: "SELECT date_trunc('second', timestamp) AS second, symbol, " +
+        sql: "SELECT max(timestamp) AS newest, symbol, " +
             "arg_max(last_price, timestamp), arg_max(bid, timestamp), arg_max(ask, timestamp), " +
             "arg_max(spread_bps, timestamp), max(volume) FROM market_data " +
             `WHERE timestamp >= TIMESTAMP '${from.replace("T", " ").replace("Z", "")}' ` +
-            "GROUP BY ALL ORDER BY second",
+            "GROUP BY date_trunc('second', timestamp), symbol ORDER BY newest",
     });
     const bySymbol = new Map<string, Row[]>();
     for (const [timestamp, symbol, last, bid, ask, spread, volume] of rows) {

@@ -48,11 +48,11 @@ export class SymbolTrack {
         }
     }
 
-    /** In percent, since the first price in the window. */
+    /** In percent with two decimals, since the first price in the window. */
     change(from: number): number | null {
         const first = this.coarse.firstSince("last", from);
         const last = this.quote.last;
-        return first && last !== null ? (last / first - 1) * 100 : null;
+        return first && last !== null ? Math.round((last / first - 1) * 10000) / 100 : null;
     }
 }
 

@@ -261,6 +261,8 @@ export class MarketPanel implements LivePanel {
             frames.view(from, ["last", "bid", "ask", "spread", "volume"]);
         this.prices.setData([times, last, bid, ask], [from, to]);
         this.spreads.setData([times, spread], [from, to]);
-        this.volumes.setData(perSecond(times, volume), [from, to]);
+        const [seconds, amounts] = perSecond(times, volume);
+        this.volumes.setData([seconds.slice(0, -1), amounts.slice(0, -1)], // the last is not over
+            [from, to]);
     }
 }

@@ -51,7 +51,7 @@ export class TradesView implements View {
     private readonly volume = new Stat("Value", { big: true, title: "Sum of quantity × price" });
     private readonly sides = new Stat("Buy / sell", { big: true });
     private readonly size = new Stat("Average size", { big: true });
-    private readonly mean = new Stat("Average price", { big: true });
+    private readonly mean = new Stat("Average price", { big: true, title: "Of one symbol" });
     private readonly table = new KeyedTable<Trade>({
         caption: "Trades, newest first",
         key: (t) => t.trade_id,
@@ -147,7 +147,8 @@ export class TradesView implements View {
         this.volume.set(compact(summary.total_volume));
         this.sides.set(`${compact(summary.buy_count ?? 0)} / ${compact(summary.sell_count ?? 0)}`);
         this.size.set(summary.count > 0 ? compact(summary.avg_size) : "–");
-        this.mean.set(summary.count > 0 ? price(summary.avg_price) : "–");
+        const isOneSymbol = this.symbol.input.value.trim() !== "";
+        this.mean.set(summary.count > 0 && isOneSymbol ? price(summary.avg_price) : "–");
     }
 
     private renderPosition(shown: number): void {
