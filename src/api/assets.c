@@ -14,10 +14,7 @@ send_asset(struct http_exchange *exchange, const struct web_asset *asset)
     http_add_header(exchange, "Cache-Control",
                     slice_of(hashed ? "public, max-age=31536000, immutable" : "no-cache"));
     http_add_header(exchange, "X-Content-Type-Options", slice_of("nosniff"));
-    http_add_header(exchange, "Content-Security-Policy",
-                    slice_of("default-src 'self'; style-src 'self' 'unsafe-inline'; "
-                             "img-src 'self' data:; connect-src 'self' ws: wss:; "
-                             "frame-ancestors 'none'"));
+    http_add_header(exchange, "Content-Security-Policy", slice_of(WEB_CONTENT_SECURITY_POLICY));
     if (http_header(exchange, "If-None-Match", &value) &&
         memmem(value.ptr, value.len, etag.ptr, etag.len)) {
         http_set_status(exchange, 304);

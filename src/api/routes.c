@@ -321,7 +321,6 @@ const struct route api_routes[] = {
      NULL,
      {{0}}},
     {HTTP_GET, "/favicon.svg", ROUTE_OPEN, get_asset, NULL, NULL, NULL, NULL, {{0}}},
-    {HTTP_GET, "/favicon.ico", ROUTE_OPEN, get_asset, NULL, NULL, NULL, NULL, {{0}}},
     {HTTP_GET, "/assets/{file}", ROUTE_OPEN, get_asset, NULL, NULL, NULL, NULL, {{0}}},
     {0},
 };
