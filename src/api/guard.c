@@ -5,6 +5,7 @@
  * send neither.
  */
 #include "api/api_private.h"
+#include "http/origin.h"
 
 /* A host without its port; brackets of an IPv6 address stay. */
 static struct slice
@@ -38,27 +39,6 @@ is_loopback_name(struct slice host)
     return true;
 }
 
-static bool
-origin_fits(const struct api *api, struct slice origin, struct slice host)
-{
-    static const char *const schemes[] = {"http://", "https://"};
-
-    for (size_t i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        size_t len = strlen(schemes[i]);
-        if (slice_starts(origin, schemes[i]) && host.len > 0 &&
-            slice_eq(slice_sub(origin, len, origin.len), host)) {
-            return true;
-        }
-    }
-    const char *const *allowed = api->options.cors_origins;
-    for (; allowed && *allowed; allowed++) {
-        if (slice_is(origin, *allowed) || strcmp(*allowed, "*") == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum err_code
 guard_request(const struct api *api, const struct http_exchange *exchange, struct err *err)
 {
@@ -77,7 +57,8 @@ guard_request(const struct api *api, const struct http_exchange *exchange, struc
                        SLICE_FMT(slice_sub(host, 0, 60)));
     }
     if (method == HTTP_GET || method == HTTP_HEAD || method == HTTP_OPTIONS ||
-        !http_header(exchange, "Origin", &origin) || origin_fits(api, origin, host)) {
+        !http_header(exchange, "Origin", &origin) ||
+        http_origin_is_allowed(origin, host, api->options.cors_origins)) {
         return ERR_OK;
     }
     return err_set(err, ERR_FORBIDDEN,

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <openssl/evp.h>
 
+#include "http/origin.h"
+
 enum { KEY_LEN = 24, SHA1_BYTES = 20 };
 
 static bool
@@ -68,42 +70,6 @@ compute_accept(struct slice key, char ret_accept[WS_ACCEPT_LEN + 1])
     (void)written;
 }
 
-/* Without the port that the scheme implies. */
-static struct slice
-without_port(struct slice host, const char *port)
-{
-    if (slice_ends(host, port)) {
-        host.len -= strlen(port);
-    }
-    return host;
-}
-
-static bool
-same_nocase(struct slice a, struct slice b)
-{
-    char text[256];
-
-    return slice_to_cstr(b, text, sizeof(text)) && slice_is_nocase(a, text);
-}
-
-/* Browsers leave the default port out of Origin and Host alike, proxies not always. */
-static bool
-is_same_host(struct slice origin, struct slice host)
-{
-    const char *port = NULL;
-
-    if (slice_starts(origin, "http://")) {
-        origin = slice_sub(origin, 7, origin.len);
-        port = ":80";
-    } else if (slice_starts(origin, "https://")) {
-        origin = slice_sub(origin, 8, origin.len);
-        port = ":443";
-    } else {
-        return false;
-    }
-    return host.len > 0 && same_nocase(without_port(origin, port), without_port(host, port));
-}
-
 static bool
 origin_is_allowed(const struct http_head *head, const char *const *origins)
 {
@@ -112,12 +78,9 @@ origin_is_allowed(const struct http_head *head, const char *const *origins)
     if (!http_head_find(head, "Origin", &origin)) {
         return true;
     }
-    for (size_t i = 0; origins && origins[i]; i++) {
-        if (slice_is(SLICE_LITERAL("*"), origins[i]) || slice_is_nocase(origin, origins[i])) {
-            return true;
-        }
-    }
-    return find_once(head, "Origin", &origin) && is_same_host(origin, head->host);
+    /* Two headers of one name are somebody's trick, whatever they say. */
+    return find_once(head, "Origin", &origin) &&
+           http_origin_is_allowed(origin, head->host, origins);
 }
 
 bool
