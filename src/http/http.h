@@ -136,15 +136,17 @@ void *ws_user(const struct ws_client *client);
 uint64_t ws_id(const struct ws_client *client);
 struct slice ws_peer(const struct ws_client *client);
 
+enum { HTTP_GROUPS = 64 };
+
 /*
- * Offers the newest frame of a stream to every client in `group` (0..31) of every loop: a client
- * that is still busy with an older one keeps only the newest as pending, one that has had a pending
- * frame for 10 s is dropped. Work is sliced so that other connections are served in between. Any
- * thread. A client is in no group until ws_join; it may be in several (a bit mask), and gets the
+ * Offers the newest frame of a stream to every client in `group` (below HTTP_GROUPS) of every loop:
+ * a client that is still busy with an older one keeps only the newest as pending, one that has had a
+ * pending frame for 10 s is dropped. Work is sliced so that other connections are served in between.
+ * Any thread. A client is in no group until ws_join; it may be in several (a bit mask), and gets the
  * frame once for each group it is in.
  */
 void http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame);
-void ws_join(struct ws_client *client, uint32_t group_mask); /* replaces the mask; loop thread */
+void ws_join(struct ws_client *client, uint64_t group_mask); /* replaces the mask; loop thread */
 
 /* Runs fn once for every WebSocket client, on its loop's thread, in slices like a broadcast; any
  * thread may ask. ctx must stay valid until http_server_stop. */

@@ -1,4 +1,6 @@
 /* Tests of broadcasts and of calls to each client or one, over real sockets. */
+#include <inttypes.h>
+
 #include "http/testing_ws.h"
 
 static void
@@ -47,6 +49,41 @@ test_ws_broadcasts_to_the_members_of_a_group(void **state)
         fixture_wait_stats(app->fixture, no_clients);
         app_free(app);
     }
+}
+
+/* Groups in the upper half of the mask are told apart from those 32 below. */
+static void
+test_ws_broadcasts_to_the_last_group_and_no_other(void **state)
+{
+    static const unsigned groups[] = {0, 31, 32, HTTP_GROUPS - 1};
+    enum { GROUPS = sizeof(groups) / sizeof(groups[0]) };
+    struct app *app = app_new(2);
+    int fds[GROUPS + 1];
+    char text[32];
+
+    (void)state;
+    for (size_t i = 0; i < GROUPS; i++) {
+        fds[i] = connect_ws(app, 0);
+        snprintf(text, sizeof(text), "join %" PRIx64, UINT64_C(1) << groups[i]);
+        send_text(fds[i], text);
+        assert_frame(fds[i], 0x81, text);
+    }
+    fds[GROUPS] = connect_ws(app, 0);
+    send_text(fds[GROUPS], "join ffffffffffffffff");
+    assert_frame(fds[GROUPS], 0x81, "join ffffffffffffffff");
+    for (size_t i = 0; i < GROUPS; i++) {
+        snprintf(text, sizeof(text), "of group %u", groups[i]);
+        broadcast(app, groups[i], text);
+        assert_frame(fds[i], 0x81, text);
+        assert_frame(fds[GROUPS], 0x81, text);
+    }
+    for (size_t i = 0; i <= GROUPS; i++) {
+        send_text(fds[i], "end");
+        assert_frame(fds[i], 0x81, "end");
+        close(fds[i]);
+    }
+    fixture_wait_stats(app->fixture, no_clients);
+    app_free(app);
 }
 
 enum { FRAME_BYTES = 50000, READERS = 20, STALLED = 3, FRAMES = 300 };
@@ -284,6 +321,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ws_broadcasts_to_the_members_of_a_group),
+        cmocka_unit_test(test_ws_broadcasts_to_the_last_group_and_no_other),
         cmocka_unit_test(test_ws_stalled_clients_do_not_hold_up_the_others),
         cmocka_unit_test(test_ws_a_slow_client_gets_the_newest_frame),
         cmocka_unit_test(test_ws_rounds_survive_clients_that_leave),

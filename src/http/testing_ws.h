@@ -34,15 +34,24 @@ app_open(void *ctx, struct ws_client *client)
     ws_join(client, 1);
 }
 
-/* "join N" joins the groups of the mask N, "flood" sends more than may wait, "bye" closes; all
- * else is sent back. */
+static inline uint64_t
+join_mask(struct slice digits)
+{
+    char text[32];
+
+    assert_true(slice_to_cstr(digits, text, sizeof(text)));
+    return strtoull(text, NULL, 16);
+}
+
+/* "join N" joins the groups of the mask N (hexadecimal), "flood" sends more than may wait, "bye"
+ * closes; all else is sent back. */
 static inline void
 app_text(void *ctx, struct ws_client *client, struct slice text)
 {
     assert_ptr_equal(ws_user(client), ctx);
     assert_true(slice_starts(ws_peer(client), "127.0.0.1:"));
     if (slice_starts(text, "join ")) {
-        ws_join(client, (uint32_t)(text.ptr[5] - '0'));
+        ws_join(client, join_mask(slice_sub(text, 5, text.len)));
     } else if (slice_is(text, "bye")) {
         ws_close(client, 4000, "as you wish");
         assert_false(ws_send_text(client, SLICE_LITERAL("too late")));

@@ -161,7 +161,7 @@ struct http_upgrade_note {
     void *ctx;
 };
 
-enum { WS_GROUPS = 32 };
+enum { WS_GROUPS = HTTP_GROUPS };
 
 /* A broadcast that is under way: [cursor .. last] of the ring of clients are still to be offered
  * frame. cursor NULL: none. */
@@ -216,7 +216,7 @@ struct http_worker {
 
     struct ws_client *clients; /* a ring; any of them */
     struct ws_round rounds[WS_GROUPS];
-    uint32_t rounds_active; /* a bit each */
+    uint64_t rounds_active; /* a bit each */
     uint64_t members[WS_GROUPS];
     unsigned round_first;   /* the group that is served first in the next turn */
     struct ws_each *eaches; /* oldest first */

@@ -283,7 +283,7 @@ ws_close(struct ws_client *client, uint16_t code, const char *reason)
 }
 
 void
-ws_join(struct ws_client *client, uint32_t group_mask)
+ws_join(struct ws_client *client, uint64_t group_mask)
 {
     if (client->listed && !client->close_queued) {
         ws_set_groups(client, group_mask);

@@ -42,7 +42,7 @@ struct ws_client {
     struct ws_callbacks callbacks;
     void *ctx;
     void *user;
-    uint32_t groups;
+    uint64_t groups;
     bool listed;
     bool opened; /* on_open was called, so on_close must be */
     bool close_queued;
@@ -59,7 +59,7 @@ struct ws_client {
 bool ws_offer(struct ws_client *client, unsigned group, struct ws_frame *frame);
 
 /* Replaces the groups of a client and keeps the worker's count of their members. */
-void ws_set_groups(struct ws_client *client, uint32_t groups);
+void ws_set_groups(struct ws_client *client, uint64_t groups);
 
 /* client leaves the ring; rounds that stand on it move on. */
 void ws_rounds_forget(struct http_worker *worker, struct ws_client *client);

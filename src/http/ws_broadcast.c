@@ -25,7 +25,7 @@ end_round(struct http_worker *worker, unsigned group)
 
     ws_frame_unref(round->frame);
     *round = (struct ws_round){.frame = NULL};
-    worker->rounds_active &= ~(1U << group);
+    worker->rounds_active &= ~(UINT64_C(1) << group);
 }
 
 /* A round that ends early: those it has not reached go without its frame. */
@@ -51,7 +51,7 @@ on_cast(struct net_post *post)
         count_skipped(worker, cast->group);
         ws_frame_unref(round->frame);
         *round = (struct ws_round){ws_frame_ref(cast->frame), from, from->prev, 0};
-        worker->rounds_active |= 1U << cast->group;
+        worker->rounds_active |= UINT64_C(1) << cast->group;
     }
     ws_frame_unref(cast->frame);
     free(cast);
@@ -84,7 +84,7 @@ run_round(struct http_worker *worker, unsigned group, int *sends, int *visits)
         bool last = client == round->last;
         round->cursor = last ? NULL : client->next;
         (*visits)--;
-        if (client->groups & (1U << group)) {
+        if (client->groups & (UINT64_C(1) << group)) {
             (*sends)--;
             round->offered++;
             ws_offer(client, group, frame);
@@ -158,7 +158,7 @@ ws_turn(struct http_worker *worker)
     /* Groups take turns in being the first, so that a busy one does not starve the others. */
     for (unsigned n = 0; n < WS_GROUPS && worker->rounds_active && sends > 0; n++) {
         unsigned group = (worker->round_first + n) % WS_GROUPS;
-        if (worker->rounds_active & (1U << group)) {
+        if (worker->rounds_active & (UINT64_C(1) << group)) {
             run_round(worker, group, &sends, &visits);
         }
     }
@@ -167,15 +167,15 @@ ws_turn(struct http_worker *worker)
 }
 
 void
-ws_set_groups(struct ws_client *client, uint32_t groups)
+ws_set_groups(struct ws_client *client, uint64_t groups)
 {
     uint64_t *members = client->conn->worker->members;
 
-    for (uint32_t left = client->groups & ~groups; left; left &= left - 1) {
-        members[__builtin_ctz(left)]--;
+    for (uint64_t left = client->groups & ~groups; left; left &= left - 1) {
+        members[__builtin_ctzll(left)]--;
     }
-    for (uint32_t joined = groups & ~client->groups; joined; joined &= joined - 1) {
-        members[__builtin_ctz(joined)]++;
+    for (uint64_t joined = groups & ~client->groups; joined; joined &= joined - 1) {
+        members[__builtin_ctzll(joined)]++;
     }
     client->groups = groups;
 }
@@ -199,8 +199,8 @@ forget(struct ws_client *client, struct ws_client **cursor, struct ws_client **l
 void
 ws_rounds_forget(struct http_worker *worker, struct ws_client *client)
 {
-    for (uint32_t active = worker->rounds_active; active; active &= active - 1) {
-        struct ws_round *round = &worker->rounds[__builtin_ctz(active)];
+    for (uint64_t active = worker->rounds_active; active; active &= active - 1) {
+        struct ws_round *round = &worker->rounds[__builtin_ctzll(active)];
         forget(client, &round->cursor, &round->last);
     }
     for (struct ws_each *each = worker->eaches; each; each = each->next) {
