@@ -120,6 +120,7 @@ schema_type(enum col_type type)
     case COL_INT64:
         return "integer";
     case COL_DOUBLE:
+    case COL_DECIMAL:
         return "number";
     case COL_TIMESTAMP:
     case COL_TEXT:

@@ -10,6 +10,7 @@
 
 #include "base/mem.h"
 #include "catalog/batch_internal.h"
+#include "codec/decimal.h"
 
 enum { ROWS_FIRST = 64, WORD_BITS = 64 };
 
@@ -23,6 +24,7 @@ batch_type_size(enum col_type type)
         return sizeof(int32_t);
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
         return sizeof(int64_t);
     case COL_DOUBLE:
         return sizeof(double);
@@ -211,7 +213,8 @@ batch_set_i64(struct batch *batch, size_t column, size_t row, int64_t value)
 {
     struct column *target = writable(batch, column, row);
 
-    assert(target->type == COL_INT64 || target->type == COL_TIMESTAMP);
+    assert(target->type == COL_INT64 || target->type == COL_TIMESTAMP ||
+           target->type == COL_DECIMAL);
     target->i64[row] = value;
 }
 
@@ -274,6 +277,8 @@ batch_get_f64(const struct batch *batch, size_t column, size_t row)
     case COL_INT64:
     case COL_TIMESTAMP:
         return (double)from->i64[row];
+    case COL_DECIMAL:
+        return decimal_to_double(from->i64[row]);
     case COL_DOUBLE:
         return from->f64[row];
     case COL_TEXT:
@@ -312,6 +317,7 @@ batch_get_i64(const struct batch *batch, size_t column, size_t row)
         return from->i32[row];
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
         return from->i64[row];
     case COL_DOUBLE:
         return cut(from->f64[row]);

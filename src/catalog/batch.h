@@ -31,7 +31,7 @@ struct column {
     union {
         uint8_t *b;         /* COL_BOOL */
         int32_t *i32;       /* COL_INT32 */
-        int64_t *i64;       /* COL_INT64, COL_TIMESTAMP */
+        int64_t *i64;       /* COL_INT64, COL_TIMESTAMP, COL_DECIMAL (millionths) */
         double *f64;        /* COL_DOUBLE */
         struct slice *text; /* COL_TEXT, COL_JSON */
         void *data;
@@ -77,7 +77,8 @@ size_t batch_extend(struct batch *batch, size_t count);
 /* Takes the last row away again (a row that turned out wrong). */
 void batch_drop_row(struct batch *batch);
 
-/* Setters: column index, row number; they make the value not NULL. The type must fit (asserted). */
+/* Setters: column index, row number; they make the value not NULL. The type must fit (asserted);
+ * i64 is for COL_INT64, COL_TIMESTAMP and COL_DECIMAL (millionths). */
 void batch_set_bool(struct batch *batch, size_t column, size_t row, bool value);
 void batch_set_i32(struct batch *batch, size_t column, size_t row, int32_t value);
 void batch_set_i64(struct batch *batch, size_t column, size_t row, int64_t value);
@@ -90,10 +91,11 @@ struct slice batch_keep_text(struct batch *batch, struct slice text);
 
 bool batch_is_null(const struct batch *batch, size_t column, size_t row);
 
-/* Value as a double: bool, ints, double, timestamp (microseconds); 0 for NULL and texts. */
+/* Value as a double: bool, ints, double, timestamp (microseconds), decimal (as a number, the
+ * nearest); 0 for NULL and texts. */
 double batch_get_f64(const struct batch *batch, size_t column, size_t row);
 
-/* Value as int64; doubles are cut; 0 for NULL and texts. */
+/* Value as int64; doubles are cut; a decimal is its millionths; 0 for NULL and texts. */
 int64_t batch_get_i64(const struct batch *batch, size_t column, size_t row);
 
 /* Text of COL_TEXT and COL_JSON; the empty slice for NULL. */

@@ -44,6 +44,7 @@ fill(struct batch *batch, const struct catalog_table *table, size_t rows, uint64
                 break;
             case COL_INT64:
             case COL_TIMESTAMP:
+            case COL_DECIMAL:
                 batch_set_i64(batch, i, row, (int64_t)n);
                 break;
             case COL_DOUBLE:

@@ -8,6 +8,8 @@
 
 #include <cmocka.h>
 
+#include "catalog/batch_text.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -17,7 +19,7 @@ static const struct catalog_column all_columns[] = {
     {.name = "b", .type = COL_BOOL},      {.name = "i", .type = COL_INT32},
     {.name = "l", .type = COL_INT64},     {.name = "d", .type = COL_DOUBLE},
     {.name = "t", .type = COL_TIMESTAMP}, {.name = "s", .type = COL_TEXT},
-    {.name = "j", .type = COL_JSON},
+    {.name = "j", .type = COL_JSON},      {.name = "m", .type = COL_DECIMAL},
 };
 enum { ALL_COUNT = sizeof(all_columns) / sizeof(*all_columns) };
 
@@ -39,6 +41,7 @@ set_any(struct batch *batch, size_t column, size_t row, int64_t n)
         return;
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
         batch_set_i64(batch, column, row, n);
         return;
     case COL_DOUBLE:
@@ -222,6 +225,36 @@ test_batch_answers_have_columns_of_their_own(void **state)
 }
 
 static void
+test_batch_shows_decimals_exactly(void **state)
+{
+    static const int64_t amounts[] = {60500000, 60000000, -1, INT64_C(999999999999999999)};
+    struct batch batch;
+    struct buf text BUF_AUTO;
+
+    (void)state;
+    buf_init(&text, 0);
+    batch_init_answer(&batch, TEXT_BYTES);
+    batch_add_column(&batch, slice_of("credits"), COL_DECIMAL);
+    for (size_t i = 0; i < sizeof(amounts) / sizeof(*amounts); i++) {
+        batch_add_row(&batch);
+        batch_set_i64(&batch, 0, i, amounts[i]);
+    }
+    batch_add_row(&batch);
+    assert_true(batch_get_f64(&batch, 0, 0) == 60.5);
+    assert_true(batch_get_i64(&batch, 0, 0) == 60500000);
+    batch_ndjson(&text, &batch);
+    assert_true(slice_is(buf_slice(&text), "{\"credits\":60.5}\n{\"credits\":60}\n"
+                                           "{\"credits\":-0.000001}\n"
+                                           "{\"credits\":999999999999.999999}\n"
+                                           "{\"credits\":null}\n"));
+    buf_reset(&text);
+    batch_csv_rows(&text, &batch);
+    assert_true(
+        slice_is(buf_slice(&text), "60.5\r\n60\r\n-0.000001\r\n999999999999.999999\r\n\r\n"));
+    batch_fini(&batch);
+}
+
+static void
 test_batch_text_over_the_cap_overflows(void **state)
 {
     struct batch batch;
@@ -249,6 +282,7 @@ main(void)
         cmocka_unit_test(test_batch_extend_takes_rows_written_in_bulk),
         cmocka_unit_test(test_batch_reads_values_as_other_types),
         cmocka_unit_test(test_batch_answers_have_columns_of_their_own),
+        cmocka_unit_test(test_batch_shows_decimals_exactly),
         cmocka_unit_test(test_batch_text_over_the_cap_overflows),
     };
 

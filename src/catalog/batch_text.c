@@ -4,6 +4,7 @@
 #include <math.h>
 
 #include "codec/csv.h"
+#include "codec/decimal.h"
 #include "codec/number.h"
 #include "codec/time.h"
 
@@ -13,6 +14,7 @@ void
 batch_json_value(struct json_writer *writer, const struct batch *rows, size_t column, size_t row)
 {
     const struct column *col = &rows->columns[column];
+    char text[DECIMAL_TEXT_MAX];
 
     if (batch_is_null(rows, column, row)) {
         json_write_null(writer);
@@ -39,6 +41,9 @@ batch_json_value(struct json_writer *writer, const struct batch *rows, size_t co
         break;
     case COL_JSON:
         json_raw(writer, col->text[row]);
+        break;
+    case COL_DECIMAL:
+        json_raw(writer, slice_make(text, decimal_format(col->i64[row], text)));
         break;
     case COL_TYPE_COUNT:
         break;
@@ -118,6 +123,9 @@ csv_value(struct buf *out, const struct batch *rows, size_t column, size_t row)
     case COL_JSON:
         /* Quotes tell the empty text from NULL. */
         csv_write_field(out, col->text[row], ',', col->text[row].len == 0);
+        break;
+    case COL_DECIMAL:
+        buf_add(out, text, decimal_format(col->i64[row], text));
         break;
     case COL_TYPE_COUNT:
         break;

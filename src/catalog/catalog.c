@@ -4,6 +4,8 @@
 
 #include <assert.h>
 
+#include "catalog/catalog_internal.h"
+
 #define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
 
 static const struct catalog_column market_data_columns[] = {
@@ -389,7 +391,19 @@ static const struct catalog_table tables[] = {
      .series_column = CATALOG_NONE},
 };
 
-_Static_assert(COUNT_OF(tables) == TABLE_ID_END - 1, "one entry a table, in order of the numbers");
+_Static_assert(COUNT_OF(tables) == TABLE_EVENTS - 1 &&
+                   TABLE_EVENTS + CATALOG_METERING_TABLES == TABLE_ID_END,
+               "one entry a table, in order of the numbers");
+
+const struct catalog_table *
+catalog_at(size_t index)
+{
+    if (index < COUNT_OF(tables)) {
+        return &tables[index];
+    }
+    index -= COUNT_OF(tables);
+    return index < CATALOG_METERING_TABLES ? &catalog_metering_tables[index] : NULL;
+}
 
 const struct catalog_table *
 catalog_table(enum table_id id)
@@ -397,23 +411,19 @@ catalog_table(enum table_id id)
     if ((int)id < 1 || id >= TABLE_ID_END) {
         return NULL;
     }
-    const struct catalog_table *table = &tables[id - 1];
+    const struct catalog_table *table = catalog_at((size_t)id - 1);
     assert(table->id == id && table->column_count <= CATALOG_COLUMNS_MAX);
     return table;
 }
 
 const struct catalog_table *
-catalog_at(size_t index)
-{
-    return index < COUNT_OF(tables) ? &tables[index] : NULL;
-}
-
-const struct catalog_table *
 catalog_find(struct slice name)
 {
-    for (size_t i = 0; i < COUNT_OF(tables); i++) {
-        if (slice_is(name, tables[i].name)) {
-            return &tables[i];
+    const struct catalog_table *table;
+
+    for (size_t i = 0; (table = catalog_at(i)); i++) {
+        if (slice_is(name, table->name)) {
+            return table;
         }
     }
     if (slice_is(name, "metrics")) {
@@ -437,9 +447,9 @@ const char *
 catalog_sql_type(enum col_type type)
 {
     static const char *const names[COL_TYPE_COUNT] = {
-        [COL_BOOL] = "BOOLEAN",  [COL_INT32] = "INTEGER",       [COL_INT64] = "BIGINT",
-        [COL_DOUBLE] = "DOUBLE", [COL_TIMESTAMP] = "TIMESTAMP", [COL_TEXT] = "VARCHAR",
-        [COL_JSON] = "JSON"};
+        [COL_BOOL] = "BOOLEAN",  [COL_INT32] = "INTEGER",        [COL_INT64] = "BIGINT",
+        [COL_DOUBLE] = "DOUBLE", [COL_TIMESTAMP] = "TIMESTAMP",  [COL_TEXT] = "VARCHAR",
+        [COL_JSON] = "JSON",     [COL_DECIMAL] = "DECIMAL(18,6)"};
 
     assert(type < COL_TYPE_COUNT);
     return names[type];
@@ -455,7 +465,8 @@ catalog_type_expected(enum col_type type)
         [COL_DOUBLE] = "a number",
         [COL_TIMESTAMP] = "an ISO 8601 time or an integer",
         [COL_TEXT] = "a text",
-        [COL_JSON] = "a JSON object"};
+        [COL_JSON] = "a JSON object",
+        [COL_DECIMAL] = "a number with at most 6 decimals"};
 
     assert(type < COL_TYPE_COUNT);
     return texts[type];
@@ -488,4 +499,23 @@ catalog_ddl(const struct catalog_table *table, struct buf *ret_sql)
                     is_not_null(table, i) ? " NOT NULL" : "");
     }
     buf_add_char(ret_sql, ')');
+}
+
+void
+catalog_views_ddl(const struct catalog_table *table, struct buf *ret_sql)
+{
+    for (size_t i = 0; i < table->view_count; i++) {
+        buf_add_fmt(ret_sql, "CREATE OR REPLACE VIEW %s AS %s;", table->views[i].name,
+                    table->views[i].select);
+    }
+}
+
+bool
+catalog_orders(const struct catalog_table *table, size_t column)
+{
+    bool tells = (table->key_mask >> column & 1) || (table->order_mask >> column & 1) ||
+                 (int)column == table->series_column ||
+                 (table->kind == TABLE_VIEW && table->columns[column].type != COL_DOUBLE);
+
+    return tells && (int)column != table->time_column;
 }

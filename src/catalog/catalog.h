@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/slice.h"
 
+/* Stable: the numbers stand in WAL records. Add at the end only. */
 enum col_type {
     COL_BOOL,      /* uint8_t 0 or 1; BOOLEAN */
     COL_INT32,     /* int32_t; INTEGER */
@@ -25,6 +26,7 @@ enum col_type {
     COL_TIMESTAMP, /* int64_t microseconds; TIMESTAMP */
     COL_TEXT,      /* struct slice, UTF-8; VARCHAR */
     COL_JSON,      /* struct slice, JSON text as it was given; JSON */
+    COL_DECIMAL,   /* int64_t millionths (codec/decimal.h); DECIMAL(18,6) */
     COL_TYPE_COUNT
 };
 
@@ -47,7 +49,7 @@ struct catalog_column {
     const char *help;           /* one sentence, for OpenAPI and docs */
     const char *const *choices; /* NULL, or the allowed texts ending in NULL */
     double min;                 /* with max: the allowed range when min < max */
-    double max;
+    double max;                 /* INFINITY: no upper bound */
 };
 
 /* Stable: the numbers stand in WAL records. Add at the end only. */
@@ -63,6 +65,10 @@ enum table_id {
     TABLE_SAMPLES = 9,      /* series_id, timestamp, value */
     TABLE_METRICS = 10,     /* as ingested: timestamp, metric_name, value, symbol, labels; a view */
     TABLE_IDEMPOTENCY = 11, /* eider_idempotency: key, payload_hash, accepted, rejected, at */
+    TABLE_EVENTS = 12,      /* api_event_log: paid API calls, a hash chain */
+    TABLE_RESERVATION_CHANGES = 13,
+    TABLE_BUDGET_CHANGES = 14,
+    TABLE_PRICE_BOOK = 15,
     TABLE_ID_END
 };
 
@@ -72,7 +78,15 @@ enum table_kind {
     TABLE_VIEW     /* accepted by ingest, stored through other tables */
 };
 
-enum { CATALOG_COLUMNS_MAX = 16, CATALOG_NONE = -1 };
+enum { CATALOG_COLUMNS_MAX = 24, CATALOG_NONE = -1 };
+
+/* A view that goes with a table, for users' SQL; the memory store has none. Made anew whenever a
+ * store is opened, after all tables, so that its text may change. */
+struct catalog_view {
+    const char *name;
+    const char *help;
+    const char *select;
+};
 
 struct catalog_table {
     enum table_id id;
@@ -81,11 +95,14 @@ struct catalog_table {
     const char *help;
     const struct catalog_column *columns;
     size_t column_count;
-    uint32_t key_mask; /* bit i: column i is part of the key; 0 without a key */
-    int time_column;   /* index of the timestamp, or CATALOG_NONE */
-    int series_column; /* index of the column that names the series (symbol, ...), or CATALOG_NONE
-                        */
-    bool ingestible;   /* clients may write it by POST /api/v1/ingest/{table} */
+    uint32_t key_mask;   /* bit i: column i is part of the key; 0 without a key */
+    uint32_t order_mask; /* TABLE_APPEND: columns that order the rows of one time in a scan */
+    int time_column;     /* index of the timestamp, or CATALOG_NONE */
+    int series_column;   /* index of the column that names the series (symbol, ...), or CATALOG_NONE
+                          */
+    bool ingestible;     /* clients may write it by POST /api/v1/ingest/{table} */
+    const struct catalog_view *views;
+    size_t view_count;
 };
 
 /* The table with this number, or NULL. */
@@ -112,6 +129,12 @@ const char *catalog_type_expected(enum col_type type);
 /* Appends CREATE TABLE IF NOT EXISTS for a stored table, or CREATE VIEW for trading_metrics.
  * Without PRIMARY KEY, UNIQUE or indexes: uniqueness is kept before the append. */
 void catalog_ddl(const struct catalog_table *table, struct buf *ret_sql);
+
+/* Appends CREATE OR REPLACE VIEW for each of the table's views, each with a semicolon behind. */
+void catalog_views_ddl(const struct catalog_table *table, struct buf *ret_sql);
+
+/* Whether column `column` orders the rows of one time in a scan: keys, the series, order_mask. */
+bool catalog_orders(const struct catalog_table *table, size_t column);
 
 /* The name nearest to `name` among tables (or columns of `table`), for "did you mean"; or NULL. */
 const char *catalog_suggest_table(struct slice name);

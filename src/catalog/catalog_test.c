@@ -24,6 +24,8 @@ test_catalog_tables_are_consistent(void **state)
         assert_in_range(table->column_count, 1, CATALOG_COLUMNS_MAX);
         assert_true(table->key_mask >> table->column_count == 0);
         assert_true((table->kind == TABLE_REPLACE) == (table->key_mask != 0));
+        assert_true(table->order_mask >> table->column_count == 0);
+        assert_true(table->kind == TABLE_APPEND || table->order_mask == 0);
         assert_true(table->time_column < (int)table->column_count);
         assert_true(table->series_column < (int)table->column_count);
         if (table->time_column != CATALOG_NONE) {
@@ -114,6 +116,32 @@ test_catalog_has_the_columns_of_the_originals(void **state)
 }
 
 static void
+test_catalog_has_the_tables_of_metering(void **state)
+{
+    (void)state;
+    check_columns(TABLE_EVENTS,
+                  "id VARCHAR, timestamp TIMESTAMP, api_name VARCHAR, endpoint VARCHAR, method "
+                  "VARCHAR, status_code INTEGER, success BOOLEAN, latency_ms DOUBLE, credits_cost "
+                  "DECIMAL(18,6), run_id VARCHAR, error_message VARCHAR, metadata_json JSON, "
+                  "created_at TIMESTAMP, api_key VARCHAR, project VARCHAR, reservation_id VARCHAR, "
+                  "corrects VARCHAR, price_rule VARCHAR, seq BIGINT, hash VARCHAR");
+    check_columns(
+        TABLE_RESERVATION_CHANGES,
+        "seq BIGINT, timestamp TIMESTAMP, reservation_id VARCHAR, change VARCHAR, credits "
+        "DECIMAL(18,6), expires_at TIMESTAMP, api_name VARCHAR, endpoint VARCHAR, method "
+        "VARCHAR, api_key VARCHAR, run_id VARCHAR, project VARCHAR, event_id VARCHAR, "
+        "probe_of VARCHAR, price_rule VARCHAR");
+    check_columns(TABLE_BUDGET_CHANGES, "seq BIGINT, timestamp TIMESTAMP, name VARCHAR, change "
+                                        "VARCHAR, instance VARCHAR, definition JSON, reason "
+                                        "VARCHAR");
+    check_columns(TABLE_PRICE_BOOK, "timestamp TIMESTAMP, book VARCHAR, version VARCHAR, "
+                                    "effective_from TIMESTAMP, source VARCHAR");
+    for (int id = TABLE_EVENTS; id < TABLE_ID_END; id++) {
+        assert_false(catalog_table((enum table_id)id)->ingestible);
+    }
+}
+
+static void
 test_catalog_ddl_has_no_keys_and_no_indexes(void **state)
 {
     BUF_AUTO struct buf sql;
@@ -188,6 +216,7 @@ main(void)
         cmocka_unit_test(test_catalog_tables_are_consistent),
         cmocka_unit_test(test_catalog_finds_the_names_users_write),
         cmocka_unit_test(test_catalog_has_the_columns_of_the_originals),
+        cmocka_unit_test(test_catalog_has_the_tables_of_metering),
         cmocka_unit_test(test_catalog_ddl_has_no_keys_and_no_indexes),
         cmocka_unit_test(test_catalog_suggests_the_nearest_name_or_none),
         cmocka_unit_test(test_catalog_types_say_what_they_want),

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "base/id.h"
+#include "codec/decimal.h"
 #include "codec/json_read.h"
 #include "codec/number.h"
 #include "codec/utf8.h"
@@ -63,8 +64,13 @@ check_range(const struct target *target, double value)
     if (!(rule->min < rule->max) || (value >= rule->min && value <= rule->max)) {
         return true;
     }
-    snprintf(expected, sizeof(expected), "%s from %.15g to %.15g",
-             rule->type == COL_DOUBLE ? "a number" : "an integer", rule->min, rule->max);
+    const char *what =
+        rule->type == COL_DOUBLE || rule->type == COL_DECIMAL ? "a number" : "an integer";
+    if (isinf(rule->max)) {
+        snprintf(expected, sizeof(expected), "%s of at least %.15g", what, rule->min);
+    } else {
+        snprintf(expected, sizeof(expected), "%s from %.15g to %.15g", what, rule->min, rule->max);
+    }
     return refuse(target, expected);
 }
 
@@ -97,6 +103,22 @@ set_integer(const struct target *target, const struct number *number)
     } else {
         batch_set_i64(target->batch, target->column, target->row, value);
     }
+    return true;
+}
+
+/* The text, not a double of it: credits are exact. */
+static bool
+set_decimal(const struct target *target, struct slice text)
+{
+    int64_t micro;
+
+    if (!decimal_parse(text, &micro)) {
+        return refuse_type(target);
+    }
+    if (!check_range(target, decimal_to_double(micro))) {
+        return false;
+    }
+    batch_set_i64(target->batch, target->column, target->row, micro);
     return true;
 }
 
@@ -158,6 +180,8 @@ set_number(const struct target *target, const struct number *number)
     case COL_JSON:
         batch_set_text(target->batch, target->column, target->row, target->given);
         return true;
+    case COL_DECIMAL:
+        return set_decimal(target, number->text);
     case COL_BOOL:
     case COL_TEXT:
     case COL_TYPE_COUNT:
@@ -237,6 +261,8 @@ set_string(const struct target *target, struct slice text)
             return set_time(target, us);
         }
         break;
+    case COL_DECIMAL:
+        return set_decimal(target, text);
     case COL_BOOL:
     case COL_INT32:
     case COL_INT64:
@@ -344,6 +370,7 @@ catalog_set_text(struct batch *batch, size_t column, size_t row, struct slice te
                                                : set_string(&target, text);
     case COL_TEXT:
     case COL_JSON:
+    case COL_DECIMAL:
     case COL_TYPE_COUNT:
         break;
     }
@@ -378,6 +405,7 @@ fill_zero(const struct target *target)
         return;
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
         batch_set_i64(target->batch, target->column, target->row, 0);
         return;
     case COL_DOUBLE:

@@ -33,8 +33,25 @@ static const struct catalog_column columns[] = {
     {.name = "count", .type = COL_INT32, .min = 0, .max = 1000},
     {.name = "side", .type = COL_TEXT, .choices = sides},
     {.name = "name", .type = COL_TEXT, .missing = MISSING_REFUSE},
+    {.name = "credits", .type = COL_DECIMAL, .missing = MISSING_ZERO},
+    {.name = "fee", .type = COL_DECIMAL, .min = 0, .max = INFINITY},
 };
-enum { BOOL, INT32, INT64, DOUBLE, TIME, TEXT, JSON, PERCENT, COUNT, SIDE, NAME, COLUMN_COUNT };
+enum {
+    BOOL,
+    INT32,
+    INT64,
+    DOUBLE,
+    TIME,
+    TEXT,
+    JSON,
+    PERCENT,
+    COUNT,
+    SIDE,
+    NAME,
+    CREDITS,
+    FEE,
+    COLUMN_COUNT
+};
 
 static const struct catalog_table table = {
     .id = TABLE_TRADES, .name = "all", .columns = columns, .column_count = COLUMN_COUNT};
@@ -91,6 +108,42 @@ refuse(struct fixture *fixture, size_t column, const char *json_text, const char
     assert_string_equal(fixture->fault.field, columns[column].name);
     assert_string_equal(fixture->fault.expected, expected);
     assert_true(batch_is_null(&fixture->batch, column, 0));
+}
+
+static void
+test_validate_takes_decimals_exactly(void **state)
+{
+    struct fixture *f = *state;
+    static const char decimal[] = "a number with at most 6 decimals";
+
+    assert_true(set(f, CREDITS, "60.5"));
+    assert_true(batch_get_i64(&f->batch, CREDITS, 0) == 60500000);
+    assert_true(set(f, CREDITS, "999999999999.999999"));
+    assert_true(batch_get_i64(&f->batch, CREDITS, 0) == INT64_C(999999999999999999));
+    assert_true(set(f, CREDITS, "-1.2e1"));
+    assert_true(batch_get_i64(&f->batch, CREDITS, 0) == -12000000);
+    assert_true(set(f, CREDITS, "\"120.000001\""));
+    assert_true(batch_get_i64(&f->batch, CREDITS, 0) == 120000001);
+    refuse(f, CREDITS, "0.0000001", decimal);
+    refuse(f, CREDITS, "1e12", decimal);
+    refuse(f, CREDITS, "\"\"", decimal);
+    refuse(f, CREDITS, "\"sixty\"", decimal);
+    refuse(f, CREDITS, "true", decimal);
+    refuse(f, CREDITS, "{}", decimal);
+    assert_true(set(f, FEE, "0"));
+    assert_true(set(f, FEE, "1e11"));
+    refuse(f, FEE, "-0.000001", "a number of at least 0");
+    assert_true(catalog_set_text(&f->batch, CREDITS, 0, SLICE_LITERAL("0.000001"),
+                                 TIME_PRECISION_DEFAULT, &f->fault));
+    assert_true(batch_get_i64(&f->batch, CREDITS, 0) == 1);
+    assert_false(catalog_set_text(&f->batch, CREDITS, 0, SLICE_LITERAL("nan"),
+                                  TIME_PRECISION_DEFAULT, &f->fault));
+    assert_string_equal(f->fault.expected, decimal);
+    batch_set_null(&f->batch, CREDITS, 0);
+    assert_true(set(f, NAME, "\"n\""));
+    assert_true(catalog_fill_missing(&f->batch, 0, NOW_US, &f->fault));
+    assert_false(batch_is_null(&f->batch, CREDITS, 0));
+    assert_int_equal(batch_get_i64(&f->batch, CREDITS, 0), 0);
 }
 
 static void
@@ -381,6 +434,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_validate_takes_decimals_exactly, setup, teardown),
         cmocka_unit_test_setup_teardown(test_validate_takes_integers_in_range_and_whole_doubles,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(test_validate_takes_doubles_and_booleans, setup, teardown),
@@ -395,10 +449,13 @@ main(void)
         cmocka_unit_test_setup_teardown(test_validate_null_stays_null_in_every_column, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_validate_takes_texts_for_any_type, setup, teardown),
-        cmocka_unit_test(test_validate_fills_what_is_missing_by_the_rules),
-        cmocka_unit_test(test_validate_says_when_there_is_no_room_for_identifiers),
-        cmocka_unit_test(test_validate_checks_batches_made_by_hand),
-        cmocka_unit_test(test_validate_finds_columns_with_any_guess),
+        cmocka_unit_test_setup_teardown(test_validate_fills_what_is_missing_by_the_rules, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_validate_says_when_there_is_no_room_for_identifiers,
+                                        setup, teardown),
+        cmocka_unit_test_setup_teardown(test_validate_checks_batches_made_by_hand, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_validate_finds_columns_with_any_guess, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "codec/csv.h"
+#include "codec/decimal.h"
 #include "codec/number.h"
 #include "codec/time.h"
 #include "store/duckdb/duckdb_reader.h"
@@ -266,6 +267,9 @@ set_cell(struct import_source *source, size_t column)
         break;
     case COL_TIMESTAMP:
         value = slice_make(text, time_format_iso8601(batch_get_i64(batch, column, row), text));
+        break;
+    case COL_DECIMAL:
+        value = slice_make(text, decimal_format(batch_get_i64(batch, column, row), text));
         break;
     case COL_TEXT:
     case COL_JSON:

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "catalog/batch_text.h"
+#include "codec/decimal.h"
 #include "codec/number.h"
 #include "codec/time.h"
 
@@ -65,6 +66,9 @@ add_cell(struct buf *out, const struct batch *rows, size_t column, size_t row)
         time_format_iso8601(values->i64[row], text);
         buf_add_cstr(out, text);
         break;
+    case COL_DECIMAL:
+        buf_add(out, text, decimal_format(values->i64[row], text));
+        break;
     case COL_TEXT:
     case COL_JSON:
     case COL_TYPE_COUNT: {
@@ -109,7 +113,7 @@ add_padded(struct buf *out, struct slice text, size_t width, bool right)
 static bool
 is_number(enum col_type type)
 {
-    return type == COL_INT32 || type == COL_INT64 || type == COL_DOUBLE;
+    return type == COL_INT32 || type == COL_INT64 || type == COL_DOUBLE || type == COL_DECIMAL;
 }
 
 static void

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "codec/decimal.h"
 #include "codec/time.h"
 #include "store/duckdb/store_duckdb.h"
 
@@ -104,11 +105,34 @@ open_client(const struct config *config, const char *url, bool same_machine,
     return client_open(&options, ret_client, err);
 }
 
+/* A flag is nearer than the environment: --data-dir says where, whatever EIDER_URL is. */
+const char *
+target_url(const struct cli *cli)
+{
+    const char *url = cli_value(cli, "url");
+
+    if (url) {
+        return url;
+    }
+    for (size_t i = 0; i < cli->flag_count; i++) {
+        const char *name = cli->flags[i].name;
+        if (strcmp(name, "data-dir") == 0 || strcmp(name, "data_dir") == 0) {
+            return NULL;
+        }
+    }
+    for (char *const *entry = cli->env ? cli->env : environ; *entry; entry++) {
+        if (strncmp(*entry, "EIDER_URL=", 10) == 0 && (*entry)[10]) {
+            return *entry + 10;
+        }
+    }
+    return NULL;
+}
+
 enum err_code
 target_find_server(const struct cli *cli, const struct config *config, struct client **ret_client,
                    struct err *err)
 {
-    const char *url = cli_value(cli, "url");
+    const char *url = target_url(cli);
     struct target_lock lock;
 
     *ret_client = NULL;
@@ -245,7 +269,7 @@ target_open(struct cli *cli, const struct config *config, enum target_use use,
     code = open_engine(cli, config, &target.engine, err);
     if (code == ERR_OK && use == TARGET_READ) {
         code = wait_applied(target.engine, err);
-    } else if (code == ERR_OK) {
+    } else if (code == ERR_OK && use == TARGET_WRITE) {
         code = open_ingest(config, &target, err);
     }
     if (code != ERR_OK) {
@@ -282,8 +306,26 @@ type_of(const char *name)
     return COL_TEXT;
 }
 
+/* A fraction arrives as a double; the nearest millionth is what the server wrote, up to 15 digits.
+ */
 static bool
-set_value(struct batch *rows, size_t column, size_t row, json_t *value)
+set_decimal(struct batch *rows, size_t column, size_t row, const json_t *value)
+{
+    int64_t micro;
+
+    if (json_is_integer(value)) {
+        if (__builtin_mul_overflow(json_integer_value(value), DECIMAL_ONE, &micro)) {
+            return false;
+        }
+    } else if (!json_is_real(value) || !decimal_from_double(json_real_value(value), &micro)) {
+        return false;
+    }
+    batch_set_i64(rows, column, row, micro);
+    return true;
+}
+
+bool
+target_set_value(struct batch *rows, size_t column, size_t row, const json_t *value)
 {
     struct slice text = slice_make(json_string_value(value), json_string_length(value));
     int64_t us;
@@ -310,6 +352,8 @@ set_value(struct batch *rows, size_t column, size_t row, json_t *value)
         }
         batch_set_i64(rows, column, row, us);
         return true;
+    case COL_DECIMAL:
+        return set_decimal(rows, column, row, value);
     case COL_TEXT:
     case COL_JSON:
     case COL_TYPE_COUNT:
@@ -363,7 +407,7 @@ read_rows(json_t *list, struct batch *rows)
             return false;
         }
         for (size_t column = 0; column < rows->column_count; column++) {
-            if (!set_value(rows, column, row, json_array_get(values, column))) {
+            if (!target_set_value(rows, column, row, json_array_get(values, column))) {
                 return false;
             }
         }

@@ -39,6 +39,7 @@ rows_put_number(struct batch *batch, size_t row, const char *column, double valu
     case COL_INT64:
         batch_set_i64(batch, at, row, whole(value, INT64_MIN, INT64_MAX));
         return;
+    case COL_DECIMAL: /* collectors bring measurements, never money */
     case COL_BOOL:
     case COL_TIMESTAMP:
     case COL_TEXT:

@@ -181,6 +181,7 @@ type_bytes(enum col_type type)
     case COL_INT64:
     case COL_TIMESTAMP:
     case COL_DOUBLE:
+    case COL_DECIMAL:
         return sizeof(int64_t);
     case COL_TEXT:
     case COL_JSON:

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "codec/decimal.h"
 
 enum { CELL_MAX = 4096, TEXT_BYTES_MAX = 64 << 20 };
 
@@ -20,6 +21,7 @@ static void
 set_cell(struct batch *batch, size_t column, size_t row, struct slice cell)
 {
     char text[CELL_MAX];
+    int64_t micro;
 
     if (slice_is(cell, "-")) {
         return;
@@ -38,6 +40,10 @@ set_cell(struct batch *batch, size_t column, size_t row, struct slice cell)
         break;
     case COL_DOUBLE:
         batch_set_f64(batch, column, row, strtod(text, NULL));
+        break;
+    case COL_DECIMAL:
+        assert_true(decimal_parse(cell, &micro));
+        batch_set_i64(batch, column, row, micro);
         break;
     case COL_TEXT:
     case COL_JSON:
@@ -70,6 +76,8 @@ contract_fill(struct batch *batch, enum table_id table, const char *lines)
 static void
 dump_cell(const struct batch *rows, size_t column, size_t row, struct buf *out)
 {
+    char text[DECIMAL_TEXT_MAX];
+
     if (batch_is_null(rows, column, row)) {
         buf_add_char(out, '-');
         return;
@@ -89,6 +97,9 @@ dump_cell(const struct batch *rows, size_t column, size_t row, struct buf *out)
         } else {
             buf_add_fmt(out, "%.15g", batch_get_f64(rows, column, row));
         }
+        break;
+    case COL_DECIMAL:
+        buf_add(out, text, decimal_format(batch_get_i64(rows, column, row), text));
         break;
     case COL_TEXT:
     case COL_JSON:

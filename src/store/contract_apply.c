@@ -25,6 +25,25 @@ test_apply_keeps_every_type_and_null(void **state)
 }
 
 static void
+test_apply_keeps_decimals_exactly(void **state)
+{
+    struct contract_store *at = *state;
+    const char *lines = "1|10|r1|reserve|60.5|-|birdeye|/price|GET|-|-|-|-|-|-\n"
+                        "2|10|r1|extend|999999999999.999999|20|-|-|-|-|-|-|-|-|-\n"
+                        "3|10|r2|reserve|-0.000001|-|-|-|-|-|-|-|-|-|-\n"
+                        "4|10|r3|reserve|-999999999999.999999|-|-|-|-|-|-|-|-|-|-\n"
+                        "5|10|r4|reserve|-|-|-|-|-|-|-|-|-|-|-\n"
+                        "6|10|r5|reserve|0|-|-|-|-|-|-|-|-|-|-\n";
+
+    contract_put(at, TABLE_RESERVATION_CHANGES, lines);
+    contract_expect(at, TABLE_RESERVATION_CHANGES, lines);
+    if (at->contract->durable) {
+        contract_reopen(at);
+        contract_expect(at, TABLE_RESERVATION_CHANGES, lines);
+    }
+}
+
+static void
 test_apply_keeps_odd_values(void **state)
 {
     struct contract_store *at = *state;
@@ -373,6 +392,7 @@ contract_run_apply(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_apply_keeps_every_type_and_null),
+        CASE(test_apply_keeps_decimals_exactly),
         CASE(test_apply_keeps_odd_values),
         CASE(test_apply_replaces_a_row_with_the_same_key),
         CASE(test_apply_lets_the_last_row_of_a_group_win),

@@ -244,6 +244,74 @@ test_bucket_skips_nulls_and_is_null_without_values(void **state)
 }
 
 static void
+test_bucket_adds_decimals_exactly(void **state)
+{
+    struct contract_store *at = *state;
+    struct store_bucket bucket = {
+        .scan = contract_all(TABLE_RESERVATION_CHANGES),
+        .aggregates = {{AGG_SUM, "credits", "sum"},
+                       {AGG_MIN, "credits", "min"},
+                       {AGG_MAX, "credits", "max"},
+                       {AGG_FIRST, "credits", "first"},
+                       {AGG_LAST, "credits", "last"},
+                       {AGG_AVG, "credits", "avg"},
+                       {AGG_COUNT, "credits", "n"}},
+        .aggregate_count = 7,
+    };
+    struct batch rows;
+
+    contract_put(at, TABLE_RESERVATION_CHANGES,
+                 "1|10|r|reserve|999999999999.1|-|-|-|-|-|-|-|-|-|-\n"
+                 "2|11|r|reserve|0.2|-|-|-|-|-|-|-|-|-|-\n"
+                 "3|12|r|reserve|-|-|-|-|-|-|-|-|-|-|-\n"
+                 "4|13|r|reserve|0.000001|-|-|-|-|-|-|-|-|-|-\n"
+                 "5|14|r|reserve|-999999999996.300001|-|-|-|-|-|-|-|-|-|-\n");
+    contract_expect_bucket(at, &bucket,
+                           "10|3|-999999999996.300001|999999999999.1|999999999999.1|"
+                           "-999999999996.300001|0.75|4\n");
+    assert_int_equal(store_bucket(at->store, &bucket, &rows, NULL), ERR_OK);
+    for (size_t i = 1; i < 6; i++) {
+        assert_int_equal(rows.columns[i].type, COL_DECIMAL);
+    }
+    assert_int_equal(rows.columns[6].type, COL_DOUBLE);
+    batch_fini(&rows);
+}
+
+static void
+test_bucket_gives_the_largest_whole_number(void **state)
+{
+    struct contract_store *at = *state;
+    struct store_bucket bucket = {
+        .scan = contract_all(TABLE_BUDGET_CHANGES),
+        .aggregates = {{AGG_MAX, "seq", "seq"}},
+        .aggregate_count = 1,
+    };
+    struct batch rows;
+
+    contract_expect_bucket(at, &bucket, "");
+    contract_put(at, TABLE_BUDGET_CHANGES,
+                 "7|10|a|reset|-|-|-\n9223372036854775807|10|a|reset|-|-|-\n"
+                 "9223372036854775806|11|a|reset|-|-|-\n");
+    contract_expect_bucket(at, &bucket, "10|9223372036854775807\n");
+    assert_int_equal(store_bucket(at->store, &bucket, &rows, NULL), ERR_OK);
+    assert_int_equal(rows.columns[1].type, COL_INT64);
+    batch_fini(&rows);
+}
+
+static void
+test_scan_orders_rows_of_one_time_by_their_sequence(void **state)
+{
+    struct contract_store *at = *state;
+
+    contract_put(at, TABLE_BUDGET_CHANGES,
+                 "3|10|a|reset|-|-|-\n1|10|b|reset|-|-|-\n2|10|a|set|-|{\"mode\":\"enforce\"}|-\n"
+                 "4|9|c|opened|run_id=r1|-|limit\n");
+    contract_expect(at, TABLE_BUDGET_CHANGES,
+                    "4|9|c|opened|run_id=r1|-|limit\n1|10|b|reset|-|-|-\n"
+                    "2|10|a|set|-|{\"mode\":\"enforce\"}|-\n3|10|a|reset|-|-|-\n");
+}
+
+static void
 test_bucket_groups_filters_and_pages(void **state)
 {
     struct contract_store *at = with_quotes(state);
@@ -466,6 +534,9 @@ contract_run_read(void)
         CASE(test_scan_names_and_types_its_columns),
         CASE(test_bucket_gives_every_aggregate),
         CASE(test_bucket_skips_nulls_and_is_null_without_values),
+        CASE(test_bucket_adds_decimals_exactly),
+        CASE(test_bucket_gives_the_largest_whole_number),
+        CASE(test_scan_orders_rows_of_one_time_by_their_sequence),
         CASE(test_bucket_groups_filters_and_pages),
         CASE(test_bucket_of_zero_covers_everything),
         CASE(test_bucket_aligns_weeks_to_monday_and_floors_early_times),

@@ -51,6 +51,7 @@ value_bytes(const struct column *column, size_t row)
         return slice_make(column->i32 + row, sizeof(*column->i32));
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
         return slice_make(column->i64 + row, sizeof(*column->i64));
     case COL_DOUBLE:
         return slice_make(column->f64 + row, sizeof(*column->f64));

@@ -62,7 +62,8 @@ struct store_aggregate {
  * Alignment as DuckDB's time_bucket: multiples of the width from 2000-01-03 (a Monday) UTC.
  * Aggregates skip NULLs and are NULL without a value; AGG_COUNT with a column counts its values,
  * without one rows. Empty buckets are left out. Types: AGG_AVG double, AGG_COUNT int64, AGG_SUM
- * int64 for whole numbers (DuckDB: text when it does not fit), all others the column's.
+ * int64 for whole numbers and exact COL_DECIMAL for decimals (DuckDB: text when it does not fit;
+ * memory: ERR_TOO_LARGE), all others the column's.
  */
 struct store_bucket {
     struct store_scan scan; /* table, filters, range, order, limit, timeout */
@@ -72,11 +73,19 @@ struct store_bucket {
     size_t aggregate_count;
 };
 
-enum store_param_type { PARAM_NULL, PARAM_BOOL, PARAM_I64, PARAM_F64, PARAM_TEXT, PARAM_TIMESTAMP };
+enum store_param_type {
+    PARAM_NULL,
+    PARAM_BOOL,
+    PARAM_I64,
+    PARAM_F64,
+    PARAM_TEXT,
+    PARAM_TIMESTAMP,
+    PARAM_DECIMAL
+};
 
 struct store_param {
     enum store_param_type type;
-    int64_t i64; /* PARAM_BOOL, PARAM_I64, PARAM_TIMESTAMP (microseconds) */
+    int64_t i64; /* PARAM_BOOL, PARAM_I64, PARAM_TIMESTAMP (us), PARAM_DECIMAL (millionths) */
     double f64;
     struct slice text;
 };

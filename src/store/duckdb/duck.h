@@ -28,7 +28,10 @@ enum {
     DUCK_READERS = 4,
     DUCK_READERS_MAX = 64,
     DUCK_SQL_ROWS_MAX = 100000,
-    DUCK_TEXT_BYTES_MAX = 64 << 20 /* texts of one answer */
+    DUCK_TEXT_BYTES_MAX = 64 << 20, /* texts of one answer */
+    DUCK_DECIMAL_WIDTH = 18,        /* of COL_DECIMAL, */
+    DUCK_DECIMAL_SCALE = 6,
+    DUCK_DECIMAL_SUM_WIDTH = 38 /* and of what DuckDB makes of a sum of it */
 };
 
 /* How the rows of a table find their place. */
@@ -143,7 +146,7 @@ struct duck_statement {
     const struct store_param *params;
     size_t param_count;
     duckdb_extracted_statements extracted; /* when not NULL, `sql` parsed; good for one run */
-    bool wide_as_text;                     /* HUGEINT columns as text, not int64 */
+    bool wide_as_text;                     /* HUGEINT and sums of credits as text */
 };
 
 /* A running statement; chunks of its answer are added to a batch one by one. */
@@ -153,7 +156,7 @@ struct duck_cursor {
     duckdb_prepared_statement prepared;
     duckdb_result result;
     bool has_result;
-    bool too_wide; /* a HUGEINT beyond int64: run it again with wide_as_text */
+    bool too_wide; /* more than fits int64 or COL_DECIMAL: run it again with wide_as_text */
     size_t column_count;
     struct duck_column *columns;
 };
@@ -193,8 +196,8 @@ struct duck_column {
 /* Chooses the target; false for a type that has none. */
 bool duck_column_init(struct duck_column *column, duckdb_logical_type logical, bool wide_as_text);
 
-/* Copies rows [0, count) of a vector to rows [first, first + count) of a column. False (overflow of
- * int64) when a HUGEINT does not fit. */
+/* Copies rows [0, count) of a vector to rows [first, first + count) of a column. False when a
+ * HUGEINT does not fit int64, or a sum of credits COL_DECIMAL. */
 bool duck_column_copy(const struct duck_column *column, duckdb_vector vector, struct batch *rows,
                       size_t index, size_t first, size_t count);
 
@@ -212,6 +215,13 @@ bool duck_text_supports(duckdb_logical_type logical);
 
 /* Appends one value, not NULL, as text; lists, structs and maps as JSON. */
 void duck_text_add(struct buf *out, duckdb_vector vector, duckdb_logical_type logical, idx_t row);
+
+/* Appends value [row] of a DECIMAL vector's data, all its digits. */
+void duck_text_add_decimal(struct buf *out, const void *data, duckdb_logical_type logical,
+                           idx_t row);
+
+/* Value [row] of a DECIMAL vector's data, without the point. */
+duckdb_hugeint duck_column_decimal(duckdb_logical_type logical, const void *data, size_t row);
 
 /* Two's complement 128 bits in decimal. */
 void duck_text_add_hugeint(struct buf *out, duckdb_hugeint value);

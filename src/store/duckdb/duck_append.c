@@ -7,28 +7,30 @@
 #include <assert.h>
 #include <string.h>
 
-static duckdb_type
-duck_type_of(enum col_type type)
+static duckdb_logical_type
+make_type(enum col_type type)
 {
     switch (type) {
     case COL_BOOL:
-        return DUCKDB_TYPE_BOOLEAN;
+        return duckdb_create_logical_type(DUCKDB_TYPE_BOOLEAN);
     case COL_INT32:
-        return DUCKDB_TYPE_INTEGER;
+        return duckdb_create_logical_type(DUCKDB_TYPE_INTEGER);
     case COL_INT64:
-        return DUCKDB_TYPE_BIGINT;
+        return duckdb_create_logical_type(DUCKDB_TYPE_BIGINT);
     case COL_DOUBLE:
-        return DUCKDB_TYPE_DOUBLE;
+        return duckdb_create_logical_type(DUCKDB_TYPE_DOUBLE);
     case COL_TIMESTAMP:
-        return DUCKDB_TYPE_TIMESTAMP;
+        return duckdb_create_logical_type(DUCKDB_TYPE_TIMESTAMP);
     case COL_TEXT:
     case COL_JSON:
-        return DUCKDB_TYPE_VARCHAR;
+        return duckdb_create_logical_type(DUCKDB_TYPE_VARCHAR);
+    case COL_DECIMAL:
+        return duckdb_create_decimal_type(DUCK_DECIMAL_WIDTH, DUCK_DECIMAL_SCALE);
     case COL_TYPE_COUNT:
         break;
     }
     assert(false && "a column type");
-    return DUCKDB_TYPE_INVALID;
+    return NULL;
 }
 
 static enum err_code
@@ -77,7 +79,7 @@ duck_appender_open_keys(struct duck_appender *appender, struct duck_store *duck,
     *appender = (struct duck_appender){.duck = duck, .columns = &table->key};
     for (size_t i = 0; i < count; i++) {
         const struct catalog_column *column = &table->table->columns[table->key.index[i]];
-        types[i] = duckdb_create_logical_type(duck_type_of(column->type));
+        types[i] = make_type(column->type);
         names[i] = column->name;
     }
     duckdb_state state = duckdb_appender_create_query(duck->writer, sql, count, types, "late",
@@ -142,6 +144,7 @@ copy_column(duckdb_vector vector, idx_t at, const struct column *column, size_t 
         break;
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
     case COL_DOUBLE:
         memcpy(data + at * sizeof(int64_t), column->i64 + first, count * sizeof(int64_t));
         break;

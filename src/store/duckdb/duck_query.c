@@ -37,6 +37,16 @@ prepare(struct duck_cursor *cursor, duckdb_connection connection,
 }
 
 static duckdb_state
+bind_decimal(duckdb_prepared_statement prepared, idx_t index, int64_t micro)
+{
+    duckdb_hugeint wide = {.lower = (uint64_t)micro, .upper = micro < 0 ? -1 : 0};
+
+    return duckdb_bind_decimal(
+        prepared, index,
+        (duckdb_decimal){.width = DUCK_DECIMAL_WIDTH, .scale = DUCK_DECIMAL_SCALE, .value = wide});
+}
+
+static duckdb_state
 bind_one(duckdb_prepared_statement prepared, idx_t index, const struct store_param *param)
 {
     switch (param->type) {
@@ -53,6 +63,8 @@ bind_one(duckdb_prepared_statement prepared, idx_t index, const struct store_par
                                           param->text.len);
     case PARAM_TIMESTAMP:
         return duckdb_bind_timestamp(prepared, index, (duckdb_timestamp){param->i64});
+    case PARAM_DECIMAL:
+        return bind_decimal(prepared, index, param->i64);
     }
     return DuckDBError;
 }
@@ -162,7 +174,7 @@ duck_cursor_next(struct duck_cursor *cursor, struct batch *rows, size_t room, si
         duckdb_vector vector = duckdb_data_chunk_get_vector(chunk, i);
         if (!duck_column_copy(&cursor->columns[i], vector, rows, i, first, taken)) {
             cursor->too_wide = true;
-            code = err_set(err, ERR_TOO_LARGE, "column \"%s\" does not fit 64 bits",
+            code = err_set(err, ERR_TOO_LARGE, "column \"%s\" does not fit its type",
                            cursor->columns[i].name);
             break;
         }

@@ -171,9 +171,7 @@ add_order(struct sql *sql, const struct catalog_table *table, bool newest_first)
         glue = ", ";
     }
     for (size_t i = 0; i < table->column_count; i++) {
-        bool tells = table->key_mask >> i & 1 || (int)i == table->series_column ||
-                     (table->kind == TABLE_VIEW && table->columns[i].type != COL_DOUBLE);
-        if (tells && (int)i != table->time_column) {
+        if (catalog_orders(table, i)) {
             buf_add_cstr(&sql->text, glue);
             add_name(sql, table->columns[i].name);
             glue = ", ";

@@ -220,6 +220,44 @@ test_sql_sends_every_scalar_type(void **state)
     expect(place, "SELECT 'infinity'::TIMESTAMP = (SELECT 'infinity'::TIMESTAMP)", "true\n");
 }
 
+/* DECIMAL(18,6) is what credits are kept in; what sum() makes of it fits, or is a text. */
+static void
+test_sql_sends_credits_exactly(void **state)
+{
+    struct place *place = *state;
+    struct store_param params[] = {{.type = PARAM_DECIMAL, .i64 = -60500000}};
+    struct store_sql sql = {
+        .sql = SLICE_LITERAL("SELECT ? + 0::DECIMAL(18,6), sum(1.5::DECIMAL(18,6))"),
+        .params = params,
+        .param_count = 1};
+    struct batch rows;
+
+    assert_int_equal(run(place,
+                         "SELECT 999999999999.999999::DECIMAL(18,6), sum(0.1::DECIMAL(18,6)), "
+                         "NULL::DECIMAL(18,6), sum(NULL::DECIMAL(18,6)), 1.25::DECIMAL(9,6)",
+                         &rows, NULL),
+                     ERR_OK);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(rows.columns[i].type, COL_DECIMAL);
+    }
+    assert_int_equal(rows.columns[4].type, COL_DOUBLE);
+    batch_fini(&rows);
+    expect(place,
+           "SELECT 999999999999.999999::DECIMAL(18,6), sum(-0.1::DECIMAL(18,6)), "
+           "NULL::DECIMAL(18,6) FROM market_data",
+           "999999999999.999999|-0.2|-\n");
+    expect(place, "SELECT sum(999999999999.999999::DECIMAL(18,6)) FROM market_data",
+           "1999999999999.999998\n");
+    expect(place,
+           "SELECT sum(-999999999999.5::DECIMAL(18,6)), 0.25::DECIMAL(18,6), "
+           "'-0.000001'::DECIMAL(38,6), (-1)::DECIMAL(38,6) FROM market_data",
+           "-1999999999999.000000|0.250000|-0.000001|-1.000000\n");
+    assert_int_equal(store_sql(place->store, &sql, &rows, NULL, NULL), ERR_OK);
+    assert_true(batch_get_i64(&rows, 1, 0) == 1500000);
+    assert_true(batch_get_f64(&rows, 0, 0) == -60.5);
+    batch_fini(&rows);
+}
+
 static void
 test_sql_sends_wide_integers_as_text_only_when_they_are(void **state)
 {
@@ -440,6 +478,7 @@ main(void)
         CASE(test_sql_cannot_leave_the_sandbox),
         CASE(test_sql_reads_tables_and_views),
         CASE(test_sql_sends_every_scalar_type),
+        CASE(test_sql_sends_credits_exactly),
         CASE(test_sql_sends_wide_integers_as_text_only_when_they_are),
         CASE(test_sql_sends_nested_types_as_json),
         CASE(test_sql_binds_parameters),

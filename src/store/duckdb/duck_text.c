@@ -139,6 +139,30 @@ duck_text_add_hugeint(struct buf *out, duckdb_hugeint value)
     duck_text_add_uhugeint(out, size);
 }
 
+void
+duck_text_add_decimal(struct buf *out, const void *data, duckdb_logical_type logical, idx_t row)
+{
+    duckdb_hugeint value = duck_column_decimal(logical, data, row);
+    size_t scale = duckdb_decimal_scale(logical); /* at most 38 */
+    static const char zeros[] = "00000000000000000000000000000000000000";
+    struct buf digits BUF_AUTO;
+
+    buf_init(&digits, 0);
+    duck_text_add_hugeint(&digits, value);
+    struct slice text = buf_slice(&digits);
+    if (value.upper < 0) {
+        buf_add_char(out, '-');
+        text = slice_sub(text, 1, text.len);
+    }
+    size_t whole = text.len > scale ? text.len - scale : 0;
+    buf_add_slice(out, whole > 0 ? slice_sub(text, 0, whole) : SLICE_LITERAL("0"));
+    if (scale > 0) {
+        buf_add_char(out, '.');
+        buf_add_fmt(out, "%.*s", (int)(scale - (text.len - whole)), zeros);
+        buf_add_slice(out, slice_sub(text, whole, text.len));
+    }
+}
+
 static void
 add_date(struct buf *out, duckdb_date date)
 {

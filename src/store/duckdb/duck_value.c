@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "codec/decimal.h"
+
 enum { US_PER_S = 1000000, US_PER_MS = 1000, NS_PER_US = 1000 };
 
 static bool
@@ -14,6 +16,17 @@ is_json(duckdb_logical_type logical)
 
     duckdb_free(alias);
     return json;
+}
+
+/* The type of our own columns, or what sum() makes of it. Other decimals are a user's own and
+ * travel as doubles. */
+static bool
+is_credits(duckdb_logical_type logical)
+{
+    uint8_t width = duckdb_decimal_width(logical);
+
+    return duckdb_decimal_scale(logical) == DUCK_DECIMAL_SCALE &&
+           (width == DUCK_DECIMAL_WIDTH || width == DUCK_DECIMAL_SUM_WIDTH);
 }
 
 bool
@@ -40,9 +53,11 @@ duck_column_init(struct duck_column *column, duckdb_logical_type logical, bool w
     case DUCKDB_TYPE_UHUGEINT:
         column->target = wide_as_text ? COL_TEXT : COL_INT64;
         return true;
+    case DUCKDB_TYPE_DECIMAL:
+        column->target = !is_credits(logical) ? COL_DOUBLE : wide_as_text ? COL_TEXT : COL_DECIMAL;
+        return true;
     case DUCKDB_TYPE_FLOAT:
     case DUCKDB_TYPE_DOUBLE:
-    case DUCKDB_TYPE_DECIMAL:
         column->target = COL_DOUBLE;
         return true;
     case DUCKDB_TYPE_TIMESTAMP:
@@ -136,11 +151,11 @@ copy_wide(const struct duck_column *column, duckdb_vector vector, int64_t *to, s
         }
         if (column->type == DUCKDB_TYPE_UBIGINT) {
             lower = ((const uint64_t *)data)[i];
-        } else { /* both 128-bit types have the same layout */
+        } else { /* all 128-bit types have the same layout */
             lower = ((const duckdb_hugeint *)data)[i].lower;
             upper = ((const duckdb_hugeint *)data)[i].upper;
         }
-        bool negative = column->type == DUCKDB_TYPE_HUGEINT && upper == -1 && lower >> 63;
+        bool negative = column->type != DUCKDB_TYPE_UHUGEINT && upper == -1 && lower >> 63;
         if (!negative && (upper != 0 || lower >> 63)) {
             return false;
         }
@@ -149,26 +164,46 @@ copy_wide(const struct duck_column *column, duckdb_vector vector, int64_t *to, s
     return true;
 }
 
+duckdb_hugeint
+duck_column_decimal(duckdb_logical_type logical, const void *data, size_t row)
+{
+    duckdb_type storage = duckdb_decimal_internal_type(logical);
+
+    if (storage == DUCKDB_TYPE_HUGEINT) {
+        return ((const duckdb_hugeint *)data)[row];
+    }
+    int64_t value = storage == DUCKDB_TYPE_SMALLINT  ? ((const int16_t *)data)[row]
+                    : storage == DUCKDB_TYPE_INTEGER ? ((const int32_t *)data)[row]
+                                                     : ((const int64_t *)data)[row];
+    return (duckdb_hugeint){.lower = (uint64_t)value, .upper = value < 0 ? -1 : 0};
+}
+
 void
 duck_column_decimals(const struct duck_column *column, const void *data, size_t first, double *to,
                      size_t count)
 {
     duckdb_decimal decimal = {.width = duckdb_decimal_width(column->logical),
                               .scale = duckdb_decimal_scale(column->logical)};
-    duckdb_type storage = duckdb_decimal_internal_type(column->logical);
 
     for (size_t i = 0; i < count; i++) {
-        size_t row = first + i;
-        if (storage == DUCKDB_TYPE_HUGEINT) {
-            decimal.value = ((const duckdb_hugeint *)data)[row];
-        } else {
-            int64_t value = storage == DUCKDB_TYPE_SMALLINT  ? ((const int16_t *)data)[row]
-                            : storage == DUCKDB_TYPE_INTEGER ? ((const int32_t *)data)[row]
-                                                             : ((const int64_t *)data)[row];
-            decimal.value = (duckdb_hugeint){.lower = (uint64_t)value, .upper = value < 0 ? -1 : 0};
-        }
+        decimal.value = duck_column_decimal(column->logical, data, first + i);
         to[i] = duckdb_decimal_to_double(decimal);
     }
+}
+
+/* Sums of credits; false when a valid one is more than a COL_DECIMAL may be. */
+static bool
+copy_sums(const struct duck_column *column, duckdb_vector vector, int64_t *to, size_t count)
+{
+    if (!copy_wide(column, vector, to, count)) {
+        return false;
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (to[i] > DECIMAL_MAX || to[i] < -DECIMAL_MAX) {
+            return false;
+        }
+    }
+    return true;
 }
 
 struct slice
@@ -198,7 +233,11 @@ copy_texts(const struct duck_column *column, duckdb_vector vector, struct batch 
             continue;
         }
         buf_reset(&text);
-        duck_text_add(&text, vector, column->logical, i);
+        if (column->type == DUCKDB_TYPE_DECIMAL) {
+            duck_text_add_decimal(&text, data, column->logical, i); /* not by a double */
+        } else {
+            duck_text_add(&text, vector, column->logical, i);
+        }
         rows->arena.overflow |= text.overflow;
         to[i] = batch_keep_text(rows, buf_slice(&text));
     }
@@ -240,6 +279,13 @@ duck_column_copy(const struct duck_column *column, duckdb_vector vector, struct 
         break;
     case COL_TIMESTAMP:
         copy_times(column->type, data, to->i64 + first, count);
+        break;
+    case COL_DECIMAL:
+        if (duckdb_decimal_internal_type(column->logical) == DUCKDB_TYPE_HUGEINT) {
+            fits = copy_sums(column, vector, to->i64 + first, count);
+        } else {
+            memcpy(to->i64 + first, data, count * sizeof(int64_t));
+        }
         break;
     case COL_DOUBLE:
         if (column->type == DUCKDB_TYPE_DECIMAL) {

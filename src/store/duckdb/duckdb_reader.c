@@ -277,11 +277,20 @@ add_source(struct buf *sql, const struct duckdb_reader *reader, const char *tabl
     }
 }
 
+/* Whether every value of a DECIMAL type is one of DECIMAL(18,6). */
+static bool
+fits_decimal(duckdb_logical_type logical)
+{
+    int scale = duckdb_decimal_scale(logical);
+
+    return scale <= 6 && duckdb_decimal_width(logical) - scale <= 12;
+}
+
 /* What a type of DuckDB is read as: our type, and the SQL type it is cast to. */
 static enum col_type
-read_as(duckdb_type type, const char **ret_cast)
+read_as(duckdb_logical_type logical, const char **ret_cast)
 {
-    switch (type) {
+    switch (duckdb_get_type_id(logical)) {
     case DUCKDB_TYPE_BOOLEAN:
         *ret_cast = "BOOLEAN";
         return COL_BOOL;
@@ -299,7 +308,13 @@ read_as(duckdb_type type, const char **ret_cast)
     case DUCKDB_TYPE_UHUGEINT:
     case DUCKDB_TYPE_FLOAT:
     case DUCKDB_TYPE_DOUBLE:
+        *ret_cast = "DOUBLE";
+        return COL_DOUBLE;
     case DUCKDB_TYPE_DECIMAL:
+        if (fits_decimal(logical)) {
+            *ret_cast = "DECIMAL(18,6)";
+            return COL_DECIMAL;
+        }
         *ret_cast = "DOUBLE";
         return COL_DOUBLE;
     case DUCKDB_TYPE_DATE:
@@ -338,7 +353,9 @@ plan_columns(struct duckdb_reader *reader, struct slice source, struct buf *ret_
     for (idx_t i = 0; i < duckdb_column_count(&shape); i++) {
         const char *cast;
         const char *column = duckdb_column_name(&shape, i);
-        enum col_type type = read_as(duckdb_column_type(&shape, i), &cast);
+        duckdb_logical_type logical = duckdb_column_logical_type(&shape, i);
+        enum col_type type = read_as(logical, &cast);
+        duckdb_destroy_logical_type(&logical);
         batch_add_column(&reader->batch, slice_of(column), type);
         buf_add_fmt(ret_sql, "%sCAST(", i ? ", " : "");
         add_quoted(ret_sql, column, '"');
@@ -441,6 +458,7 @@ set_value(struct batch *batch, size_t column, size_t row, const void *data)
         break;
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
         batch_set_i64(batch, column, row, ((const int64_t *)data)[row]);
         break;
     case COL_DOUBLE:

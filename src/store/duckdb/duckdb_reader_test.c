@@ -90,7 +90,8 @@ test_reader_turns_types_into_the_catalogues(void **state)
             "DATE '2000-01-02' AS c, TIMESTAMP_NS '2000-01-02 00:00:00.000001' AS d, true AS e, "
             "[1, 2] AS f, NULL::DOUBLE AS g, 'a long text that is not inlined' AS h, "
             "18446744073709551615::UBIGINT AS i, "
-            "CAST('{\"a\":1}' AS JSON) AS \"odd \"\" name\"",
+            "CAST('{\"a\":1}' AS JSON) AS \"odd \"\" name\", "
+            "0.5::DECIMAL(18,7) AS k, 0.25::DECIMAL(19,6) AS l, 999999999999.999999 AS m",
             NULL});
     assert_int_equal(duckdb_reader_open("types.duckdb", DUCKDB_FILE_DATABASE, &reader, &err),
                      ERR_OK);
@@ -99,8 +100,8 @@ test_reader_turns_types_into_the_catalogues(void **state)
     assert_int_equal(rows->rows, 1);
     assert_int_equal(rows->columns[0].type, COL_INT64);
     assert_int_equal(batch_get_i64(rows, 0, 0), 7);
-    assert_int_equal(rows->columns[1].type, COL_DOUBLE);
-    assert_true(batch_get_f64(rows, 1, 0) == 1.25);
+    assert_int_equal(rows->columns[1].type, COL_DECIMAL);
+    assert_true(batch_get_i64(rows, 1, 0) == 1250000);
     assert_int_equal(rows->columns[2].type, COL_TIMESTAMP);
     assert_int_equal(batch_get_i64(rows, 2, 0), INT64_C(946771200000000));
     assert_int_equal(batch_get_i64(rows, 3, 0), INT64_C(946771200000001));
@@ -111,6 +112,11 @@ test_reader_turns_types_into_the_catalogues(void **state)
     assert_int_equal(rows->columns[8].type, COL_DOUBLE);
     assert_string_equal(rows->columns[9].name, "odd \" name");
     assert_true(slice_is(batch_get_text(rows, 9, 0), "{\"a\":1}"));
+    assert_int_equal(rows->columns[10].type, COL_DOUBLE); /* more decimals than are kept exactly */
+    assert_true(batch_get_f64(rows, 10, 0) == 0.5);
+    assert_int_equal(rows->columns[11].type, COL_DOUBLE); /* more digits */
+    assert_int_equal(rows->columns[12].type, COL_DECIMAL);
+    assert_true(batch_get_i64(rows, 12, 0) == INT64_C(999999999999999999));
     duckdb_reader_close(reader);
 }
 

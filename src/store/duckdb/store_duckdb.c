@@ -301,6 +301,9 @@ make_tables(struct duck_store *duck, struct err *err)
         catalog_ddl(table, &sql);
         buf_add_char(&sql, ';');
     }
+    for (size_t i = 0; (table = catalog_at(i)); i++) {
+        catalog_views_ddl(table, &sql);
+    }
     buf_add_char(&sql, '\0');
     assert(!sql.overflow);
     /* First the check: nothing is made in a file that is somebody else's. */

@@ -177,6 +177,125 @@ test_open_adds_columns_that_an_older_version_lacked(void **state)
 }
 
 static void
+put(struct store *store, enum table_id table, const char *lines)
+{
+    struct batch batch;
+    uint64_t lsn = store_applied_lsn(store) + 1;
+    struct store_group group = {
+        .first_lsn = lsn, .last_lsn = lsn, .batch_count = 1, .batches = &batch};
+    struct err err = {0};
+
+    contract_fill(&batch, table, lines);
+    if (store_apply(store, &group, &err)) {
+        fail_msg("apply: %s", err.msg);
+    }
+    batch_fini(&batch);
+}
+
+static void
+expect_sql(struct store *store, const char *statement, const char *lines)
+{
+    struct store_sql sql = {.sql = slice_of(statement)};
+    struct buf text BUF_AUTO;
+    struct batch rows;
+    struct err err = {0};
+
+    buf_init(&text, 0);
+    if (store_sql(store, &sql, &rows, NULL, &err)) {
+        fail_msg("%s: %s", statement, err.msg);
+    }
+    contract_dump(&rows, &text);
+    batch_fini(&rows);
+    buf_add_char(&text, '\0');
+    assert_string_equal(text.ptr, lines);
+}
+
+static void
+test_open_adds_tables_and_renews_views_of_an_older_version(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    run_sql(place->path, "CREATE TABLE system_metrics (timestamp TIMESTAMP NOT NULL, cpu_percent "
+                         "DOUBLE); CREATE VIEW budgets AS SELECT 1 AS one");
+    for (int i = 0; i < 2; i++) {
+        if (open_at(place->path, &store, &err)) {
+            fail_msg("open: %s", err.msg);
+        }
+        expect_sql(store, "SELECT count(*) FROM price_book", "0\n");
+        expect_sql(store, "SELECT name, definition, mode, changed_at FROM budgets", "");
+        store_close(store);
+    }
+}
+
+static void
+test_views_show_reservations_as_they_stand(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    put(store, TABLE_RESERVATION_CHANGES,
+        "1|10|r1|reserve|60|100|birdeye|/p|GET|k|run|pro|-|-|rule\n"
+        "2|11|r2|reserve|1.5|90|helius|/q|POST|-|-|-|-|default|-\n"
+        "3|12|r1|extend|80|200|-|-|-|-|-|-|-|-|-\n"
+        "4|13|r3|reserve|2|90|helius|/q|POST|-|-|-|-|-|-\n"
+        "5|14|r4|reserve|3|90|helius|/q|POST|-|-|-|-|-|-\n");
+    put(store, TABLE_RESERVATION_CHANGES,
+        "6|15|r1|commit|59.999999|-|-|-|-|-|-|-|e1|-|-\n"
+        "7|16|r3|release|2|-|-|-|-|-|-|-|-|-|-\n8|17|r4|expire|3|-|-|-|-|-|-|-|-|-|-\n");
+    expect_sql(store, "SELECT * FROM reservations ORDER BY reservation_id",
+               "r1|committed|80|59.999999|10|200|birdeye|/p|GET|k|run|pro|e1\n"
+               "r2|reserved|1.5|0|11|90|helius|/q|POST|-|-|-|-\n"
+               "r3|released|2|0|13|90|helius|/q|POST|-|-|-|-\n"
+               "r4|expired|3|0|14|90|helius|/q|POST|-|-|-|-\n");
+    store_close(store);
+}
+
+static void
+test_views_show_budgets_that_are_set_with_their_mode(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    put(store, TABLE_BUDGET_CHANGES,
+        "1|10|a|set|-|{\"mode\":\"metrics_only\"}|-\n2|11|b|set|-|{\"name\":\"b\"}|-\n"
+        "3|12|c|set|-|{}|-\n4|13|c|delete|-|-|-\n5|14|b|force_open|-|-|panic\n"
+        "6|15|b|opened|run_id=r1|-|-\n7|16|d|set|-|{}|-\n8|17|d|delete|-|-|-\n"
+        "9|18|d|set|-|{\"name\":\"d\"}|-\n10|19|a|set|-|{\"x\":1}|-\n"
+        "11|20|e|enforce|-|-|-\n12|21|d|reset|-|-|-\n13|22|d|force_open|-|-|-\n"
+        "14|23|d|set|-|{\"x\":2}|-\n");
+    expect_sql(store, "SELECT * FROM budgets ORDER BY name",
+               "a|{\"x\":1}|enforce|19\nb|{\"name\":\"b\"}|forced_open|14\n"
+               "d|{\"x\":2}|enforce|23\n");
+    store_close(store);
+}
+
+static void
+test_views_show_quota_usage_by_day(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    put(store, TABLE_EVENTS,
+        "a|86399999999|birdeye|/p|GET|200|true|1.5|60.5|-|-|{}|1|-|-|-|-|-|1|00\n"
+        "b|86400000000|birdeye|/p|GET|-|false|1.5|0|-|-|-|1|-|-|-|-|-|2|00\n"
+        "c|86400000001|birdeye|/p|GET|200|true|1.5|0.000001|-|-|-|1|-|-|-|-|-|3|00\n"
+        "d|86400000002|birdeye|/p|GET|200|true|1.5|-0.000001|-|-|-|1|-|-|-|c|-|4|00\n"
+        "e|5|helius|/p|GET|200|true|1.5|1|-|-|-|1|-|-|-|-|-|5|00\n");
+    expect_sql(store,
+               "SELECT service, timestamp, credits_used, calls FROM api_quota_usage ORDER BY ALL",
+               "birdeye|0|60.5|1\nbirdeye|86400000000|0|2\nhelius|0|1|1\n");
+    store_close(store);
+}
+
+static void
 test_apply_says_invalid_for_a_null_that_the_table_forbids(void **state)
 {
     struct place *place = *state;
@@ -420,6 +539,10 @@ main(int argc, char **argv)
         CASE(test_open_says_io_for_a_missing_directory),
         CASE(test_open_refuses_a_table_that_is_not_ours),
         CASE(test_open_adds_columns_that_an_older_version_lacked),
+        CASE(test_open_adds_tables_and_renews_views_of_an_older_version),
+        CASE(test_views_show_reservations_as_they_stand),
+        CASE(test_views_show_budgets_that_are_set_with_their_mode),
+        CASE(test_views_show_quota_usage_by_day),
         CASE(test_apply_says_invalid_for_a_null_that_the_table_forbids),
         CASE(test_apply_fails_whole_on_a_full_disk_and_works_when_there_is_space),
         CASE(test_apply_replaces_rows_that_a_failed_group_had_remembered),

@@ -19,7 +19,7 @@
 
 /* One value; texts stand behind the cells of their row. */
 union mem_cell {
-    int64_t i64; /* COL_BOOL, COL_INT32, COL_INT64, COL_TIMESTAMP */
+    int64_t i64; /* COL_BOOL, COL_INT32, COL_INT64, COL_TIMESTAMP, COL_DECIMAL */
     double f64;  /* COL_DOUBLE */
     struct {
         uint32_t offset;

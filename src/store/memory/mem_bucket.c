@@ -2,15 +2,17 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "codec/decimal.h"
 #include "store/memory/mem.h"
 
 /* 2000-01-03T00:00:00, a Monday */
 static const int64_t bucket_origin_us = 946857600000000;
 
+__extension__ typedef __int128 i128;
+
 static int64_t
 bucket_of(int64_t time_us, int64_t width_us)
 {
-    __extension__ typedef __int128 i128;
     i128 since = (i128)time_us - bucket_origin_us;
     i128 floor = since / width_us - (since % width_us < 0);
 
@@ -27,7 +29,7 @@ aggregate(const struct mem_reading *reading, const struct store_aggregate *spec,
     struct mem_value best_time = {.valid = false};
     int64_t used = 0;
     double sum = 0;
-    int64_t whole = 0;
+    i128 whole = 0; /* never more than 2^63 rows of 2^63 */
 
     for (size_t i = 0; i < count; i++) {
         struct mem_value value = mem_value_of(reading->table, &refs[i], column);
@@ -37,10 +39,7 @@ aggregate(const struct mem_reading *reading, const struct store_aggregate *spec,
         }
         bool first = used++ == 0;
         sum += value.f64;
-        if (__builtin_add_overflow(whole, value.i64, &whole) && spec->fn == AGG_SUM) {
-            return err_set(err, ERR_TOO_LARGE, "the sum of \"%s\" does not fit 64 bits",
-                           spec->column);
-        }
+        whole += value.i64;
         int order = first                                           ? 0
                     : spec->fn == AGG_FIRST || spec->fn == AGG_LAST ? mem_compare(&time, &best_time)
                                                                     : mem_compare(&value, &best);
@@ -50,11 +49,20 @@ aggregate(const struct mem_reading *reading, const struct store_aggregate *spec,
             best_time = time;
         }
     }
+    enum col_type type = reading->table->columns[column].type;
+    int64_t max = type == COL_DECIMAL ? DECIMAL_MAX : INT64_MAX;
+    int64_t min = type == COL_DECIMAL ? -DECIMAL_MAX : INT64_MIN;
+    if (spec->fn == AGG_SUM && (whole > max || whole < min)) {
+        return err_set(err, ERR_TOO_LARGE, "the sum of \"%s\" does not fit %s", spec->column,
+                       type == COL_DECIMAL ? "12 digits before the point" : "64 bits");
+    }
     if (spec->fn == AGG_COUNT) {
         *ret_value = (struct mem_value){.valid = true, .i64 = used};
     } else if (spec->fn == AGG_SUM) {
-        *ret_value = (struct mem_value){.valid = used > 0, .i64 = whole, .f64 = sum};
+        *ret_value = (struct mem_value){.valid = used > 0, .i64 = (int64_t)whole, .f64 = sum};
     } else if (spec->fn == AGG_AVG) {
+        /* Credits are added exactly before anything is rounded. */
+        sum = type == COL_DECIMAL ? (double)whole / (double)DECIMAL_ONE : sum;
         *ret_value = (struct mem_value){.valid = used > 0, .f64 = used ? sum / (double)used : 0};
     } else {
         *ret_value = best;
@@ -71,7 +79,7 @@ aggregate_type(enum store_aggregate_fn fn, enum col_type type)
     case AGG_AVG:
         return COL_DOUBLE;
     case AGG_SUM:
-        return type == COL_DOUBLE ? COL_DOUBLE : COL_INT64;
+        return type == COL_DOUBLE || type == COL_DECIMAL ? type : COL_INT64;
     case AGG_FIRST:
     case AGG_LAST:
     case AGG_MIN:

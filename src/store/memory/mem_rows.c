@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "codec/decimal.h"
 #include "store/memory/mem.h"
 
 static struct mem_value
@@ -27,6 +28,10 @@ stored_value(const struct catalog_table *table, const struct mem_row *row, size_
     case COL_TEXT:
     case COL_JSON:
         value.text = slice_make((const char *)row + cell.text.offset, cell.text.len);
+        break;
+    case COL_DECIMAL:
+        value.i64 = cell.i64;
+        value.f64 = decimal_to_double(cell.i64);
         break;
     case COL_BOOL:
     case COL_INT32:
@@ -222,6 +227,7 @@ mem_set_value(struct batch *rows, size_t column, size_t row, const struct mem_va
         break;
     case COL_INT64:
     case COL_TIMESTAMP:
+    case COL_DECIMAL:
         batch_set_i64(rows, column, row, value->i64);
         break;
     case COL_DOUBLE:
@@ -280,9 +286,7 @@ mem_order_of_scan(const struct catalog_table *table, struct column_list *order)
         order->index[order->count++] = (uint8_t)table->time_column;
     }
     for (size_t i = 0; i < table->column_count; i++) {
-        bool tells = table->key_mask >> i & 1 || (int)i == table->series_column ||
-                     (table->kind == TABLE_VIEW && table->columns[i].type != COL_DOUBLE);
-        if (tells && (int)i != table->time_column) {
+        if (catalog_orders(table, i)) {
             order->index[order->count++] = (uint8_t)i;
         }
     }
