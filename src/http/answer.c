@@ -32,14 +32,20 @@ conn_finish_exchange(struct http_worker *worker, struct http_exchange *exchange,
     worker_give_exchange(worker, exchange);
 }
 
-/* The answer is out: the next request, or the end. */
-static void
-answer_done(struct conn *conn)
+uint64_t
+conn_answer_bytes(const struct conn *conn)
+{
+    return conn->exchange ? conn->exchange->flow.sent + conn->sent : 0;
+}
+
+void
+conn_answer_done(struct conn *conn)
 {
     struct http_exchange *exchange = conn->exchange;
+    uint64_t sent = conn_answer_bytes(conn);
 
     conn->exchange = NULL;
-    conn_finish_exchange(conn->worker, exchange, exchange->status, conn->sent);
+    conn_finish_exchange(conn->worker, exchange, exchange->status, sent);
     if (!conn->close_behind) {
         conn_set_state(conn, CONN_HEAD);
         conn->scan = (struct http_scan){.at = 0};
@@ -57,6 +63,10 @@ void
 conn_flush_answer(struct conn *conn)
 {
     struct http_exchange *exchange = conn->exchange;
+    if (exchange->flow.rendered) {
+        conn_flow_flush(conn);
+        return;
+    }
     size_t wire_len = exchange->wire.len;
     size_t total = wire_len + exchange->tail.len;
 
@@ -84,11 +94,11 @@ conn_flush_answer(struct conn *conn)
         conn->sent += len;
         counter_add(&conn->worker->counters.bytes_out, len);
     }
-    answer_done(conn);
+    conn_answer_done(conn);
 }
 
-static void
-count_class(struct http_worker *worker, int status)
+void
+conn_count_answer(struct http_worker *worker, int status)
 {
     int class = status / 100;
 
@@ -101,9 +111,12 @@ void
 conn_answer(struct conn *conn, struct http_exchange *exchange)
 {
     struct http_worker *worker = conn->worker;
-    bool keep_alive =
-        !exchange->close && !worker->draining && exchange->has_head && exchange->head.keep_alive;
+    /* What is left of a body that nobody wanted would be taken for the next request. */
+    bool unread = conn->state == CONN_STREAM && exchange->stream_body && !conn->body_complete;
+    bool keep_alive = !exchange->close && !unread && !worker->draining && exchange->has_head &&
+                      exchange->head.keep_alive;
 
+    conn->watch_gone = false;
     conn_set_state(conn, CONN_ANSWERING);
     conn->exchange = exchange;
     conn->sent = 0;
@@ -113,7 +126,7 @@ conn_answer(struct conn *conn, struct http_exchange *exchange)
     }
     exchange_render(exchange, keep_alive, worker_date(worker));
     exchange_body_drop(exchange);
-    count_class(worker, exchange->status);
+    conn_count_answer(worker, exchange->status);
     conn_flush_answer(conn);
 }
 
@@ -174,13 +187,18 @@ conn_on_reply(struct net_post *post)
     struct http_worker *worker = exchange->worker;
     struct conn *conn = worker_find(worker, exchange->conn_id);
 
+    if (exchange->flow.used) {
+        conn_flow_on_post(exchange);
+        return;
+    }
     assert(worker->out > 0);
     worker->out--;
     if (!conn) {
         conn_finish_exchange(worker, exchange, exchange->status, 0);
         return;
     }
-    assert(conn->state == CONN_HANDLING);
+    assert(conn->held == exchange);
+    conn->held = NULL;
     conn_answer(conn, exchange);
     conn_resume(conn);
 }

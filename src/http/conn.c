@@ -29,8 +29,11 @@ conn_set_state(struct conn *conn, enum conn_state state)
     case CONN_HANDLING:
         assert(old == CONN_HEAD || old == CONN_BODY);
         break;
+    case CONN_STREAM:
+        assert(old == CONN_HEAD || old == CONN_HANDLING);
+        break;
     case CONN_ANSWERING:
-        assert(old == CONN_HEAD || old == CONN_BODY || old == CONN_HANDLING);
+        assert(old == CONN_HEAD || old == CONN_BODY || old == CONN_HANDLING || old == CONN_STREAM);
         break;
     case CONN_LINGER:
         assert(old == CONN_ANSWERING || old == CONN_WS);
@@ -104,13 +107,20 @@ conn_close(struct conn *conn)
         return;
     }
     bool answering = conn->state == CONN_ANSWERING;
+    uint64_t sent = answering ? conn_answer_bytes(conn) : 0;
     ws_unlink(conn);
     conn_set_state(conn, CONN_CLOSED);
     if (conn->exchange) {
         struct http_exchange *exchange = conn->exchange;
         conn->exchange = NULL;
+        if (exchange->flow.rendered) {
+            counter_add(&worker->counters.streams_cut, 1);
+        }
         conn_finish_exchange(worker, exchange, answering ? exchange->status : STATUS_CLIENT_GONE,
-                             answering ? conn->sent : 0);
+                             sent);
+    }
+    if (conn->held) {
+        conn_flow_gone(conn);
     }
     net_loop_timer_cancel(worker->loop, &conn->timer);
     net_loop_unwatch(worker->loop, &conn->watch);
@@ -152,7 +162,9 @@ conn_linger(struct conn *conn)
 void
 conn_update_events(struct conn *conn)
 {
-    bool write = conn->state == CONN_ANSWERING || (conn->state == CONN_WS && ws_wants_write(conn));
+    bool write = conn->state == CONN_ANSWERING ||
+                 (conn->state == CONN_STREAM && conn->flow_wants_write) ||
+                 (conn->state == CONN_WS && ws_wants_write(conn));
     uint32_t events = 0;
 
     if (!conn->paused || conn->stream.wants_read) {
@@ -160,6 +172,9 @@ conn_update_events(struct conn *conn)
     }
     if ((write && !conn->stream.wants_read) || conn->stream.wants_write) {
         events |= EPOLLOUT;
+    }
+    if (conn->watch_gone) {
+        events |= EPOLLRDHUP;
     }
     net_loop_set_events(conn->worker->loop, &conn->watch, events);
 }
@@ -170,13 +185,16 @@ conn_update_events(struct conn *conn)
 void
 conn_resume(struct conn *conn)
 {
-    if (conn->state == CONN_HEAD && conn->in.len > 0) {
+    if (conn->in.len > 0 && (conn->state == CONN_HEAD || conn_flow_reading(conn))) {
         conn_take_input(conn, NULL, 0);
     }
+    conn_flow_update(conn);
     if (conn->state == CONN_CLOSED) {
         return;
     }
-    if (conn->state != CONN_HANDLING && conn->state != CONN_ANSWERING) {
+    bool waits = conn->state == CONN_HANDLING || conn->state == CONN_ANSWERING ||
+                 (conn->state == CONN_STREAM && !conn_flow_reading(conn));
+    if (!waits) {
         conn->paused = false;
         if (net_stream_pending(&conn->stream)) {
             worker_read_again(conn->worker, conn);
@@ -208,7 +226,8 @@ static bool
 is_reading(const struct conn *conn)
 {
     return conn->state == CONN_HEAD || conn->state == CONN_BODY || conn->state == CONN_WS ||
-           (conn->state == CONN_LINGER && conn->sent <= HTTP_LINGER_BYTES);
+           (conn->state == CONN_LINGER && conn->sent <= HTTP_LINGER_BYTES) ||
+           conn_flow_reading(conn);
 }
 
 /* Where the next bytes go: a body of known length takes them without a copy. NULL: it has been
@@ -299,6 +318,9 @@ on_writable(struct conn *conn)
     if (conn->state == CONN_ANSWERING) {
         conn_flush_answer(conn);
         conn_resume(conn);
+    } else if (conn->state == CONN_STREAM) {
+        conn_flow_flush(conn);
+        conn_resume(conn);
     } else if (conn->state == CONN_WS) {
         ws_flush(conn);
     }
@@ -313,6 +335,12 @@ on_event(struct net_watch *watch, uint32_t events)
         /* Both directions are over: nothing can be delivered any more. */
         conn_close(conn);
         return;
+    }
+    if (events & EPOLLRDHUP) {
+        conn_flow_on_hangup(conn);
+        if (conn->state == CONN_CLOSED) {
+            return;
+        }
     }
     bool read = (events & EPOLLIN) || (conn->stream.wants_write && (events & EPOLLOUT));
     bool write = (events & EPOLLOUT) || (conn->stream.wants_read && (events & EPOLLIN));
@@ -352,6 +380,9 @@ on_timer(struct net_timer *timer)
         break;
     case CONN_HANDLING:
         break; /* The handler has all the time it wants. */
+    case CONN_STREAM:
+        conn_flow_on_timer(conn);
+        break;
     case CONN_ANSWERING:
     case CONN_LINGER:
         conn_close(conn);

@@ -1,18 +1,19 @@
 /*
  * A connection: what it holds, and what its files do for each other. conn.c reads, waits and
- * closes; request.c makes requests of bytes; answer.c sends answers; ws.c has what became a
- * WebSocket. All on the worker's thread.
+ * closes; request.c makes requests of bytes; answer.c sends answers; conn_flow.c moves bodies and
+ * answers that come in pieces; ws.c has what became a WebSocket. All on the worker's thread.
  *
  * One exchange at a time: while it is with the handler or its answer is being sent, what the client
  * sends stays in `in` (one read at most) and in the kernel.
  *
  * States (changed by conn_set_state only):
  *
- *   HEAD ---> BODY ---> HANDLING ---> ANSWERING ---> HEAD ...
- *     |                    |              |
- *     |                    +--> WS        +--> LINGER (answered, the rest is read and dropped)
- *     +--> HANDLING, ANSWERING (refused)       |
- *   every state --> CLOSED <-------------------+
+ *   HEAD ---> BODY ---> HANDLING ---------------> ANSWERING ---> HEAD ...
+ *     |                  |    |                    ^    |
+ *     |                  |    +--> STREAM ---------+    +--> LINGER (answered, the rest is read
+ *     |                  +--> WS    ^                   |           and dropped)
+ *     +--> HANDLING, STREAM --------+, ANSWERING        |
+ *   every state --> CLOSED <----------------------------+
  */
 #ifndef EIDER_HTTP_CONN_H
 #define EIDER_HTTP_CONN_H
@@ -22,7 +23,8 @@
 enum conn_state {
     CONN_HEAD,      /* waits for a head; `in` may hold a part of it */
     CONN_BODY,      /* exchange is set, its body is incomplete */
-    CONN_HANDLING,  /* the handler, or whoever it gave the exchange to, has it; exchange is NULL */
+    CONN_HANDLING,  /* held is with the handler, or whoever it gave it to; exchange is NULL */
+    CONN_STREAM,    /* the same, and its body is read and its answer sent piece by piece */
     CONN_ANSWERING, /* exchange is set and partly sent */
     CONN_LINGER,    /* all is sent and our side shut; input is dropped */
     CONN_WS,        /* ws is set; see ws.c */
@@ -48,8 +50,17 @@ struct conn {
     struct http_exchange *exchange;
     uint64_t body_left;
     int64_t body_started_us;
-    size_t sent;    /* of wire and tail; bytes dropped while lingering */
-    size_t charged; /* of the server's budget, for input that waits */
+    size_t sent;                /* of wire and tail; bytes dropped while lingering */
+    struct http_exchange *held; /* in HANDLING and STREAM; valid until its post has run */
+    bool watch_gone;            /* held wants to know when the client ends its side */
+    bool body_complete;         /* all of the body of a stream was read */
+    bool body_end_told;
+    bool continue_owed;          /* the client waits for 100 Continue */
+    bool flow_wants_write;       /* there is more to send than was sent in this turn */
+    int64_t body_deadline_us;    /* of a stream; 0: the body is not being read */
+    int64_t body_paused_us;      /* since when */
+    int64_t flow_write_limit_us; /* the client must have taken something by then; 0: none waits */
+    size_t charged;              /* of the server's budget, for input that waits */
     struct ws_client *ws;
     char peer[NET_PEER_MAX];
 };
@@ -98,7 +109,48 @@ void conn_take_input(struct conn *conn, char *bytes, size_t len);
 /* Bytes of the body have come: the next ones, the handler, or an answer to a body that drips. */
 void conn_body_progress(struct conn *conn, bool complete);
 
+/* Sends 100 Continue. Nothing else is under way on the connection, so a socket that does not take
+ * these few bytes belongs to a client that does not read. */
+void conn_send_continue(struct conn *conn);
+
+/* ---- conn_flow.c: streams ---- */
+
+/* Before the handler is called for a request whose body comes in pieces. */
+void conn_flow_start(struct conn *conn, const struct http_exchange *exchange);
+
+/* Whether the body of a stream is to be read now. */
+bool conn_flow_reading(const struct conn *conn);
+
+/* Takes bytes of the body, at most to the end of a piece; 0 when it is not read now. */
+size_t conn_flow_take(struct conn *conn, struct slice bytes);
+
+/* Tells the end of the body when it is due, sets timers for what is waited for. */
+void conn_flow_update(struct conn *conn);
+
+/* Sends what there is, in STREAM; or to the end, in ANSWERING. */
+void conn_flow_flush(struct conn *conn);
+
+void conn_flow_on_timer(struct conn *conn);
+
+/* The client has ended its side. */
+void conn_flow_on_hangup(struct conn *conn);
+
+/* The connection closes: tells the holder of conn->held. */
+void conn_flow_gone(struct conn *conn);
+
+/* The holder has said something; called for exchanges with a flow in use. */
+void conn_flow_on_post(struct http_exchange *exchange);
+
 /* ---- answer.c ---- */
+
+/* The answer is out: the next request, or the end. */
+void conn_answer_done(struct conn *conn);
+
+/* Bytes that went out for conn->exchange. */
+uint64_t conn_answer_bytes(const struct conn *conn);
+
+/* Counts an answer of this status. */
+void conn_count_answer(struct http_worker *worker, int status);
 
 /* An exchange for the request that begins now. */
 struct http_exchange *conn_begin_exchange(struct conn *conn);

@@ -14,6 +14,19 @@ enum {
     REQUEST_ID_MAX = 64,
 };
 
+static void
+init_flow(struct http_flow *flow)
+{
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_RECURSIVE);
+    pthread_mutex_init(&flow->lock, &attr);
+    pthread_mutexattr_destroy(&attr);
+    buf_init(&flow->queue, 0);
+    buf_init(&flow->sending, 0);
+}
+
 struct http_exchange *
 exchange_new(struct http_worker *worker)
 {
@@ -26,6 +39,7 @@ exchange_new(struct http_worker *worker)
     buf_init(&exchange->out, HTTP_OUT_MAX_BYTES);
     buf_init(&exchange->lines, LINES_MAX_BYTES);
     buf_init(&exchange->wire, 0);
+    init_flow(&exchange->flow);
     exchange_reset(exchange);
     return exchange;
 }
@@ -43,6 +57,52 @@ reset_buf(struct buf *buf)
 }
 
 void
+exchange_flow_drop(struct http_exchange *exchange)
+{
+    struct http_flow *flow = &exchange->flow;
+
+    atomic_fetch_sub(&exchange->worker->server->bodies_bytes, flow->charged + flow->queue.len);
+    flow->charged = 0;
+    reset_buf(&flow->queue);
+    reset_buf(&flow->sending);
+}
+
+/* Only what was in use is touched: most exchanges never stream. */
+static void
+reset_flow(struct http_exchange *exchange)
+{
+    struct http_flow *flow = &exchange->flow;
+
+    exchange->stream_body = false;
+    if (!flow->used && !flow->gone) {
+        return;
+    }
+    /* Whoever gave the exchange away may still be about to leave the lock. */
+    pthread_mutex_lock(&flow->lock);
+    exchange_flow_drop(exchange);
+    flow->used = false;
+    flow->posted = false;
+    flow->gone = false;
+    flow->end = HTTP_FLOW_OPEN;
+    flow->callbacks = (struct http_stream_callbacks){NULL, NULL, NULL, NULL};
+    flow->ctx = NULL;
+    flow->body_wanted = false;
+    flow->begun = false;
+    flow->bodyless = false;
+    flow->waiting = false;
+    flow->overrun = false;
+    flow->length = -1;
+    flow->taken = 0;
+    flow->rendered = false;
+    flow->chunked = false;
+    flow->terminated = false;
+    flow->sent = 0;
+    flow->body_seen = 0;
+    flow->fault_status = 0;
+    pthread_mutex_unlock(&flow->lock);
+}
+
+void
 exchange_reset(struct http_exchange *exchange)
 {
     if (exchange->arena.used_bytes > ARENA_KEPT_BYTES) {
@@ -51,6 +111,7 @@ exchange_reset(struct http_exchange *exchange)
     }
     arena_reset(&exchange->arena);
     exchange_body_drop(exchange);
+    reset_flow(exchange);
     reset_buf(&exchange->out);
     reset_buf(&exchange->lines);
     reset_buf(&exchange->wire);
@@ -87,6 +148,10 @@ void
 exchange_free(struct http_exchange *exchange)
 {
     exchange_body_drop(exchange);
+    reset_flow(exchange);
+    buf_fini(&exchange->flow.queue);
+    buf_fini(&exchange->flow.sending);
+    pthread_mutex_destroy(&exchange->flow.lock);
     free(exchange->body);
     arena_fini(&exchange->arena);
     buf_fini(&exchange->out);
@@ -317,6 +382,28 @@ http_set_route(struct http_exchange *exchange, const char *static_name)
     exchange->route = static_name;
 }
 
+bool
+http_header_at(const struct http_exchange *exchange, size_t index, struct slice *ret_name,
+               struct slice *ret_value)
+{
+    if (index >= exchange->head.field_count) {
+        return false;
+    }
+    *ret_name = exchange->head.fields[index].name;
+    *ret_value = exchange->head.fields[index].value;
+    return true;
+}
+
+bool
+http_body_length(const struct http_exchange *exchange, uint64_t *ret_length)
+{
+    if (exchange->head.chunked) {
+        return false;
+    }
+    *ret_length = exchange->head.content_length;
+    return true;
+}
+
 /* ---- what the handler says ---- */
 
 void
@@ -401,6 +488,11 @@ http_reply(struct http_exchange *exchange)
 
     assert(!exchange->replied);
     exchange->replied = true;
+    if (exchange->flow.used) {
+        assert(!exchange->flow.begun);
+        exchange_flow_give(exchange, HTTP_FLOW_REPLY);
+        return;
+    }
     if (net_loop_is_current(worker->loop) && worker->dispatching == exchange) {
         worker->replied = true;
         return;

@@ -59,6 +59,14 @@ bool http_header(const struct http_exchange *exchange, const char *name, struct 
 /* Percent-decoded value of a query parameter (the first of that name); false when absent. */
 bool http_query(const struct http_exchange *exchange, const char *name, struct slice *ret_value);
 
+/* The i-th header field as it was sent; false past the last. */
+bool http_header_at(const struct http_exchange *exchange, size_t index, struct slice *ret_name,
+                    struct slice *ret_value);
+
+/* How long the client says its body is, 0 when it has none; false when that shows only at its end
+ * (chunked). */
+bool http_body_length(const struct http_exchange *exchange, uint64_t *ret_length);
+
 /* The i-th query parameter; false past the last. */
 bool http_query_at(const struct http_exchange *exchange, size_t index, struct slice *ret_name,
                    struct slice *ret_value);
@@ -101,6 +109,101 @@ void http_set_close(struct http_exchange *exchange);
 /* Answers with err's HTTP status and the JSON error shape {"detail","code","request_id"}, and gives
  * the exchange away. Headers added before are kept; 503 and 429 get Retry-After: 1 if none was. */
 void http_reply_err(struct http_exchange *exchange, const struct err *err);
+
+/* ---- bodies and answers in pieces ----
+ *
+ * A request body as it comes: accept calls http_stream_body, and the handler is then called right
+ * behind the head. It calls http_stream, and http_body_resume when it wants bytes (not before: no
+ * byte is read and no 100-continue sent until then). An answer as it is made: http_reply_begin,
+ * http_reply_write as often as needed, http_reply_end. Both at the same time are fine, so is either
+ * alone, and an exchange whose body was streamed may be answered by http_reply; if the client has
+ * then not sent all of its body, the connection closes behind the answer.
+ *
+ *   http_stream -> (resume -> on_body ... -> on_body_end) | on_gone
+ *   http_reply_begin -> write ... (WAIT -> on_drain) -> end | abort
+ *
+ * Lifetime: as with http_reply the exchange is its holder's until it gives it away, exactly once,
+ * by http_reply, http_reply_end or http_reply_abort; that includes exchanges whose client is gone
+ * and those of a server that has stopped. Until then all calls are safe; what is written for a
+ * client that is gone is dropped.
+ *
+ * Threads: one thread at a time is the holder. Callbacks run on the exchange's loop thread, may
+ * call anything here and must not block. When a call that gives the exchange away has returned, no
+ * callback runs and none will come (but for the one it was called from), so ctx may be freed. For
+ * that they run with a lock of the exchange held that the functions here take: whoever calls one
+ * must not hold a lock that a callback takes.
+ */
+
+enum http_gone {
+    HTTP_GONE_CLIENT, /* the connection is lost, or the client has ended its side */
+    HTTP_GONE_BODY,   /* the body is broken, too large or did not come in time; the client gets 400,
+                         413 or 408 for it when the exchange is given away, if no answer has begun */
+    HTTP_GONE_STOP,   /* the server has stopped */
+};
+
+/* Each may be NULL. */
+struct http_stream_callbacks {
+    /* A piece of the body, at least a byte; `piece` lives until the callback returns. */
+    void (*on_body)(void *ctx, struct http_exchange *exchange, struct slice piece);
+    /* The body was complete. Comes behind a resume also when there was none. */
+    void (*on_body_end)(void *ctx, struct http_exchange *exchange);
+    /* There is room again for what http_reply_write refused. */
+    void (*on_drain)(void *ctx, struct http_exchange *exchange);
+    /* Nothing more of the body will come and nothing more be sent. At most once. */
+    void (*on_gone)(void *ctx, struct http_exchange *exchange, enum http_gone why);
+};
+
+/* Has the handler called before the body is read. Call it in accept, which still sets the limit:
+ * over it on_gone comes with HTTP_GONE_BODY, or 413 at once for a Content-Length. */
+void http_stream_body(struct http_exchange *exchange);
+
+/* Sets the callbacks, once; any thread. False, and none is ever called, when the client is gone
+ * already. */
+bool http_stream(struct http_exchange *exchange, const struct http_stream_callbacks *callbacks,
+                 void *ctx);
+
+/*
+ * Only on_gone, for exchanges that are handled in the ordinary way, so that a long job can be given
+ * up; instead of http_stream. A client that has shut down its sending side counts as gone from here
+ * on, since there is no telling whether it still listens.
+ */
+bool http_on_gone(struct http_exchange *exchange,
+                  void (*fn)(void *ctx, struct http_exchange *exchange, enum http_gone why),
+                  void *ctx);
+
+/* Starts and stops the reading of the body. A pause within on_body holds for the bytes behind the
+ * piece at once; from another thread a few pieces (64 KiB) may still come. What the client sends
+ * meanwhile stays in the kernel. A client that is not being read has no timeout. */
+void http_body_resume(struct http_exchange *exchange);
+void http_body_pause(struct http_exchange *exchange);
+
+/*
+ * Begins the answer with the status and the headers set so far. `length` is what http_reply_write
+ * will bring in all, negative when that is not known: then it is sent chunked, to HTTP/1.0 clients
+ * until the connection closes. To HEAD, and with 204 and 304, no body is sent, whatever is written.
+ */
+void http_reply_begin(struct http_exchange *exchange, int64_t length);
+
+enum http_write {
+    HTTP_WRITE_TAKEN,
+    HTTP_WRITE_WAIT, /* nothing was taken; on_drain will come */
+    HTTP_WRITE_GONE, /* nothing is sent any more: give the exchange away. Also over `length` */
+};
+
+enum { HTTP_STREAM_HIGH_BYTES = 256 << 10 };
+
+/* Queues a copy of bytes, all or nothing. Waits are told from HTTP_STREAM_HIGH_BYTES on, so an
+ * exchange holds at most that and one piece; earlier when the server's budget of all bodies is used
+ * up and something of this exchange is still on its way. */
+enum http_write http_reply_write(struct http_exchange *exchange, struct slice bytes);
+
+/* Ends the answer and gives the exchange away; what is queued is still sent. If it is shorter than
+ * announced, the connection is cut. */
+void http_reply_end(struct http_exchange *exchange);
+
+/* Cuts the connection, so that the client sees an incomplete answer (or none), and gives the
+ * exchange away. What is queued is dropped. */
+void http_reply_abort(struct http_exchange *exchange);
 
 /* ---- WebSocket ---- */
 
@@ -226,7 +329,10 @@ struct http_stats {
     uint64_t requests_active;
     uint64_t parse_errors;
     uint64_t bytes_in, bytes_out;
-    uint64_t bodies_bytes; /* memory held by bodies and waiting input now */
+    uint64_t bodies_bytes;  /* memory held by bodies, streams and waiting input now */
+    uint64_t streams_total; /* answers begun by http_reply_begin */
+    uint64_t streams_cut;   /* those that the client did not get whole */
+    uint64_t clients_gone;  /* exchanges whose client left before they were given away */
     uint64_t ws_clients;
     uint64_t ws_clients_total;
     uint64_t ws_frames_sent;

@@ -17,7 +17,12 @@ dispatch(struct conn *conn, struct http_exchange *exchange)
     const struct http_options *options = &worker->server->options;
 
     conn->exchange = NULL;
-    conn_set_state(conn, CONN_HANDLING);
+    conn->held = exchange;
+    conn->sent = 0;
+    conn->flow_wants_write = false;
+    conn->flow_write_limit_us = 0;
+    conn->body_deadline_us = 0;
+    conn_set_state(conn, exchange->stream_body ? CONN_STREAM : CONN_HANDLING);
     worker->dispatching = exchange;
     worker->replied = false;
     worker->upgrade.wanted = false;
@@ -25,18 +30,18 @@ dispatch(struct conn *conn, struct http_exchange *exchange)
     /* From here on the exchange may be with another thread, or even answered. */
     worker->dispatching = NULL;
     if (worker->upgrade.wanted) {
+        conn->held = NULL;
         ws_start(conn, exchange);
     } else if (worker->replied) {
+        conn->held = NULL;
         conn_answer(conn, exchange);
     } else {
         worker->out++;
     }
 }
 
-/* Sends 100 Continue. Nothing else is under way on the connection, so a socket that does not take
- * these few bytes belongs to a client that does not read. */
-static void
-send_continue(struct conn *conn)
+void
+conn_send_continue(struct conn *conn)
 {
     static const char text[] = "HTTP/1.1 100 Continue\r\n\r\n";
     struct iovec iov = net_iov(text, sizeof(text) - 1);
@@ -92,6 +97,11 @@ take_request(struct conn *conn, struct slice head, bool more)
     if (!accept_request(conn, exchange)) {
         return;
     }
+    if (exchange->stream_body) {
+        conn_flow_start(conn, exchange);
+        dispatch(conn, exchange);
+        return;
+    }
     if (!exchange->head.chunked && exchange->head.content_length == 0) {
         dispatch(conn, exchange);
         return;
@@ -102,7 +112,7 @@ take_request(struct conn *conn, struct slice head, bool more)
     conn->body_started_us = net_loop_now_us(conn->worker->loop);
     conn_set_timer(conn, conn->worker->server->options.body_timeout_ms);
     if (exchange->head.expect_continue && !more) {
-        send_continue(conn);
+        conn_send_continue(conn);
     }
 }
 
@@ -233,6 +243,9 @@ consume(struct conn *conn, char *bytes, size_t len)
             break;
         case CONN_BODY:
             n = conn->exchange->head.chunked ? take_chunked(conn, rest) : take_sized(conn, rest);
+            break;
+        case CONN_STREAM:
+            n = conn_flow_take(conn, rest);
             break;
         case CONN_WS:
             ws_input(conn, bytes + used, rest.len);

@@ -184,10 +184,70 @@ add_line(struct buf *wire, const char *name, size_t name_len, struct slice value
 
 #define ADD_LINE(wire, name, value) add_line(wire, name, sizeof(name) - 1, value)
 
+/* The lines that every answer has, from the status line to the handler's own. */
+static void
+add_first_lines(struct http_exchange *exchange, const char *date)
+{
+    struct buf *wire = &exchange->wire;
+
+    add_status_line(wire, exchange->status);
+    ADD_LINE(wire, "Server: ", SLICE_LITERAL("eider"));
+    ADD_LINE(wire, "Date: ", slice_make(date, HTTP_DATE_LEN));
+    if (exchange->content_type.len > 0) {
+        ADD_LINE(wire, "Content-Type: ", exchange->content_type);
+    }
+    buf_add_slice(wire, buf_slice(&exchange->lines));
+}
+
+/* And those behind them. */
+static void
+add_last_lines(struct http_exchange *exchange, bool keep_alive)
+{
+    struct buf *wire = &exchange->wire;
+
+    if (exchange->head.request_id.len > 0 || exchange->request_id[0] != '\0') {
+        ADD_LINE(wire, "X-Request-Id: ", http_request_id(exchange));
+    }
+    if (!keep_alive) {
+        ADD_LINE(wire, "Connection: ", SLICE_LITERAL("close"));
+    } else if (exchange->head.minor == 0) {
+        ADD_LINE(wire, "Connection: ", SLICE_LITERAL("keep-alive"));
+    }
+    buf_add(wire, "\r\n", 2);
+}
+
+static void
+add_length(struct buf *wire, uint64_t length)
+{
+    static const char length_name[] = "Content-Length: ";
+
+    buf_add(wire, length_name, sizeof(length_name) - 1);
+    buf_add_u64(wire, length);
+    buf_add(wire, "\r\n", 2);
+}
+
+bool
+exchange_render_stream(struct http_exchange *exchange, bool keep_alive, const char *date)
+{
+    struct http_flow *flow = &exchange->flow;
+    bool bodyless = exchange->status == 204 || exchange->status == 304;
+
+    if (exchange->lines.overflow) {
+        return false;
+    }
+    add_first_lines(exchange, date);
+    if (flow->chunked) {
+        ADD_LINE(&exchange->wire, "Transfer-Encoding: ", SLICE_LITERAL("chunked"));
+    } else if (flow->length >= 0 && !bodyless) {
+        add_length(&exchange->wire, (uint64_t)flow->length);
+    }
+    add_last_lines(exchange, keep_alive);
+    return true;
+}
+
 void
 exchange_render(struct http_exchange *exchange, bool keep_alive, const char *date)
 {
-    static const char length_name[] = "Content-Length: ";
     struct buf *wire = &exchange->wire;
 
     if (exchange->out.overflow || exchange->lines.overflow) {
@@ -199,27 +259,11 @@ exchange_render(struct http_exchange *exchange, bool keep_alive, const char *dat
     struct slice body = exchange->is_static ? exchange->static_body : buf_slice(&exchange->out);
     bool bodyless = status == 204 || status == 304;
 
-    add_status_line(wire, status);
-    ADD_LINE(wire, "Server: ", SLICE_LITERAL("eider"));
-    ADD_LINE(wire, "Date: ", slice_make(date, HTTP_DATE_LEN));
-    if (exchange->content_type.len > 0) {
-        ADD_LINE(wire, "Content-Type: ", exchange->content_type);
-    }
-    buf_add_slice(wire, buf_slice(&exchange->lines));
+    add_first_lines(exchange, date);
     if (!bodyless) {
-        buf_add(wire, length_name, sizeof(length_name) - 1);
-        buf_add_u64(wire, body.len);
-        buf_add(wire, "\r\n", 2);
+        add_length(wire, body.len);
     }
-    if (exchange->head.request_id.len > 0 || exchange->request_id[0] != '\0') {
-        ADD_LINE(wire, "X-Request-Id: ", http_request_id(exchange));
-    }
-    if (!keep_alive) {
-        ADD_LINE(wire, "Connection: ", SLICE_LITERAL("close"));
-    } else if (exchange->head.minor == 0) {
-        ADD_LINE(wire, "Connection: ", SLICE_LITERAL("keep-alive"));
-    }
-    buf_add(wire, "\r\n", 2);
+    add_last_lines(exchange, keep_alive);
     if (bodyless || exchange->head.method == HTTP_HEAD) {
         return;
     }

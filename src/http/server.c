@@ -375,6 +375,9 @@ add_counters(const struct http_counters *counters, struct http_stats *stats)
         stats->responses_by_class[i] += counter_get(&counters->responses_by_class[i]);
     }
     stats->parse_errors += counter_get(&counters->parse_errors);
+    stats->streams_total += counter_get(&counters->streams_total);
+    stats->streams_cut += counter_get(&counters->streams_cut);
+    stats->clients_gone += counter_get(&counters->clients_gone);
     stats->bytes_in += counter_get(&counters->bytes_in);
     stats->bytes_out += counter_get(&counters->bytes_out);
     stats->ws_clients += counter_get(&counters->ws_clients);

@@ -195,6 +195,7 @@ on_kill(struct net_post *post)
     struct http_worker *worker = NET_OWNER(post, struct http_worker, kill_post);
 
     worker->draining = true;
+    worker->killed = true;
     for (uint32_t i = 0; i < worker->slot_count; i++) {
         if (worker->slots[i].conn) {
             conn_close(worker->slots[i].conn);

@@ -41,6 +41,51 @@ struct conn;
 
 /* ---- exchange ---- */
 
+/* How its holder gave an exchange away. */
+enum http_flow_end {
+    HTTP_FLOW_OPEN,  /* not yet */
+    HTTP_FLOW_REPLY, /* http_reply: the answer is in the exchange */
+    HTTP_FLOW_END,   /* http_reply_end */
+    HTTP_FLOW_ABORT, /* http_reply_abort */
+};
+
+/*
+ * What holder and loop share of an exchange that streams, or that wants to know when its client
+ * leaves. `lock` guards all of it but what is said to be one side's. Callbacks are called with the
+ * lock held, so that none runs when a call of the holder returns; it is recursive, since they may
+ * call back.
+ */
+struct http_flow {
+    pthread_mutex_t lock;
+    bool used;   /* the holder's until it gives the exchange away: anything here is in use */
+    bool posted; /* exchange->post is in the loop's queue */
+    bool gone;   /* nothing that is written will be sent */
+    enum http_flow_end end;
+    struct http_stream_callbacks callbacks; /* empty once the exchange is given away */
+    void *ctx;
+
+    _Atomic bool body_wanted; /* the holder reads; written without the lock */
+
+    bool begun;     /* status and header lines are final */
+    bool bodyless;  /* HEAD, 204, 304: what is written is not sent */
+    bool waiting;   /* the holder was told to wait and is owed an on_drain */
+    bool overrun;   /* more was written than announced */
+    int64_t length; /* announced; negative: not known */
+    uint64_t taken; /* bytes of the body written */
+    struct buf queue;
+
+    /* The loop's own. */
+    struct buf sending; /* the piece on its way, behind exchange->wire */
+    size_t charged;     /* of the server's budget, for sending; queue's are queue.len */
+    bool rendered;      /* the head is in wire, or out */
+    bool chunked;
+    bool terminated; /* the last chunk is in wire, or out */
+    uint64_t sent;   /* of batches that are out */
+    uint64_t body_seen;
+    int fault_status; /* the body cannot be used: the answer, if none has begun; 0: it can */
+    char fault_detail[80];
+};
+
 struct http_exchange {
     struct net_post post; /* brings the answer to the worker */
     struct http_exchange *next_free;
@@ -80,6 +125,9 @@ struct http_exchange {
     struct slice tail; /* of the body, sent behind wire */
     int64_t started_us;
     uint64_t bytes_in;
+
+    bool stream_body; /* the handler comes before the body */
+    struct http_flow flow;
 };
 
 /* A cleared exchange, reused where possible; heap memory. */
@@ -105,6 +153,17 @@ void exchange_set_error(struct http_exchange *exchange, int status, const char *
 /* Makes wire and tail of what was set; date is the value of the Date header. */
 void exchange_render(struct http_exchange *exchange, bool keep_alive, const char *date);
 
+/* Makes wire of the head of an answer whose body comes in pieces. False when the header lines are
+ * over their limit: nothing is made. */
+bool exchange_render_stream(struct http_exchange *exchange, bool keep_alive, const char *date);
+
+/* Gives an exchange with a flow in use away. Any thread. */
+void exchange_flow_give(struct http_exchange *exchange, enum http_flow_end end);
+
+/* Drops what is queued and gives it back to the budget. Called by the loop, or by the holder when
+ * there is no loop any more. */
+void exchange_flow_drop(struct http_exchange *exchange);
+
 /* The code of the error shape for a status that the server itself chose. */
 const char *exchange_code_of(int status);
 
@@ -123,6 +182,9 @@ struct http_counters {
     _Atomic uint64_t requests_done;
     _Atomic uint64_t responses_by_class[6];
     _Atomic uint64_t parse_errors;
+    _Atomic uint64_t streams_total;
+    _Atomic uint64_t streams_cut;
+    _Atomic uint64_t clients_gone;
     _Atomic uint64_t bytes_in;
     _Atomic uint64_t bytes_out;
     _Atomic uint64_t ws_clients;
@@ -190,6 +252,7 @@ struct http_worker {
     pthread_t thread;
     bool thread_runs;
     bool draining;
+    bool killed;
     char *read_buffer; /* HTTP_READ_BYTES */
 
     struct conn_slot *slots;
