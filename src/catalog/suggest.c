@@ -1,4 +1,6 @@
 /* "Did you mean": the nearest name by edit distance (insert, delete, replace, swap neighbours). */
+#include "catalog/suggest.h"
+
 #include "catalog/catalog.h"
 
 enum { NAME_MAX = 48 };
@@ -84,6 +86,17 @@ catalog_suggest_column(const struct catalog_table *table, struct slice name)
 
     for (size_t i = 0; i < table->column_count; i++) {
         consider(&nearest, name, table->columns[i].name);
+    }
+    return nearest.name;
+}
+
+const char *
+catalog_suggest_name(struct slice name, const char *const *names, size_t count)
+{
+    struct nearest nearest = {0};
+
+    for (size_t i = 0; i < count; i++) {
+        consider(&nearest, name, names[i]);
     }
     return nearest.name;
 }
