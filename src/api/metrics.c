@@ -18,7 +18,7 @@ get_current(struct api *api, const struct route *route, struct http_exchange *ex
 {
     (void)route;
     http_set_content_type(exchange, "application/json");
-    live_snapshot(api->live, (1U << LIVE_TOPIC_COUNT) - 1, false, http_out(exchange));
+    live_snapshot(api->live, LIVE_TOPICS_DEFAULT, false, http_out(exchange));
     http_reply(exchange);
 }
 

@@ -51,6 +51,7 @@ live_close(struct live *live)
     keyed_fini(&live->strategies);
     live_trades_fini(live);
     live_series_fini(&live->series);
+    live_spend_fini(live);
     pthread_mutex_destroy(&live->lock);
     free(live);
 }
@@ -263,6 +264,10 @@ update_run(struct live *live, enum table_id table, const struct batch *batch, si
     case TABLE_SAMPLES:
         live_series_update_points(live, batch, from, to, lsn == 0);
         break;
+    case TABLE_EVENTS:
+        live_spend_update(live, batch, from, to, lsn == 0);
+        mark_fresh(live, LIVE_SPEND, is_new);
+        break;
     default:
         return; /* tables without a live side */
     }
@@ -289,6 +294,13 @@ live_update(struct live *live, const struct batch *batches, size_t count, uint64
             update_table(live, batches[i].table->id, &batches[i], lsn);
         }
     }
+}
+
+void
+live_set_spend(struct live *live, live_spend_fn *write, void *ctx)
+{
+    live->spend.write = write;
+    live->spend.write_ctx = ctx;
 }
 
 void

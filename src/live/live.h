@@ -23,6 +23,7 @@
 #include "base/err.h"
 #include "catalog/batch.h"
 
+struct json_writer;
 struct live;
 
 struct live_options {
@@ -49,7 +50,8 @@ void live_update(struct live *live, const struct batch *batches, size_t count, u
 /*
  * Takes an answer of the store in, to begin where the last run ended: engine_latest of market_data,
  * strategy_metrics, execution_metrics, system_metrics and samples, engine_scan of series and of the
- * newest trades. Whatever came by live_update stays when it is as new.
+ * newest trades and events. Whatever came by live_update stays when it is as new; sums of what was
+ * spent begin at zero.
  */
 void live_load(struct live *live, enum table_id table, const struct batch *rows);
 
@@ -60,14 +62,28 @@ enum live_topic {
     LIVE_EXECUTION,
     LIVE_SYSTEM,
     LIVE_TRADES,
+    LIVE_SPEND,
     LIVE_TOPIC_COUNT
 };
-const char *live_topic_name(enum live_topic topic); /* "market_data", "strategy", ..., "trades" */
+const char *live_topic_name(enum live_topic topic); /* "market_data", "strategy", ..., "spend" */
+
+/* What whoever does not ask for anything gets: the parts of the original, and trades. */
+enum { LIVE_TOPICS_DEFAULT = (1 << LIVE_SPEND) - 1 };
+
+/* Newest entries of the event log in the part "spend". */
+enum { LIVE_RECENT_EVENTS = 20 };
+
+/* Writes the members "reserved" and "budgets" of the part "spend" into the object that is open.
+ * Called by live_snapshot and live_part on their caller's thread, outside of the lock. */
+typedef void live_spend_fn(void *ctx, struct json_writer *json);
+
+/* Gives what knows of budgets; before the first snapshot. Without it they are none. */
+void live_set_spend(struct live *live, live_spend_fn *write, void *ctx);
 
 /*
  * Appends the JSON object of current metrics: timestamp, market_data, strategy, execution, system
- * (and trades, demo as additions), restricted to topic_mask. `websocket` gives the frame's form:
- * timestamp is the monotonic clock in seconds, server_time the wall clock, and trades are the
+ * (and trades, spend, demo as additions), restricted to topic_mask. `websocket` gives the frame's
+ * form: timestamp is the monotonic clock in seconds, server_time the wall clock, and trades are the
  * newest LIVE_FRAME_TRADES instead of LIVE_SNAPSHOT_TRADES.
  */
 void live_snapshot(struct live *live, uint32_t topic_mask, bool websocket, struct buf *ret_json);

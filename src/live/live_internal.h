@@ -80,6 +80,27 @@ struct live_series {
     struct arena texts;
 };
 
+/* An entry of the event log; credits in millionths. */
+struct live_event {
+    int64_t seq;
+    int64_t timestamp_us;
+    int64_t credits;
+    int64_t status_code;
+    double latency_ms;
+    bool has_status, success, has_run;
+    char *texts; /* heap; id, api, endpoint and run, one behind the other */
+    uint16_t id_len, api_len, endpoint_len, run_len;
+};
+
+struct live_spend {
+    struct live_event recent[LIVE_RECENT_EVENTS]; /* by place in the log, the last first */
+    size_t count;
+    uint64_t events;        /* booked since the start */
+    int64_t credits_booked; /* since the start; corrections count */
+    live_spend_fn *write;   /* may be NULL; set before the first snapshot */
+    void *write_ctx;
+};
+
 struct live {
     pthread_mutex_t lock;
     const struct clock *clock;
@@ -90,6 +111,7 @@ struct live {
     struct live_execution execution;
     struct live_day day;
     struct live_series series;
+    struct live_spend spend;
     struct live_system system;
     bool has_system;
     int64_t system_set_us;                      /* monotonic time of live_set_system; 0: never */
@@ -127,6 +149,13 @@ void live_series_fini(struct live_series *series);
 void live_series_update_names(struct live *live, const struct batch *batch, size_t from, size_t to);
 void live_series_update_points(struct live *live, const struct batch *batch, size_t from, size_t to,
                                bool is_load);
+
+/* Spending: live_spend.c. */
+void live_spend_update(struct live *live, const struct batch *batch, size_t from, size_t to,
+                       bool is_load);
+void live_spend_fini(struct live *live);
+/* The members that are known here, without those of live_set_spend. */
+void live_spend_write(struct live *live, struct json_writer *json);
 
 /* One part of the snapshot: live_json.c. */
 void live_write_part(struct live *live, enum live_topic topic, struct json_writer *json);

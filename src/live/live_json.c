@@ -333,15 +333,35 @@ live_write_part(struct live *live, enum live_topic topic, struct json_writer *js
     case LIVE_TRADES:
         live_trades_write(live, json, LIVE_SNAPSHOT_TRADES);
         return;
+    case LIVE_SPEND: /* write_spend: its source must not be called with the lock held */
     case LIVE_TOPIC_COUNT:
         return;
     }
 }
 
+static void
+write_spend(struct live *live, struct json_writer *json)
+{
+    json_object_begin(json);
+    if (live->spend.write) {
+        live->spend.write(live->spend.write_ctx, json);
+    } else {
+        put_i64(json, "reserved", 0);
+        json_key(json, "budgets");
+        json_array_begin(json);
+        json_array_end(json);
+    }
+    pthread_mutex_lock(&live->lock);
+    live_spend_write(live, json);
+    pthread_mutex_unlock(&live->lock);
+    json_object_end(json);
+}
+
 const char *
 live_topic_name(enum live_topic topic)
 {
-    static const char *const names[] = {"market_data", "strategy", "execution", "system", "trades"};
+    static const char *const names[] = {"market_data", "strategy", "execution",
+                                        "system",      "trades",   "spend"};
 
     assert(topic < LIVE_TOPIC_COUNT);
     return names[topic];
@@ -361,7 +381,7 @@ live_snapshot(struct live *live, uint32_t topic_mask, bool websocket, struct buf
         put_time(&json, "timestamp", wall_us);
     }
     pthread_mutex_lock(&live->lock);
-    for (int topic = 0; topic < LIVE_TOPIC_COUNT; topic++) {
+    for (int topic = 0; topic < LIVE_SPEND; topic++) {
         if (topic_mask & (UINT32_C(1) << topic)) {
             json_key(&json, live_topic_name((enum live_topic)topic));
             if (websocket && topic == LIVE_TRADES) {
@@ -372,6 +392,10 @@ live_snapshot(struct live *live, uint32_t topic_mask, bool websocket, struct buf
         }
     }
     pthread_mutex_unlock(&live->lock);
+    if (topic_mask & (UINT32_C(1) << LIVE_SPEND)) {
+        json_key(&json, live_topic_name(LIVE_SPEND));
+        write_spend(live, &json);
+    }
     if (live->demo) {
         json_key(&json, "demo");
         json_bool(&json, true);
@@ -388,6 +412,10 @@ live_part(struct live *live, enum live_topic topic, struct buf *ret_json)
     struct json_writer json;
 
     json_init(&json, ret_json);
+    if (topic == LIVE_SPEND) {
+        write_spend(live, &json);
+        return;
+    }
     pthread_mutex_lock(&live->lock);
     live_write_part(live, topic, &json);
     pthread_mutex_unlock(&live->lock);

@@ -179,7 +179,7 @@ static void
 test_live_empty_state_has_every_field(void **state)
 {
     assert_string_equal(
-        snapshot(*state, UINT32_MAX, false),
+        snapshot(*state, LIVE_TOPICS_DEFAULT, false),
         "{\"timestamp\":\"2026-01-02T03:04:05\","
         "\"market_data\":{\"timestamp\":\"2026-01-02T03:04:05\",\"symbols\":{},"
         "\"total_trades\":0,\"total_volume\":0,\"symbols_tracked\":0,\"updated_at\":null},"

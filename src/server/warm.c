@@ -28,6 +28,11 @@ warm_live(struct engine *engine, struct live *live, struct err *err)
                                       .to_us = INT64_MAX,
                                       .newest_first = true,
                                       .limit = TRADES_MAX};
+    const struct store_scan events = {.table = TABLE_EVENTS,
+                                      .from_us = INT64_MIN,
+                                      .to_us = INT64_MAX,
+                                      .newest_first = true,
+                                      .limit = LIVE_RECENT_EVENTS};
     struct batch rows;
     enum err_code code =
         take(live, &rows, TABLE_SERIES, engine_scan(engine, &series, &rows, err), err);
@@ -37,6 +42,9 @@ warm_live(struct engine *engine, struct live *live, struct err *err)
     }
     if (code == ERR_OK) {
         code = take(live, &rows, TABLE_TRADES, engine_scan(engine, &trades, &rows, err), err);
+    }
+    if (code == ERR_OK) {
+        code = take(live, &rows, TABLE_EVENTS, engine_scan(engine, &events, &rows, err), err);
     }
     return code;
 }
