@@ -282,5 +282,5 @@ int
 store_contract_run(const struct store_contract *contract)
 {
     under_test = contract;
-    return contract_run_apply() + contract_run_read();
+    return contract_run_apply() + contract_run_read() + contract_run_visit();
 }

@@ -54,5 +54,6 @@ void contract_expect_latest(struct contract_store *at, enum table_id table, cons
 
 int contract_run_apply(void);
 int contract_run_read(void);
+int contract_run_visit(void);
 
 #endif

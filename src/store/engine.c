@@ -360,6 +360,40 @@ engine_bucket(struct engine *engine, const struct store_bucket *bucket, struct b
     return code;
 }
 
+struct visit {
+    store_visit_fn *fn;
+    void *ctx;
+    bool refused;
+};
+
+static enum err_code
+visit_rows(void *ctx, const struct batch *rows, struct err *err)
+{
+    struct visit *visit = ctx;
+    enum err_code code = visit->fn(visit->ctx, rows, err);
+
+    visit->refused = code != ERR_OK;
+    return code;
+}
+
+enum err_code
+engine_visit(struct engine *engine, const struct store_scan *scan, store_visit_fn *fn, void *ctx,
+             struct err *err)
+{
+    struct visit visit = {.fn = fn, .ctx = ctx};
+    enum err_code code = begin_read(engine, err);
+
+    if (code != ERR_OK) {
+        return code;
+    }
+    code = store_visit(engine->store, scan, visit_rows, &visit, err);
+    if (visit.refused) {
+        end_read(engine, ERR_OK, err); /* what fn found wrong is not the store's fault */
+        return code;
+    }
+    return end_read(engine, code, err);
+}
+
 enum err_code
 engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret_rows,
            bool *ret_truncated, struct err *err)

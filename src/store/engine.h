@@ -93,6 +93,10 @@ enum err_code engine_scan(struct engine *engine, const struct store_scan *scan,
                           struct batch *ret_rows, struct err *err);
 enum err_code engine_bucket(struct engine *engine, const struct store_bucket *bucket,
                             struct batch *ret_rows, struct err *err);
+/* As the others. The store is not swapped while it runs, so fn must come to an end, and must not
+ * call the engine. */
+enum err_code engine_visit(struct engine *engine, const struct store_scan *scan, store_visit_fn *fn,
+                           void *ctx, struct err *err);
 enum err_code engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret_rows,
                          bool *ret_truncated, struct err *err);
 enum err_code engine_latest(struct engine *engine, enum table_id table, struct batch *ret_rows,

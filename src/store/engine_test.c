@@ -531,6 +531,47 @@ test_engine_answers_every_kind_of_read(void **state)
     assert_int_equal(engine_sql(rig->engine, &sql, &rows, NULL, &err), ERR_INVALID);
 }
 
+static enum err_code
+refuse_rows(void *ctx, const struct batch *rows, struct err *err)
+{
+    *(size_t *)ctx += rows->rows;
+    return err_set(err, ERR_CORRUPT, "the visitor did not like %zu rows", rows->rows);
+}
+
+static enum err_code
+count_rows(void *ctx, const struct batch *rows, struct err *err)
+{
+    (void)err;
+    *(size_t *)ctx += rows->rows;
+    return ERR_OK;
+}
+
+/* ERR_CORRUPT of a read means a store that must be rebuilt; a visitor's does not. */
+static void
+test_engine_does_not_take_a_visitors_error_for_the_stores(void **state)
+{
+    struct rig *rig = *state;
+    struct store_scan scan = {.table = TABLE_SAMPLES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct engine_status status;
+    struct err err = {0};
+    size_t rows = 0;
+
+    rig_open(rig);
+    write_samples(rig, 0, 3);
+    assert_int_equal(engine_visit(rig->engine, &scan, count_rows, &rows, &err), ERR_OK);
+    assert_int_equal(rows, 3);
+    assert_int_equal(engine_visit(rig->engine, &scan, refuse_rows, &rows, &err), ERR_CORRUPT);
+    assert_string_equal(err.msg, "the visitor did not like 3 rows");
+    assert_int_equal(rows, 6);
+    write_samples(rig, 3, 4); /* the applier has been round, and would have rebuilt */
+    engine_status(rig->engine, &status);
+    assert_int_equal(status.rebuilds, 0);
+    assert_int_equal(status.state, ENGINE_RUNNING);
+    engine_stop_reads(rig->engine);
+    assert_int_equal(engine_visit(rig->engine, &scan, count_rows, &rows, &err), ERR_UNAVAILABLE);
+    assert_int_equal(rows, 6);
+}
+
 int
 main(void)
 {
@@ -555,6 +596,7 @@ main(void)
         CASE(test_engine_replays_the_whole_log_for_a_volatile_store),
         CASE(test_engine_sets_aside_a_record_that_does_not_decode),
         CASE(test_engine_answers_every_kind_of_read),
+        CASE(test_engine_does_not_take_a_visitors_error_for_the_stores),
     };
 
     rig_plan.open = store_duckdb_open;

@@ -85,6 +85,13 @@ flaky_bucket(struct store *store, const struct store_bucket *bucket, struct batc
 }
 
 static enum err_code
+flaky_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn, void *ctx,
+            struct err *err)
+{
+    return store_visit(inner_of(store), scan, fn, ctx, err);
+}
+
+static enum err_code
 flaky_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
           bool *ret_truncated, struct err *err)
 {
@@ -151,6 +158,7 @@ static const struct store_ops flaky_ops = {
     .apply = flaky_apply,
     .scan = flaky_scan,
     .bucket = flaky_bucket,
+    .visit = flaky_visit,
     .sql = flaky_sql,
     .latest = flaky_latest,
     .checkpoint = flaky_checkpoint,

@@ -40,6 +40,27 @@ column_list_of_table(const struct catalog_table *table)
     return list;
 }
 
+bool
+column_list_of_mask(const struct catalog_table *table, uint64_t mask, struct column_list *ret_list)
+{
+    struct column_list list = {0};
+
+    if (mask == 0) {
+        *ret_list = column_list_of_table(table);
+        return true;
+    }
+    if (mask >> table->column_count != 0) {
+        return false;
+    }
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (mask >> i & 1) {
+            list.index[list.count++] = (uint8_t)i;
+        }
+    }
+    *ret_list = list;
+    return true;
+}
+
 /* The bytes of one value; `row` is not NULL. */
 static struct slice
 value_bytes(const struct column *column, size_t row)

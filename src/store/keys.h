@@ -31,6 +31,10 @@ struct column_list column_list_of_key(const struct catalog_table *table, bool wi
 /* All columns of a table. */
 struct column_list column_list_of_table(const struct catalog_table *table);
 
+/* The columns of struct store_scan.column_mask; false for a bit behind the last column. */
+bool column_list_of_mask(const struct catalog_table *table, uint64_t mask,
+                         struct column_list *ret_list);
+
 struct key_hash {
     uint64_t lo; /* never 0 */
     uint64_t hi;

@@ -25,6 +25,14 @@ store_bucket(struct store *store, const struct store_bucket *bucket, struct batc
 }
 
 enum err_code
+store_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn, void *ctx,
+            struct err *err)
+{
+    assert(!scan->newest_first && scan->limit == 0 && scan->offset == 0);
+    return store->ops->visit(store, scan, fn, ctx, err);
+}
+
+enum err_code
 store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
           bool *ret_truncated, struct err *err)
 {

@@ -45,8 +45,18 @@ struct store_scan {
     bool newest_first;
     uint64_t limit; /* 0: no limit */
     uint64_t offset;
-    int timeout_ms; /* 0: the store's default */
+    int timeout_ms;              /* 0: the store's default */
+    uint64_t column_mask;        /* bit i: the answer has column i of the table; 0: all. Scans and
+                                    visits; buckets name their columns */
+    const char *at_least_column; /* a COL_INT64 column: only rows with ... >= at_least; NULL: any */
+    int64_t at_least;
 };
+
+/* Gets the next rows of a visit; they are valid during the call. Any code but ERR_OK, with `err`
+ * set, ends the visit. Must not call the store. */
+typedef enum err_code store_visit_fn(void *ctx, const struct batch *rows, struct err *err);
+
+enum { STORE_VISIT_ROWS = 8192 }; /* of one call, at most */
 
 enum store_aggregate_fn { AGG_FIRST, AGG_LAST, AGG_MIN, AGG_MAX, AGG_SUM, AGG_AVG, AGG_COUNT };
 
@@ -139,6 +149,13 @@ struct store_ops {
                           struct batch *ret_rows, struct err *err);
     enum err_code (*bucket)(struct store *store, const struct store_bucket *bucket,
                             struct batch *ret_rows, struct err *err);
+    /* Gives the rows that match to `fn`, at most STORE_VISIT_ROWS at a time and one batch in memory
+     * at a time, in the order they were appended in; where a replaced row and the rows of a view
+     * come is not promised. newest_first, limit and offset must be unset (asserted). The time limit
+     * counts what fn takes. Rows that are applied meanwhile are not among them. Returns what fn
+     * did, when that was an error. */
+    enum err_code (*visit)(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
+                           void *ctx, struct err *err);
     /* NULL when the store does not speak SQL. *ret_truncated may be NULL. */
     enum err_code (*sql)(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                          bool *ret_truncated, struct err *err);
@@ -169,6 +186,8 @@ enum err_code store_scan(struct store *store, const struct store_scan *scan, str
                          struct err *err);
 enum err_code store_bucket(struct store *store, const struct store_bucket *bucket,
                            struct batch *ret_rows, struct err *err);
+enum err_code store_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
+                          void *ctx, struct err *err);
 enum err_code store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                         bool *ret_truncated, struct err *err);
 enum err_code store_latest(struct store *store, enum table_id table, struct batch *ret_rows,

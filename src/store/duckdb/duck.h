@@ -135,6 +135,9 @@ enum err_code duck_pool_take(struct duck_pool *pool, int timeout_ms,
 void duck_pool_give(struct duck_pool *pool, struct duck_reader *reader);
 void duck_pool_interrupt(struct duck_pool *pool);
 
+/* Whether the reader's time is over, or it was interrupted: for the time between two statements. */
+bool duck_pool_is_over(struct duck_pool *pool, struct duck_reader *reader);
+
 /* Says in `err` why the reader's statement was interrupted. */
 enum err_code duck_pool_why(struct duck_pool *pool, const struct duck_reader *reader,
                             struct err *err);
@@ -183,6 +186,11 @@ struct duck_bounds {
 enum err_code duck_select(struct duck_store *duck, struct duck_reader *reader, enum duck_side side,
                           const struct duck_statement *statement, const struct duck_bounds *bounds,
                           struct batch *ret_rows, bool *ret_truncated, struct err *err);
+
+/* Runs a statement and gives its answer to `fn` piece by piece (store_ops.visit). */
+enum err_code duck_stream(struct duck_store *duck, struct duck_reader *reader,
+                          const struct duck_statement *statement, store_visit_fn *fn, void *ctx,
+                          struct err *err);
 
 /* duck_value.c: how one column of an answer travels */
 
@@ -272,6 +280,8 @@ void duck_appender_close(struct duck_appender *appender);
 enum err_code duck_apply(struct store *store, const struct store_group *group, struct err *err);
 enum err_code duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
                         struct err *err);
+enum err_code duck_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
+                         void *ctx, struct err *err);
 enum err_code duck_bucket(struct store *store, const struct store_bucket *bucket,
                           struct batch *ret_rows, struct err *err);
 enum err_code duck_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,

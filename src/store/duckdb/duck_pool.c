@@ -200,6 +200,16 @@ duck_pool_interrupt(struct duck_pool *pool)
     pthread_mutex_unlock(&pool->lock);
 }
 
+bool
+duck_pool_is_over(struct duck_pool *pool, struct duck_reader *reader)
+{
+    pthread_mutex_lock(&pool->lock);
+    reader->timed_out |= reader->deadline_us <= now_us();
+    bool over = reader->timed_out || reader->cancelled;
+    pthread_mutex_unlock(&pool->lock);
+    return over;
+}
+
 enum err_code
 duck_pool_why(struct duck_pool *pool, const struct duck_reader *reader, struct err *err)
 {

@@ -5,6 +5,10 @@
 
 #include "base/mem.h"
 
+enum { PIECE_BYTES = 16 << 20 }; /* texts of a piece of a visit; a chunk may go beyond */
+
+static const size_t chunk_bytes_max = 1ULL << 30;
+
 static bool
 is_reading(duckdb_statement_type type)
 {
@@ -268,6 +272,27 @@ is_lost(struct duck_store *duck, struct duck_reader *reader)
     return atomic_load(&duck->broken);
 }
 
+/* What a failed statement comes to. */
+static enum err_code
+explain(struct duck_store *duck, struct duck_reader *reader, enum err_code code, struct err *err)
+{
+    if (code == ERR_TIMEOUT) {
+        return duck_pool_why(&duck->pool, reader, err);
+    }
+    if (code == ERR_INTERNAL && is_lost(duck, reader)) {
+        return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
+    }
+    return code;
+}
+
+static void
+count_query(struct duck_store *duck, int64_t start_us, enum err_code code)
+{
+    atomic_fetch_add(&duck->queries, 1);
+    atomic_fetch_add(&duck->query_errors, code != ERR_OK);
+    hist_record(&duck->query_us, clock_mono_us(duck->clock) - start_us);
+}
+
 enum err_code
 duck_select(struct duck_store *duck, struct duck_reader *reader, enum duck_side side,
             const struct duck_statement *statement, const struct duck_bounds *bounds,
@@ -286,16 +311,78 @@ duck_select(struct duck_store *duck, struct duck_reader *reader, enum duck_side 
         truncated = false;
         code = select_once(duck, reader, side, &wide, bounds, ret_rows, &truncated, &too_wide, err);
     }
-    if (code == ERR_TIMEOUT) {
-        code = duck_pool_why(&duck->pool, reader, err);
-    } else if (code == ERR_INTERNAL && is_lost(duck, reader)) {
-        code = err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
-    }
+    code = explain(duck, reader, code, err);
     if (!code && ret_truncated) {
         *ret_truncated = truncated;
     }
-    atomic_fetch_add(&duck->queries, 1);
-    atomic_fetch_add(&duck->query_errors, code != ERR_OK);
-    hist_record(&duck->query_us, clock_mono_us(duck->clock) - start_us);
+    count_query(duck, start_us, code);
+    return code;
+}
+
+/* Takes chunks until the batch is full; *ret_end when there are no more. */
+static enum err_code
+fill_piece(struct duck_cursor *cursor, struct batch *rows, bool *ret_end, struct err *err)
+{
+    size_t chunk_rows = duckdb_vector_size();
+
+    while (rows->rows + chunk_rows <= STORE_VISIT_ROWS && rows->arena.used_bytes < PIECE_BYTES) {
+        size_t got;
+        enum err_code code = duck_cursor_next(cursor, rows, SIZE_MAX, &got, err);
+        if (code) {
+            return code;
+        }
+        if (rows->arena.overflow) {
+            return err_set(err, ERR_TOO_LARGE, "%zu rows have more than %zu bytes of texts",
+                           rows->rows, chunk_bytes_max);
+        }
+        if (got == 0) {
+            *ret_end = true;
+            return ERR_OK;
+        }
+    }
+    return ERR_OK;
+}
+
+/* *ret_refused: the code is fn's, and says nothing about the database. */
+static enum err_code
+stream(struct duck_cursor *cursor, struct duck_reader *reader, store_visit_fn *fn, void *ctx,
+       bool *ret_refused, struct err *err)
+{
+    enum err_code code = ERR_OK;
+    bool end = false;
+
+    while (!code && !end) {
+        struct batch rows BATCH_AUTO;
+        batch_init_answer(&rows, chunk_bytes_max);
+        duck_cursor_columns(cursor, &rows);
+        code = fill_piece(cursor, &rows, &end, err);
+        if (!code && rows.rows > 0) {
+            code = fn(ctx, &rows, err);
+            *ret_refused = code != ERR_OK;
+        }
+        /* The watchdog cannot interrupt what runs in fn. */
+        if (!code && !end && duck_pool_is_over(&cursor->duck->pool, reader)) {
+            code = ERR_TIMEOUT;
+        }
+    }
+    return code;
+}
+
+enum err_code
+duck_stream(struct duck_store *duck, struct duck_reader *reader,
+            const struct duck_statement *statement, store_visit_fn *fn, void *ctx, struct err *err)
+{
+    int64_t start_us = clock_mono_us(duck->clock);
+    struct duck_cursor cursor;
+    bool refused = false;
+
+    enum err_code code =
+        duck_cursor_open(&cursor, duck, reader->connection, DUCK_SIDE_READ, statement, err);
+    code = code ? code : stream(&cursor, reader, fn, ctx, &refused, err);
+    duck_cursor_close(&cursor);
+    if (!refused) {
+        code = explain(duck, reader, code, err);
+    }
+    count_query(duck, start_us, refused ? ERR_OK : code);
     return code;
 }

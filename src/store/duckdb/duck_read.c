@@ -133,6 +133,27 @@ add_time(struct sql *sql, int64_t time_us)
 }
 
 static enum err_code
+add_at_least(struct sql *sql, const struct catalog_table *table, const struct store_scan *scan,
+             const char *glue, struct err *err)
+{
+    enum col_type type = COL_TEXT;
+    enum err_code code = find_column(table, scan->at_least_column, &type, err);
+
+    if (code) {
+        return code;
+    }
+    if (type != COL_INT64) {
+        return err_set(err, ERR_INVALID,
+                       "column \"%s\" of %s is no whole number of 64 bits and has no least value",
+                       scan->at_least_column, table->name);
+    }
+    buf_add_cstr(&sql->text, glue);
+    add_name(sql, scan->at_least_column);
+    buf_add_fmt(&sql->text, " >= (%" PRId64 ")::BIGINT", scan->at_least);
+    return ERR_OK;
+}
+
+static enum err_code
 add_where(struct sql *sql, const struct catalog_table *table, const struct store_scan *scan,
           struct err *err)
 {
@@ -156,8 +177,9 @@ add_where(struct sql *sql, const struct catalog_table *table, const struct store
     if (time && scan->to_us != INT64_MAX) {
         buf_add_fmt(&sql->text, "%s\"%s\" <= ", glue, time);
         add_time(sql, scan->to_us);
+        glue = " AND ";
     }
-    return ERR_OK;
+    return scan->at_least_column ? add_at_least(sql, table, scan, glue, err) : ERR_OK;
 }
 
 /* Time first, then what else tells rows apart, so that pages do not overlap. */
@@ -192,14 +214,9 @@ add_limit(struct sql *sql, const struct store_scan *scan)
 }
 
 static enum err_code
-run(struct duck_store *duck, struct sql *sql, int timeout_ms, struct batch *ret_rows,
-    struct err *err)
+take_reader(struct duck_store *duck, const struct sql *sql, int timeout_ms,
+            struct duck_reader **ret_reader, struct err *err)
 {
-    struct duck_bounds bounds = {.rows_max = BATCH_ROWS_MAX, .bytes_max = answer_bytes_max};
-    struct duck_statement statement = {
-        .sql = buf_slice(&sql->text), .params = sql->params, .param_count = sql->param_count};
-    struct duck_reader *reader;
-
     if (sql->text.overflow) {
         return err_set(err, ERR_TOO_LARGE, "the statement is longer than %d bytes", SQL_BYTES);
     }
@@ -207,7 +224,25 @@ run(struct duck_store *duck, struct sql *sql, int timeout_ms, struct batch *ret_
         return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
     }
     timeout_ms = timeout_ms > 0 ? timeout_ms : duck->timeout_ms;
-    enum err_code code = duck_pool_take(&duck->pool, timeout_ms, &reader, err);
+    return duck_pool_take(&duck->pool, timeout_ms, ret_reader, err);
+}
+
+static struct duck_statement
+statement_of(const struct sql *sql)
+{
+    return (struct duck_statement){
+        .sql = buf_slice(&sql->text), .params = sql->params, .param_count = sql->param_count};
+}
+
+static enum err_code
+run(struct duck_store *duck, const struct sql *sql, int timeout_ms, struct batch *ret_rows,
+    struct err *err)
+{
+    struct duck_bounds bounds = {.rows_max = BATCH_ROWS_MAX, .bytes_max = answer_bytes_max};
+    struct duck_statement statement = statement_of(sql);
+    struct duck_reader *reader;
+
+    enum err_code code = take_reader(duck, sql, timeout_ms, &reader, err);
     if (code) {
         return code;
     }
@@ -227,6 +262,23 @@ find_table(enum table_id id, struct err *err)
     return table;
 }
 
+/* SELECT columns FROM table WHERE what the scan asks for. */
+static enum err_code
+add_select(struct sql *sql, const struct catalog_table *table, const struct store_scan *scan,
+           struct err *err)
+{
+    struct column_list columns;
+
+    if (!column_list_of_mask(table, scan->column_mask, &columns)) {
+        return err_set(err, ERR_INVALID, "%s has only %zu columns to choose from", table->name,
+                       table->column_count);
+    }
+    buf_add_cstr(&sql->text, "SELECT ");
+    add_names(sql, table, &columns, "");
+    buf_add_fmt(&sql->text, " FROM main.\"%s\"", table->name);
+    return add_where(sql, table, scan, err);
+}
+
 enum err_code
 duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
           struct err *err)
@@ -237,16 +289,38 @@ duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_
     if (!table) {
         return ERR_NOT_FOUND;
     }
-    struct column_list columns = column_list_of_table(table);
     sql_init(&sql);
-    buf_add_cstr(&sql.text, "SELECT ");
-    add_names(&sql, table, &columns, "");
-    buf_add_fmt(&sql.text, " FROM main.\"%s\"", table->name);
-    enum err_code code = add_where(&sql, table, scan, err);
+    enum err_code code = add_select(&sql, table, scan, err);
     if (!code) {
         add_order(&sql, table, scan->newest_first);
         add_limit(&sql, scan);
         code = run((struct duck_store *)store, &sql, scan->timeout_ms, ret_rows, err);
+    }
+    sql_fini(&sql);
+    return code;
+}
+
+/* Without ORDER BY: DuckDB keeps the order of insertion (preserve_insertion_order, its default,
+ * which nobody can change: the configuration is locked). */
+enum err_code
+duck_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn, void *ctx,
+           struct err *err)
+{
+    const struct catalog_table *table = find_table(scan->table, err);
+    struct duck_store *duck = (struct duck_store *)store;
+    struct duck_reader *reader;
+    struct sql sql;
+
+    if (!table) {
+        return ERR_NOT_FOUND;
+    }
+    sql_init(&sql);
+    enum err_code code = add_select(&sql, table, scan, err);
+    code = code ? code : take_reader(duck, &sql, scan->timeout_ms, &reader, err);
+    if (!code) {
+        struct duck_statement statement = statement_of(&sql);
+        code = duck_stream(duck, reader, &statement, fn, ctx, err);
+        duck_pool_give(&duck->pool, reader);
     }
     sql_fini(&sql);
     return code;

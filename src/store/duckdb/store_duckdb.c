@@ -98,6 +98,7 @@ static const struct store_ops duck_ops = {
     .apply = duck_apply,
     .scan = duck_scan,
     .bucket = duck_bucket,
+    .visit = duck_visit,
     .sql = duck_sql,
     .latest = duck_latest,
     .checkpoint = duck_checkpoint,

@@ -295,6 +295,100 @@ test_views_show_quota_usage_by_day(void **state)
     store_close(store);
 }
 
+enum { MANY = 600000, PART = 50000 }; /* five row groups of DuckDB's */
+
+/* Numbers in order, times and texts that compress badly. */
+static void
+put_numbers(struct store *store)
+{
+    for (int64_t from = 0; from < MANY; from += PART) {
+        struct batch batch;
+        uint64_t lsn = store_applied_lsn(store) + 1;
+        struct store_group group = {
+            .first_lsn = lsn, .last_lsn = lsn, .batch_count = 1, .batches = &batch};
+        batch_init(&batch, catalog_table(TABLE_BUDGET_CHANGES), 1 << 20);
+        for (int64_t i = from; i < from + PART; i++) {
+            size_t row = batch_add_row(&batch);
+            batch_set_i64(&batch, 0, row, i);
+            batch_set_i64(&batch, 1, row, i * 7919 % 1000003);
+            batch_set_text(&batch, 2, row, i % 5 ? SLICE_LITERAL("a") : SLICE_LITERAL("b"));
+            batch_set_text(&batch, 3, row, SLICE_LITERAL("reset"));
+        }
+        assert_int_equal(store_apply(store, &group, NULL), ERR_OK);
+        batch_fini(&batch);
+        if (from == MANY / 2) {
+            assert_int_equal(store_checkpoint(store, NULL), ERR_OK);
+        }
+    }
+}
+
+struct order {
+    int64_t next;
+    int64_t step;
+    struct store *interrupt; /* from within a call */
+};
+
+static enum err_code
+check_order(void *ctx, const struct batch *rows, struct err *err)
+{
+    struct order *order = ctx;
+
+    (void)err;
+    for (size_t row = 0; row < rows->rows; row++, order->next += order->step) {
+        assert_int_equal(batch_get_i64(rows, 0, row), order->next);
+    }
+    if (order->interrupt) {
+        store_interrupt(order->interrupt);
+    }
+    return ERR_OK;
+}
+
+static void
+test_visit_keeps_the_order_with_several_threads(void **state)
+{
+    struct place *place = *state;
+    struct store_open_options options = {.path = place->path, .threads = 4, .readers = 1};
+    struct slice b = SLICE_LITERAL("b");
+    struct store *store;
+
+    assert_int_equal(store_duckdb_open(&options, &store, NULL), ERR_OK);
+    put_numbers(store);
+    for (int i = 0; i < 5; i++) {
+        struct store_scan scan = {
+            .table = TABLE_BUDGET_CHANGES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+        struct order all = {.step = 1};
+        struct order some = {.step = 5};
+        assert_int_equal(store_visit(store, &scan, check_order, &all, NULL), ERR_OK);
+        assert_int_equal(all.next, MANY);
+        scan.filters[0] = (struct store_filter){"name", &b, 1};
+        scan.filter_count = 1;
+        scan.column_mask = 1;
+        assert_int_equal(store_visit(store, &scan, check_order, &some, NULL), ERR_OK);
+        assert_int_equal(some.next, MANY);
+    }
+    store_close(store);
+}
+
+static void
+test_visit_ends_when_it_is_interrupted(void **state)
+{
+    struct place *place = *state;
+    struct store_scan scan = {
+        .table = TABLE_BUDGET_CHANGES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct store *store;
+    struct err err = {0};
+
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    put_numbers(store);
+    struct order order = {.step = 1, .interrupt = store};
+    assert_int_equal(store_visit(store, &scan, check_order, &order, &err), ERR_UNAVAILABLE);
+    assert_in_range(order.next, 1, STORE_VISIT_ROWS);
+    order = (struct order){.step = 1};
+    assert_int_equal(store_visit(store, &scan, check_order, &order, &err), ERR_OK);
+    assert_int_equal(order.next, MANY);
+    store_close(store);
+}
+
 static void
 test_apply_says_invalid_for_a_null_that_the_table_forbids(void **state)
 {
@@ -543,6 +637,8 @@ main(int argc, char **argv)
         CASE(test_views_show_reservations_as_they_stand),
         CASE(test_views_show_budgets_that_are_set_with_their_mode),
         CASE(test_views_show_quota_usage_by_day),
+        CASE(test_visit_keeps_the_order_with_several_threads),
+        CASE(test_visit_ends_when_it_is_interrupted),
         CASE(test_apply_says_invalid_for_a_null_that_the_table_forbids),
         CASE(test_apply_fails_whole_on_a_full_disk_and_works_when_there_is_space),
         CASE(test_apply_replaces_rows_that_a_failed_group_had_remembered),

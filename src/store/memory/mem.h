@@ -55,6 +55,7 @@ struct mem_store {
     uint64_t next_order;
     size_t bytes;
     size_t bytes_max;
+    int timeout_ms; /* of visits; all other reads are short */
     _Atomic uint64_t applied_lsn;
     _Atomic uint64_t groups;
     _Atomic uint64_t rows;
@@ -113,7 +114,26 @@ enum err_code mem_find_column(const struct catalog_table *table, const char *nam
 enum err_code mem_begin(struct store *store, enum table_id id, struct mem_reading *reading,
                         struct err *err);
 
-/* Keeps references to the rows that pass. */
+/* What a scan asks for, its columns found. */
+struct mem_plan {
+    const struct store_scan *scan;
+    size_t filter_columns[STORE_FILTERS_MAX];
+    size_t at_least_column;
+    struct column_list columns; /* of the answer */
+};
+
+enum err_code mem_make_plan(const struct catalog_table *table, const struct store_scan *scan,
+                            struct mem_plan *ret_plan, struct err *err);
+
+/* The rows that a read goes over: the table's, or the samples of the view. */
+const struct mem_table *mem_rows_of(const struct mem_reading *reading);
+
+/* Keeps references to the rows numbered [from, to) that pass, until there are `max`; returns the
+ * number to go on from. Rows that are gone are passed over. */
+uint64_t mem_gather_range(struct mem_reading *reading, const struct mem_plan *plan, uint64_t from,
+                          uint64_t to, size_t max);
+
+/* Keeps references to all rows that pass. */
 enum err_code mem_gather(struct mem_reading *reading, const struct store_scan *scan,
                          struct err *err);
 
@@ -132,6 +152,8 @@ enum err_code mem_end(struct store *store, struct mem_reading *reading, enum err
 
 enum err_code mem_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
                        struct err *err);
+enum err_code mem_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
+                        void *ctx, struct err *err);
 enum err_code mem_bucket(struct store *store, const struct store_bucket *bucket,
                          struct batch *ret_rows, struct err *err);
 enum err_code mem_latest(struct store *store, enum table_id id, struct batch *ret_rows,

@@ -4,21 +4,24 @@
 #include "store/memory/mem.h"
 
 static void
-emit(const struct mem_reading *reading, const struct mem_ref *ref, struct batch *rows)
+emit(const struct mem_reading *reading, const struct column_list *columns,
+     const struct mem_ref *ref, struct batch *rows)
 {
     size_t row = batch_add_row(rows);
 
-    for (size_t i = 0; i < reading->table->column_count; i++) {
-        struct mem_value value = mem_value_of(reading->table, ref, i);
+    for (size_t i = 0; i < columns->count; i++) {
+        struct mem_value value = mem_value_of(reading->table, ref, columns->index[i]);
         mem_set_value(rows, i, row, &value);
     }
 }
 
 static void
-add_table_columns(const struct catalog_table *table, struct batch *rows)
+add_columns(const struct catalog_table *table, const struct column_list *columns,
+            struct batch *rows)
 {
-    for (size_t i = 0; i < table->column_count; i++) {
-        batch_add_column(rows, slice_of(table->columns[i].name), table->columns[i].type);
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct catalog_column *column = &table->columns[columns->index[i]];
+        batch_add_column(rows, slice_of(column->name), column->type);
     }
 }
 
@@ -36,6 +39,7 @@ mem_scan(struct store *store, const struct store_scan *scan, struct batch *ret_r
          struct err *err)
 {
     struct mem_reading reading;
+    struct mem_plan plan;
     struct batch rows;
     size_t from;
     size_t to;
@@ -45,18 +49,74 @@ mem_scan(struct store *store, const struct store_scan *scan, struct batch *ret_r
         return code;
     }
     batch_init_answer(&rows, mem_answer_bytes_max);
-    add_table_columns(reading.table, &rows);
     mem_order_of_scan(reading.table, &reading.order);
     reading.newest_first = scan->newest_first;
-    code = mem_gather(&reading, scan, err);
+    code = mem_make_plan(reading.table, scan, &plan, err);
+    code = code ? code : mem_gather(&reading, scan, err);
     if (!code) {
+        add_columns(reading.table, &plan.columns, &rows);
         mem_sort(&reading);
         page(scan, reading.count, &from, &to);
         for (size_t i = from; i < to; i++) {
-            emit(&reading, &reading.refs[i], &rows);
+            emit(&reading, &plan.columns, &reading.refs[i], &rows);
         }
     }
     return mem_end(store, &reading, code, &rows, ret_rows, err);
+}
+
+/* One piece of a visit: copies rows under the lock, hands them over without it. */
+static enum err_code
+visit_piece(struct mem_store *mem, struct mem_reading *reading, const struct mem_plan *plan,
+            uint64_t *at, uint64_t end, store_visit_fn *fn, void *ctx, struct err *err)
+{
+    struct batch rows BATCH_AUTO;
+    enum err_code code = ERR_OK;
+
+    batch_init_answer(&rows, mem_answer_bytes_max);
+    add_columns(reading->table, &plan->columns, &rows);
+    reading->count = 0;
+    *at = mem_gather_range(reading, plan, *at, end, STORE_VISIT_ROWS);
+    for (size_t i = 0; i < reading->count; i++) {
+        emit(reading, &plan->columns, &reading->refs[i], &rows);
+    }
+    pthread_rwlock_unlock(&mem->lock);
+    if (rows.arena.overflow) {
+        code = err_set(err, ERR_TOO_LARGE, "%zu rows have more than %zu bytes of texts", rows.rows,
+                       mem_answer_bytes_max);
+    } else if (rows.rows > 0) {
+        code = fn(ctx, &rows, err);
+    }
+    pthread_rwlock_rdlock(&mem->lock);
+    return code;
+}
+
+enum err_code
+mem_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn, void *ctx,
+          struct err *err)
+{
+    struct mem_store *mem = (struct mem_store *)store;
+    struct batch none = {0};
+    struct batch unused;
+    struct mem_reading reading;
+    struct mem_plan plan;
+
+    enum err_code code = mem_begin(store, scan->table, &reading, err);
+    if (code) {
+        return code;
+    }
+    int64_t timeout_ms = scan->timeout_ms > 0 ? scan->timeout_ms : mem->timeout_ms;
+    int64_t over_us = reading.start_us + timeout_ms * 1000;
+    uint64_t at = mem_rows_of(&reading)->first;
+    uint64_t end = at + mem_rows_of(&reading)->count;
+    code = mem_make_plan(reading.table, scan, &plan, err);
+    while (!code && at < end) {
+        code = visit_piece(mem, &reading, &plan, &at, end, fn, ctx, err);
+        if (!code && at < end && clock_mono_us(mem->clock) >= over_us) {
+            code = err_set(err, ERR_TIMEOUT,
+                           "the visit took longer than its timeout; narrow it, or raise timeout");
+        }
+    }
+    return mem_end(store, &reading, code, &none, &unused, err);
 }
 
 /* What "every series" means for a table: its key without the time, or who it names as series. */
@@ -80,6 +140,9 @@ order_of_latest(const struct catalog_table *table, struct column_list *order)
 static void
 emit_latest(struct mem_reading *reading, struct batch *rows)
 {
+    struct column_list columns = column_list_of_table(reading->table);
+
+    add_columns(reading->table, &columns, rows);
     order_of_latest(reading->table, &reading->order);
     size_t series = reading->order.count;
     reading->order.index[reading->order.count++] = (uint8_t)reading->table->time_column;
@@ -88,7 +151,7 @@ emit_latest(struct mem_reading *reading, struct batch *rows)
     for (size_t i = 0; i < reading->count; i++) {
         const struct mem_ref *ref = &reading->refs[i];
         if (i + 1 == reading->count || !mem_same(reading, ref, ref + 1)) {
-            emit(reading, ref, rows);
+            emit(reading, &columns, ref, rows);
         }
     }
 }
@@ -110,7 +173,6 @@ mem_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct
     }
     code = code ? code : mem_gather(&reading, &all, err);
     if (!code) {
-        add_table_columns(reading.table, &rows);
         emit_latest(&reading, &rows);
     }
     return mem_end(store, &reading, code, &rows, ret_rows, err);

@@ -137,17 +137,17 @@ mem_find_column(const struct catalog_table *table, const char *name, size_t *ret
 }
 
 static enum err_code
-check_filters(const struct catalog_table *table, const struct store_scan *scan,
-              size_t ret_columns[STORE_FILTERS_MAX], struct err *err)
+plan_filters(const struct catalog_table *table, const struct store_scan *scan,
+             struct mem_plan *plan, struct err *err)
 {
     assert(scan->filter_count <= STORE_FILTERS_MAX);
     for (size_t i = 0; i < scan->filter_count; i++) {
         const struct store_filter *filter = &scan->filters[i];
-        enum err_code code = mem_find_column(table, filter->column, &ret_columns[i], err);
+        enum err_code code = mem_find_column(table, filter->column, &plan->filter_columns[i], err);
         if (code) {
             return code;
         }
-        if (table->columns[ret_columns[i]].type != COL_TEXT) {
+        if (table->columns[plan->filter_columns[i]].type != COL_TEXT) {
             return err_set(err, ERR_INVALID,
                            "column \"%s\" of %s is not a text and cannot be filtered",
                            filter->column, table->name);
@@ -159,10 +159,37 @@ check_filters(const struct catalog_table *table, const struct store_scan *scan,
     return ERR_OK;
 }
 
-static bool
-passes(const struct mem_reading *reading, const struct store_scan *scan,
-       const size_t *filter_columns, const struct mem_ref *ref)
+enum err_code
+mem_make_plan(const struct catalog_table *table, const struct store_scan *scan,
+              struct mem_plan *ret_plan, struct err *err)
 {
+    struct mem_plan plan = {.scan = scan};
+
+    enum err_code code = plan_filters(table, scan, &plan, err);
+    if (!code && scan->at_least_column) {
+        code = mem_find_column(table, scan->at_least_column, &plan.at_least_column, err);
+    }
+    if (code) {
+        return code;
+    }
+    if (scan->at_least_column && table->columns[plan.at_least_column].type != COL_INT64) {
+        return err_set(err, ERR_INVALID,
+                       "column \"%s\" of %s is no whole number of 64 bits and has no least value",
+                       scan->at_least_column, table->name);
+    }
+    if (!column_list_of_mask(table, scan->column_mask, &plan.columns)) {
+        return err_set(err, ERR_INVALID, "%s has only %zu columns to choose from", table->name,
+                       table->column_count);
+    }
+    *ret_plan = plan;
+    return ERR_OK;
+}
+
+static bool
+passes(const struct mem_reading *reading, const struct mem_plan *plan, const struct mem_ref *ref)
+{
+    const struct store_scan *scan = plan->scan;
+
     if (reading->table->time_column != CATALOG_NONE) {
         struct mem_value time =
             mem_value_of(reading->table, ref, (size_t)reading->table->time_column);
@@ -170,9 +197,15 @@ passes(const struct mem_reading *reading, const struct store_scan *scan,
             return false;
         }
     }
+    if (scan->at_least_column) {
+        struct mem_value value = mem_value_of(reading->table, ref, plan->at_least_column);
+        if (!value.valid || value.i64 < scan->at_least) {
+            return false;
+        }
+    }
     for (size_t i = 0; i < scan->filter_count; i++) {
         const struct store_filter *filter = &scan->filters[i];
-        struct mem_value value = mem_value_of(reading->table, ref, filter_columns[i]);
+        struct mem_value value = mem_value_of(reading->table, ref, plan->filter_columns[i]);
         bool found = false;
         for (size_t j = 0; j < filter->value_count && !found; j++) {
             found = value.valid && slice_eq(value.text, filter->values[j]);
@@ -184,23 +217,28 @@ passes(const struct mem_reading *reading, const struct store_scan *scan,
     return true;
 }
 
-enum err_code
-mem_gather(struct mem_reading *reading, const struct store_scan *scan, struct err *err)
+const struct mem_table *
+mem_rows_of(const struct mem_reading *reading)
 {
     bool view = reading->table->kind == TABLE_VIEW;
-    const struct mem_table *rows = &reading->mem->tables[view ? TABLE_SAMPLES : reading->table->id];
-    size_t filter_columns[STORE_FILTERS_MAX] = {0};
 
-    enum err_code code = check_filters(reading->table, scan, filter_columns, err);
-    if (code) {
-        return code;
-    }
-    for (size_t i = 0; i < rows->count; i++) {
-        struct mem_ref ref = {.row = rows->rows[rows->head + i]};
+    return &reading->mem->tables[view ? TABLE_SAMPLES : reading->table->id];
+}
+
+uint64_t
+mem_gather_range(struct mem_reading *reading, const struct mem_plan *plan, uint64_t from,
+                 uint64_t to, size_t max)
+{
+    const struct mem_table *rows = mem_rows_of(reading);
+    bool view = reading->table->kind == TABLE_VIEW;
+
+    from = from > rows->first ? from : rows->first;
+    for (; from < to && reading->count < max; from++) {
+        struct mem_ref ref = {.row = rows->rows[rows->head + (from - rows->first)]};
         if (view) {
             ref.series = mem_find_series(reading->mem, (int32_t)ref.row->cells[0].i64);
         }
-        if ((view && !ref.series) || !passes(reading, scan, filter_columns, &ref)) {
+        if ((view && !ref.series) || !passes(reading, plan, &ref)) {
             continue;
         }
         if (reading->count == reading->cap) {
@@ -209,7 +247,20 @@ mem_gather(struct mem_reading *reading, const struct store_scan *scan, struct er
         }
         reading->refs[reading->count++] = ref;
     }
-    return ERR_OK;
+    return from;
+}
+
+enum err_code
+mem_gather(struct mem_reading *reading, const struct store_scan *scan, struct err *err)
+{
+    const struct mem_table *rows = mem_rows_of(reading);
+    struct mem_plan plan;
+
+    enum err_code code = mem_make_plan(reading->table, scan, &plan, err);
+    if (!code) {
+        mem_gather_range(reading, &plan, rows->first, rows->first + rows->count, SIZE_MAX);
+    }
+    return code;
 }
 
 void

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "store/memory/mem.h"
 
-enum { BYTES_MAX_DEFAULT = 64 << 20, ROWS_FIRST = 64 };
+enum { BYTES_MAX_DEFAULT = 64 << 20, TIMEOUT_MS_DEFAULT = 30000, ROWS_FIRST = 64 };
 
 static bool
 is_text(enum col_type type)
@@ -257,6 +257,7 @@ static const struct store_ops mem_ops = {
     .apply = mem_apply,
     .scan = mem_scan,
     .bucket = mem_bucket,
+    .visit = mem_visit,
     .latest = mem_latest,
     .checkpoint = mem_checkpoint,
     .applied_lsn = mem_applied_lsn,
@@ -276,6 +277,7 @@ store_memory_open(const struct store_open_options *options, struct store **ret_s
     (void)err;
     mem->store.ops = &mem_ops;
     mem->clock = options->clock ? options->clock : clock_system();
+    mem->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
     mem->bytes_max =
         options->memory_limit_bytes ? (size_t)options->memory_limit_bytes : BYTES_MAX_DEFAULT;
     pthread_rwlock_init(&mem->lock, NULL);
