@@ -1,8 +1,8 @@
 /*
  * The live stream /ws/metrics: ten times a second one serialisation and one frame for everybody.
  * A client's subscriptions are a mask of topics; clients of one mask form one broadcast group
- * (there are 32 masks of five topics and 32 groups), so that a narrowed stream too is serialised
- * once.
+ * (there are 64 masks of six topics and 64 groups), so that a narrowed stream too is serialised
+ * once. Who has not subscribed to anything gets what the original sent, and trades.
  *
  *   connect -> "connected" frame -> snapshots 10 Hz, text "ping" every 15 s -> close
  *
@@ -23,21 +23,20 @@ enum {
     US_PER_S = 1000000,
     US_PER_MS = 1000,
     NS_PER_US = 1000,
-    MASK_ALL = (1 << LIVE_TOPIC_COUNT) - 1,
     MASK_COUNT = 1 << LIVE_TOPIC_COUNT,
     LISTED_CLIENTS_MAX = 100,
     CLOSE_POLICY = 1008
 };
 
-static_assert(MASK_COUNT <= 32, "one broadcast group a mask");
+static_assert((int)MASK_COUNT <= (int)HTTP_GROUPS, "one broadcast group a mask");
 
 struct subscriber {
     struct stream *stream;
     struct subscriber *next;
     struct subscriber *previous;
     char id[ID_UUID_LEN + 1];
-    int64_t since_us; /* monotonic */
-    uint32_t topics;  /* MASK_ALL until something is subscribed */
+    int64_t since_us;    /* monotonic */
+    uint32_t subscribed; /* 0: nothing */
     _Atomic uint64_t received;
 };
 
@@ -55,6 +54,13 @@ struct stream {
     bool running;
     bool stopping;
 };
+
+/* The topics that a client gets, which is also its broadcast group. */
+static uint32_t
+topics_of(uint32_t subscribed)
+{
+    return subscribed ? subscribed : LIVE_TOPICS_DEFAULT;
+}
 
 struct stream *
 stream_open(struct api *api)
@@ -196,7 +202,7 @@ enter(struct stream *stream, struct subscriber *subscriber)
         stream->first = subscriber;
         stream->count++;
         stream->total++;
-        stream->by_mask[subscriber->topics]++;
+        stream->by_mask[topics_of(subscriber->subscribed)]++;
     }
     pthread_mutex_unlock(&stream->lock);
     return room;
@@ -215,7 +221,7 @@ leave(struct stream *stream, struct subscriber *subscriber)
         subscriber->next->previous = subscriber->previous;
     }
     stream->count--;
-    stream->by_mask[subscriber->topics]--;
+    stream->by_mask[topics_of(subscriber->subscribed)]--;
     pthread_mutex_unlock(&stream->lock);
 }
 
@@ -251,7 +257,6 @@ on_open(void *ctx, struct ws_client *client)
 
     subscriber->stream = stream;
     subscriber->since_us = clock_mono_us(stream->api->clock);
-    subscriber->topics = MASK_ALL;
     id_uuid4(subscriber->id);
     if (!enter(stream, subscriber)) {
         free(subscriber);
@@ -261,20 +266,20 @@ on_open(void *ctx, struct ws_client *client)
     }
     ws_set_user(client, subscriber);
     say_connected(stream, client, subscriber);
-    ws_join(client, 1U << MASK_ALL);
+    ws_join(client, UINT64_C(1) << LIVE_TOPICS_DEFAULT);
 }
 
 static void
-set_topics(struct subscriber *subscriber, struct ws_client *client, uint32_t topics)
+set_subscribed(struct subscriber *subscriber, struct ws_client *client, uint32_t subscribed)
 {
     struct stream *stream = subscriber->stream;
 
     pthread_mutex_lock(&stream->lock);
-    stream->by_mask[subscriber->topics]--;
-    subscriber->topics = topics;
-    stream->by_mask[topics]++;
+    stream->by_mask[topics_of(subscriber->subscribed)]--;
+    subscriber->subscribed = subscribed;
+    stream->by_mask[topics_of(subscribed)]++;
     pthread_mutex_unlock(&stream->lock);
-    ws_join(client, 1U << topics);
+    ws_join(client, UINT64_C(1) << topics_of(subscribed));
 }
 
 /* Bit of a topic by name; 0 for an unknown one. */
@@ -290,23 +295,22 @@ topic_bit(struct slice name)
     return 0;
 }
 
-/* The first subscription narrows the whole stream to it, more widen it again; taking the last away
- * gives the whole stream back. */
+/* The first subscription narrows the whole stream to it, more widen it again; who takes a topic
+ * away before is left with the others. Taking the last one away gives the whole stream back. */
 static void
 change_topics(struct subscriber *subscriber, struct ws_client *client, struct slice name, bool add)
 {
     uint32_t bit = topic_bit(slice_trim(name));
-    uint32_t topics = subscriber->topics;
+    uint32_t subscribed = subscriber->subscribed;
 
-    if (bit == 0) {
-        return;
-    }
     if (add) {
-        topics = topics == MASK_ALL ? bit : topics | bit;
-    } else {
-        topics &= ~bit;
+        subscribed |= bit;
+    } else if (topics_of(subscribed) & bit) {
+        subscribed = topics_of(subscribed) & ~bit;
     }
-    set_topics(subscriber, client, topics == 0 ? MASK_ALL : topics);
+    if (subscribed != subscriber->subscribed) {
+        set_subscribed(subscriber, client, subscribed);
+    }
 }
 
 static void
@@ -353,11 +357,11 @@ get_stream(struct api *api, const struct route *route, struct http_exchange *exc
 }
 
 static void
-write_subscriptions(struct json_writer *w, uint32_t topics)
+write_subscriptions(struct json_writer *w, uint32_t subscribed)
 {
     json_array_begin(w);
-    for (int i = 0; i < LIVE_TOPIC_COUNT && topics != MASK_ALL; i++) {
-        if (topics & (1U << i)) {
+    for (int i = 0; i < LIVE_TOPIC_COUNT; i++) {
+        if (subscribed & (1U << i)) {
             json_cstr(w, live_topic_name((enum live_topic)i));
         }
     }
@@ -383,7 +387,7 @@ write_clients(struct stream *stream, struct json_writer *w)
         json_key(w, "error_count");
         json_u64(w, 0);
         json_key(w, "subscriptions");
-        write_subscriptions(w, s->topics);
+        write_subscriptions(w, s->subscribed);
         json_object_end(w);
     }
     json_array_end(w);
