@@ -9,8 +9,8 @@
  *     IDS_MAYBE_OLD   look it up in the store; for an id that is new this happens about once in
  *                     ten thousand times
  *
- * Memory: 48 bytes a recent id, as many as there are; 22 bits an old one once a layer of the filter
- * is full (layers of 1 M, 4 M, 16 M ... ids), and a false positive in 39 000 a full layer.
+ * Memory: 56 bytes a recent id, by doubling as they come; 22 bits an old one once a layer of the
+ * filter is full (layers of 1 M, 4 M, 16 M ... ids), and a false positive in 39 000 a full layer.
  *
  * recent_max must be more than what can be on its way to the store: an id that was pushed out is
  * answered by a look-up there.
