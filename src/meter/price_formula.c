@@ -518,6 +518,7 @@ parse_product(struct parser *p)
     struct part left = parse_unary(p);
 
     while (!p->failed) {
+        skip_blanks(p);
         size_t offset = p->at;
         if (take(p, "*")) {
             left = add_op(p, offset, OP_MUL, left, parse_unary(p));
@@ -536,6 +537,7 @@ parse_sum(struct parser *p)
     struct part left = parse_product(p);
 
     while (!p->failed) {
+        skip_blanks(p);
         size_t offset = p->at;
         if (take(p, "+")) {
             left = add_op(p, offset, OP_ADD, left, parse_product(p));
