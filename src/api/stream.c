@@ -282,31 +282,36 @@ set_subscribed(struct subscriber *subscriber, struct ws_client *client, uint32_t
     ws_join(client, UINT64_C(1) << topics_of(subscribed));
 }
 
-/* Bit of a topic by name; 0 for an unknown one. */
+/* Bits of topics by name, with commas between them; unknown ones are passed over. */
 static uint32_t
-topic_bit(struct slice name)
+topic_bits(struct slice names)
 {
-    for (int i = 0; i < LIVE_TOPIC_COUNT; i++) {
-        const char *topic = live_topic_name((enum live_topic)i);
-        if (slice_is(name, topic)) {
-            return 1U << i;
+    uint32_t bits = 0;
+    struct slice name;
+
+    for (bool more = true; more;) {
+        more = slice_split(&names, ',', &name);
+        for (int i = 0; i < LIVE_TOPIC_COUNT; i++) {
+            if (slice_is(slice_trim(name), live_topic_name((enum live_topic)i))) {
+                bits |= 1U << i;
+            }
         }
     }
-    return 0;
+    return bits;
 }
 
 /* The first subscription narrows the whole stream to it, more widen it again; who takes a topic
  * away before is left with the others. Taking the last one away gives the whole stream back. */
 static void
-change_topics(struct subscriber *subscriber, struct ws_client *client, struct slice name, bool add)
+change_topics(struct subscriber *subscriber, struct ws_client *client, struct slice names, bool add)
 {
-    uint32_t bit = topic_bit(slice_trim(name));
+    uint32_t bits = topic_bits(names);
     uint32_t subscribed = subscriber->subscribed;
 
     if (add) {
-        subscribed |= bit;
-    } else if (topics_of(subscribed) & bit) {
-        subscribed = topics_of(subscribed) & ~bit;
+        subscribed |= bits;
+    } else if (topics_of(subscribed) & bits) {
+        subscribed = topics_of(subscribed) & ~bits;
     }
     if (subscribed != subscriber->subscribed) {
         set_subscribed(subscriber, client, subscribed);

@@ -179,6 +179,30 @@ test_stream_takes_topics_away_and_gives_all_back(void **state)
     close(fd);
 }
 
+/* One message is one change: no frame has a part of it. */
+static void
+test_stream_takes_several_topics_at_once(void **state)
+{
+    struct stream_fixture *f = *state;
+    BUF_AUTO struct buf frame;
+    const uint32_t wanted = 1U << LIVE_MARKET | 1U << LIVE_SPEND;
+    int fd = connect_stream(f);
+    uint32_t topics = LIVE_TOPICS_DEFAULT;
+
+    buf_init(&frame, 0);
+    send_text(fd, "subscribe:market_data, spend,,other");
+    for (int i = 0; i < FRAMES_MAX && topics == LIVE_TOPICS_DEFAULT; i++) {
+        topics = read_topics(fd, &frame);
+    }
+    assert_int_equal(topics, wanted);
+    send_text(fd, "unsubscribe:spend,market_data");
+    for (int i = 0; i < FRAMES_MAX && topics == wanted; i++) {
+        topics = read_topics(fd, &frame);
+    }
+    assert_int_equal(topics, LIVE_TOPICS_DEFAULT);
+    close(fd);
+}
+
 static void
 test_stream_says_who_has_subscribed_to_what(void **state)
 {
@@ -214,6 +238,7 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_stream_takes_topics_away_and_gives_all_back, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(test_stream_takes_several_topics_at_once, setup, teardown),
         cmocka_unit_test_setup_teardown(test_stream_says_who_has_subscribed_to_what, setup,
                                         teardown),
     };
