@@ -290,6 +290,32 @@ check_tables(struct duck_store *duck, struct err *err)
     return code;
 }
 
+/* Somebody's own table in the place of one of our views: said here, before DuckDB's refusal is
+ * taken for damage. */
+static enum err_code
+check_views(struct duck_store *duck, struct err *err)
+{
+    struct batch names BATCH_AUTO = {0};
+    const struct catalog_table *table;
+
+    enum err_code code = ask(duck,
+                             "SELECT table_name FROM duckdb_tables() "
+                             "WHERE schema_name = 'main' AND database_name = current_database()",
+                             &names, err);
+    for (size_t i = 0; (table = catalog_at(i)) && !code; i++) {
+        for (size_t n = 0; n < names.rows * table->view_count && !code; n++) {
+            const char *view = table->views[n % table->view_count].name;
+            if (slice_is_nocase(batch_get_text(&names, 0, n / table->view_count), view)) {
+                code = err_set(err, ERR_CONFLICT,
+                               "%s has a table %s, which is the name of a view of this program: "
+                               "rename the table",
+                               duck->path, view);
+            }
+        }
+    }
+    return code;
+}
+
 static enum err_code
 make_tables(struct duck_store *duck, struct err *err)
 {
@@ -309,6 +335,7 @@ make_tables(struct duck_store *duck, struct err *err)
     assert(!sql.overflow);
     /* First the check: nothing is made in a file that is somebody else's. */
     enum err_code code = check_tables(duck, err);
+    code = code ? code : check_views(duck, err);
     return code ? code : duck_run(duck, sql.ptr, err);
 }
 

@@ -230,6 +230,21 @@ test_open_adds_tables_and_renews_views_of_an_older_version(void **state)
 }
 
 static void
+test_open_refuses_a_table_that_has_the_name_of_a_view(void **state)
+{
+    struct place *place = *state;
+    struct store *store;
+    struct err err = {0};
+
+    run_sql(place->path, "CREATE TABLE Budgets (mine INTEGER)");
+    assert_int_equal(open_at(place->path, &store, &err), ERR_CONFLICT);
+    assert_non_null(strstr(err.msg, "budgets"));
+    run_sql(place->path, "DROP TABLE Budgets");
+    assert_int_equal(open_at(place->path, &store, &err), ERR_OK);
+    store_close(store);
+}
+
+static void
 test_views_show_reservations_as_they_stand(void **state)
 {
     struct place *place = *state;
@@ -634,6 +649,7 @@ main(int argc, char **argv)
         CASE(test_open_refuses_a_table_that_is_not_ours),
         CASE(test_open_adds_columns_that_an_older_version_lacked),
         CASE(test_open_adds_tables_and_renews_views_of_an_older_version),
+        CASE(test_open_refuses_a_table_that_has_the_name_of_a_view),
         CASE(test_views_show_reservations_as_they_stand),
         CASE(test_views_show_budgets_that_are_set_with_their_mode),
         CASE(test_views_show_quota_usage_by_day),
