@@ -5,8 +5,6 @@
 #include "api/api_private.h"
 
 #include <assert.h>
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -28,16 +26,6 @@ struct api_job {
     const struct route *route;
     struct http_exchange *exchange;
 };
-
-static void
-hash_token(struct slice token, unsigned char ret_hash[API_TOKEN_HASH_BYTES])
-{
-    unsigned len = API_TOKEN_HASH_BYTES;
-    int ok = EVP_Digest(token.ptr, token.len, ret_hash, &len, EVP_sha256(), NULL);
-
-    assert(ok == 1 && len == API_TOKEN_HASH_BYTES);
-    (void)ok;
-}
 
 static void
 apply_defaults(struct api_options *options)
@@ -81,11 +69,8 @@ api_open(const struct api_options *options, struct api **ret_api)
     api->started_wall_us = clock_wall_us(api->clock);
     api->engine = options->engine;
     api->live = options->live;
-    if (options->token && options->token[0] != '\0') {
-        api->need_token = true;
-        hash_token(slice_of(options->token), api->token_hash);
-        api->options.token = NULL;
-    }
+    tokens_open(api, options);
+    api->refusals = refusals_new();
     api->jobs = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->writers = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->stream = stream_open(api);
@@ -103,6 +88,8 @@ api_close(struct api *api)
     jobs_close(api->jobs);
     jobs_close(api->writers);
     stream_close(api->stream);
+    refusals_free(api->refusals);
+    tokens_close(api);
     free(api);
 }
 
@@ -116,6 +103,12 @@ void
 api_attach_ingest(struct api *api, struct ingest *ingest)
 {
     atomic_store(&api->ingest, ingest);
+}
+
+void
+api_attach_meter(struct api *api, struct meter *meter)
+{
+    atomic_store(&api->meter, meter);
 }
 
 void
@@ -186,35 +179,28 @@ find_route(enum http_method method, struct slice path, bool *ret_known)
 }
 
 struct slice
-route_segment(const struct route *route, const struct http_exchange *exchange)
+route_segment_at(const struct route *route, const struct http_exchange *exchange, size_t index)
 {
-    const char *brace = strchr(route->path, '{');
+    struct slice pattern = slice_of(route->path);
     struct slice path = http_path(exchange);
-
-    if (!brace) {
-        return slice_sub(path, 0, 0);
-    }
-    struct slice rest = slice_sub(path, (size_t)(brace - route->path), path.len);
+    struct slice part;
     struct slice segment;
-    slice_split(&rest, '/', &segment);
-    return segment;
+
+    /* The two have the same number of segments, or the route would not have been found. */
+    for (bool more = true; more;) {
+        more = slice_split(&pattern, '/', &part);
+        slice_split(&path, '/', &segment);
+        if (slice_starts(part, "{") && index-- == 0) {
+            return segment;
+        }
+    }
+    return slice_sub(path, 0, 0);
 }
 
-static bool
-token_fits(const struct api *api, const struct http_exchange *exchange)
+struct slice
+route_segment(const struct route *route, const struct http_exchange *exchange)
 {
-    unsigned char hash[API_TOKEN_HASH_BYTES];
-    struct slice token;
-    struct slice value;
-
-    if (http_header(exchange, "Authorization", &value) && value.len > 7 &&
-        slice_is_nocase(slice_sub(value, 0, 7), "Bearer ")) {
-        token = slice_trim(slice_sub(value, 7, value.len));
-    } else if (!http_query(exchange, "access_token", &token)) {
-        return false;
-    }
-    hash_token(token, hash);
-    return CRYPTO_memcmp(hash, api->token_hash, sizeof(hash)) == 0;
+    return route_segment_at(route, exchange, 0);
 }
 
 static enum err_code
@@ -227,12 +213,7 @@ check_access(const struct api *api, const struct route *route, struct http_excha
     if (!api->need_token && !(route->flags & ROUTE_OPEN)) {
         return guard_request(api, exchange, err);
     }
-    if (!api->need_token || open || token_fits(api, exchange)) {
-        return ERR_OK;
-    }
-    http_add_header(exchange, "WWW-Authenticate", slice_of("Bearer"));
-    return err_set(err, ERR_UNAUTHORIZED,
-                   "a bearer token is needed: send the header Authorization: Bearer TOKEN");
+    return open || !api->need_token ? ERR_OK : tokens_check(api, route, exchange, err);
 }
 
 /* Adds the CORS headers for an allowed origin; false when there is none. */
@@ -393,4 +374,36 @@ api_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, st
     }
     *ret_body_max = route->flags & ROUTE_BODY ? api->options.body_bytes_max : SMALL_BODY_BYTES;
     return ERR_OK;
+}
+
+void
+api_handle_metrics(void *ctx, struct http_exchange *exchange)
+{
+    struct api *api = ctx;
+    enum http_method method = http_method(exchange);
+    bool known = slice_is(http_path(exchange), "/metrics");
+    struct err err;
+
+    http_set_route(exchange, known ? "/metrics" : "not_found");
+    if (!known || (method != HTTP_GET && method != HTTP_HEAD)) {
+        if (known) {
+            http_add_header(exchange, "Allow", slice_of("GET, HEAD"));
+        }
+        err_set(&err, known ? ERR_METHOD : ERR_NOT_FOUND,
+                known ? "Method Not Allowed" : "Not Found: this port serves /metrics alone");
+        reply_error(exchange, &err, 0);
+        return;
+    }
+    const struct route *route = find_route(HTTP_GET, http_path(exchange), &known);
+    enum err_code code = ERR_OK;
+    if (api->need_token && api->options.metrics_need_token) {
+        code = tokens_check(api, route, exchange, &err);
+    } else if (!api->need_token && api->options.metrics_loopback) {
+        code = guard_request(api, exchange, &err);
+    }
+    if (code != ERR_OK) {
+        reply_error(exchange, &err, 0);
+        return;
+    }
+    dispatch(api, route, exchange);
 }

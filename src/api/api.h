@@ -17,27 +17,55 @@
 #include "store/engine.h"
 
 struct api;
+struct meter;
 
-enum { API_COLLECTORS_MAX = 8 };
+enum { API_COLLECTORS_MAX = 8, API_TOKEN_HASH_BYTES = 32, API_TOKEN_NAME_MAX = 63 };
+
+/* What a token may do; a route says which of them it needs. */
+enum api_scope {
+    API_SCOPE_INGEST = 1, /* write rows and events */
+    API_SCOPE_READ = 2,   /* queries, live data, lists */
+    API_SCOPE_SPEND = 4,  /* reserve, commit, release, append events */
+    API_SCOPE_ADMIN = 8,  /* change budgets, acknowledge alerts */
+    API_SCOPE_ALL = 15
+};
+
+/* "ingest", "read", "spend", "admin"; NULL for anything but one scope. */
+const char *api_scope_name(unsigned scope);
+
+/* A bearer token: known by its SHA-256 only. */
+struct api_token {
+    char name[API_TOKEN_NAME_MAX + 1]; /* for messages */
+    unsigned char hash[API_TOKEN_HASH_BYTES];
+    unsigned scopes; /* of enum api_scope, joined by | */
+};
+
+/* Hashes a token as it is sent. */
+void api_token_hash(struct slice token, unsigned char ret_hash[API_TOKEN_HASH_BYTES]);
 
 struct api_options {
     struct engine *engine;           /* required; outlives the api */
     struct live *live;               /* required; outlives the api */
     const struct clock *clock;       /* NULL: the system's */
-    const char *token;               /* NULL or empty: no authentication */
+    const char *token;               /* one with all scopes; NULL or empty: none */
+    const struct api_token *tokens;  /* further ones; copied */
+    size_t token_count;              /* none at all: no authentication */
     const char *const *cors_origins; /* NULL-terminated; NULL: none */
     const char *metrics_namespace;   /* NULL: "eider" */
     bool metrics_need_token;
-    bool loopback;             /* the server listens on loopback only: Host must say so, too */
-    const char *database_path; /* shown by /database/health; may be NULL */
-    bool demo;                 /* shown in health and service answers */
-    uint64_t body_bytes_max;   /* 0: 64 MiB */
-    uint64_t sql_rows_max;     /* 0: 100 000 */
-    uint64_t sql_bytes_max;    /* 0: 64 MiB */
-    unsigned jobs;             /* threads for queries, and as many for large writes; 0: 4 */
-    unsigned ws_clients_max;   /* 0: 10 000 */
-    int ws_interval_ms;        /* 0: 100 */
-    int ws_heartbeat_ms;       /* 0: 15 000 */
+    bool metrics_without_process; /* leaves out the metrics of the process */
+    bool metrics_loopback;        /* the listener for metrics alone is on loopback only */
+    bool with_meter;              /* a meter will be attached: not ready before it is */
+    bool loopback;                /* the server listens on loopback only: Host must say so, too */
+    const char *database_path;    /* shown by /database/health; may be NULL */
+    bool demo;                    /* shown in health and service answers */
+    uint64_t body_bytes_max;      /* 0: 64 MiB */
+    uint64_t sql_rows_max;        /* 0: 100 000 */
+    uint64_t sql_bytes_max;       /* 0: 64 MiB */
+    unsigned jobs;                /* threads for queries, and as many for large writes; 0: 4 */
+    unsigned ws_clients_max;      /* 0: 10 000 */
+    int ws_interval_ms;           /* 0: 100 */
+    int ws_heartbeat_ms;          /* 0: 15 000 */
 };
 
 void api_open(const struct api_options *options, struct api **ret_api);
@@ -46,13 +74,18 @@ void api_open(const struct api_options *options, struct api **ret_api);
  * server must be stopped before. */
 void api_close(struct api *api);
 
-/* Gives the parts that exist only after the start. Until the ingest is there, writes answer 503. */
+/* Gives the parts that exist only after the start. Until the ingest is there, writes answer 503;
+ * until the meter is there, spending and the event log do. Both must outlive the api. */
 void api_attach_server(struct api *api, struct http_server *server);
 void api_attach_ingest(struct api *api, struct ingest *ingest);
+void api_attach_meter(struct api *api, struct meter *meter);
 
 /* A collector to show under /api/system; `status` is asked at every request. */
 typedef void api_collector_fn(void *ctx, struct collect_status *ret_status);
 void api_add_collector(struct api *api, api_collector_fn *status, void *ctx);
+
+/* http_handler_fn for a listener of its own that serves /metrics and nothing else. */
+void api_handle_metrics(void *api, struct http_exchange *exchange);
 
 /* http_handler_fn and http_accept_fn with the api as ctx. */
 void api_handle(void *api, struct http_exchange *exchange);

@@ -10,12 +10,13 @@
 
 #include "api/api.h"
 #include "api/jobs.h"
+#include "api/refusals.h"
 #include "catalog/batch_text.h"
 #include "codec/json_write.h"
 
 struct stream;
 
-enum { API_TOKEN_HASH_BYTES = 32, API_INLINE_BODY_BYTES = 64 << 10 };
+enum { API_INLINE_BODY_BYTES = 64 << 10 };
 
 struct api {
     struct api_options options;
@@ -26,12 +27,15 @@ struct api {
     struct live *live;
     _Atomic(struct ingest *) ingest;
     _Atomic(struct http_server *) server;
-    struct jobs *jobs;    /* queries */
-    struct jobs *writers; /* large bodies: slow queries must not hold up writes */
-    atomic_bool closing;  /* whoever could still ask is gone: what waits is not begun */
+    _Atomic(struct meter *) meter;
+    struct refusals *refusals; /* calls that budgets refused */
+    struct jobs *jobs;         /* queries */
+    struct jobs *writers;      /* large bodies: slow queries must not hold up writes */
+    atomic_bool closing;       /* whoever could still ask is gone: what waits is not begun */
     struct stream *stream;
     bool need_token;
-    unsigned char token_hash[API_TOKEN_HASH_BYTES];
+    struct api_token *tokens;
+    size_t token_count;
     struct {
         api_collector_fn *status;
         void *ctx;
@@ -45,10 +49,17 @@ struct route;
 typedef void route_fn(struct api *api, const struct route *route, struct http_exchange *exchange);
 
 enum route_flag {
-    ROUTE_OPEN = 1, /* needs no token */
-    ROUTE_JOB = 2,  /* runs on a job thread: it may block */
-    ROUTE_BODY = 4, /* takes a body up to the configured limit */
-    ROUTE_QUICK = 8 /* with ROUTE_JOB: never waits for the store, so not behind those that do */
+    ROUTE_OPEN = 1,  /* needs no token */
+    ROUTE_JOB = 2,   /* runs on a job thread: it may block */
+    ROUTE_BODY = 4,  /* takes a body up to the configured limit */
+    ROUTE_QUICK = 8, /* with ROUTE_JOB: never waits for the store, so not behind those that do */
+    /* What a token must be allowed to do; one of several is enough. Every route but an open one
+     * says it. */
+    ROUTE_INGEST = API_SCOPE_INGEST << 4,
+    ROUTE_READ = API_SCOPE_READ << 4,
+    ROUTE_SPEND = API_SCOPE_SPEND << 4,
+    ROUTE_ADMIN = API_SCOPE_ADMIN << 4,
+    ROUTE_SCOPES = API_SCOPE_ALL << 4
 };
 
 enum param_place { PARAM_IN_QUERY, PARAM_IN_PATH, PARAM_IN_HEADER };
@@ -61,7 +72,7 @@ struct route_param {
     const char *help;
 };
 
-enum { ROUTE_PARAMS_MAX = 9 };
+enum { ROUTE_PARAMS_MAX = 16 };
 
 struct route {
     enum http_method method;
@@ -78,8 +89,21 @@ struct route {
 /* The table of all routes; ends with a NULL path. */
 extern const struct route api_routes[];
 
-/* The segment of the request's path that stands where the pattern has {name}; empty when none. */
+/* The segment of the request's path that stands where the pattern has its first {name} (or the
+ * one at `index`); empty when none. */
 struct slice route_segment(const struct route *route, const struct http_exchange *exchange);
+struct slice route_segment_at(const struct route *route, const struct http_exchange *exchange,
+                              size_t index);
+
+/* ---- who may do what (tokens.c) ---- */
+
+void tokens_open(struct api *api, const struct api_options *options);
+void tokens_close(struct api *api);
+
+/* Whether the request carries a token with a scope that the route takes: ERR_UNAUTHORIZED (and the
+ * header that RFC 9110 asks for), or ERR_FORBIDDEN naming the scope that is missing. */
+enum err_code tokens_check(const struct api *api, const struct route *route,
+                           struct http_exchange *exchange, struct err *err);
 
 /* ---- who may talk to us without a token (guard.c) ---- */
 
@@ -106,6 +130,10 @@ enum err_code request_word(const struct http_exchange *exchange, const char *nam
 enum err_code request_json(const struct http_exchange *exchange, json_t **ret_object,
                            struct err *err);
 
+/* Content-Encoding: gzip (deflate is taken for it), or none; ERR_MEDIA_TYPE for anything else. */
+enum err_code request_encoding(const struct http_exchange *exchange, bool *ret_gzip,
+                               struct err *err);
+
 /* True when the client's Accept header prefers `mime` over JSON (a plain "contains" test). */
 bool request_accepts(const struct http_exchange *exchange, const char *mime);
 
@@ -121,6 +149,16 @@ void reply_error(struct http_exchange *exchange, const struct err *err, int retr
 /* The rows of an answer as JSON objects within an array that the caller opened; `type` (may be
  * NULL) is put first into each. */
 void reply_rows(struct json_writer *writer, const struct batch *rows, const char *type);
+
+/* ---- shapes of the meter for the reference (schemas_meter.c) ---- */
+
+void write_meter_schemas(struct json_writer *writer);
+
+/* ---- metrics of the meter (prometheus_meter.c) ---- */
+
+struct meter;
+void write_meter_metrics(struct api *api, struct meter *meter, const char *namespace,
+                         struct buf *ret_page);
 
 /* ---- the stream (stream.c) ---- */
 
@@ -144,5 +182,9 @@ route_fn get_system_health, get_system_performance, get_system_components, get_s
 route_fn post_sql, post_ingest, post_write, get_write_ping;
 route_fn get_prometheus, get_openapi, get_docs, get_asset;
 route_fn get_stream;
+route_fn post_reserve, post_commit, post_release, post_extend, post_check;
+route_fn get_budgets, get_budget, put_budget, delete_budget, post_budget_action, get_breaker,
+    get_forecast, get_reservations, post_simulate, get_prices, post_quote;
+route_fn post_events, get_events, get_event, get_event_stats, get_event_credits, get_event_head;
 
 #endif

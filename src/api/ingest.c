@@ -133,24 +133,6 @@ start_write(struct write_job *job)
 }
 
 static enum err_code
-read_encoding(const struct http_exchange *exchange, bool *ret_gzip, struct err *err)
-{
-    struct slice encoding;
-
-    *ret_gzip = false;
-    if (!http_header(exchange, "Content-Encoding", &encoding) ||
-        slice_is_nocase(encoding, "identity")) {
-        return ERR_OK;
-    }
-    if (slice_is_nocase(encoding, "gzip") || slice_is_nocase(encoding, "deflate")) {
-        *ret_gzip = true;
-        return ERR_OK;
-    }
-    return err_set(err, ERR_MEDIA_TYPE, "Content-Encoding is \"%.*s\"; expected gzip or none",
-                   SLICE_FMT(slice_sub(encoding, 0, 40)));
-}
-
-static enum err_code
 read_options(const struct http_exchange *exchange, struct ingest_request *request, struct err *err)
 {
     static const char *const acks[] = {"durable", "applied", NULL};
@@ -172,7 +154,7 @@ read_options(const struct http_exchange *exchange, struct ingest_request *reques
     }
     if (code == ERR_OK) {
         request->precision = precision_of[word];
-        code = read_encoding(exchange, &request->gzip, err);
+        code = request_encoding(exchange, &request->gzip, err);
     }
     return code;
 }

@@ -68,6 +68,14 @@ write_answers(struct json_writer *w, const struct route *route)
         write_content(w, "application/json", route->answer_schema);
     }
     json_object_end(w);
+    if (route->run == post_reserve || route->run == post_extend || route->run == post_events) {
+        json_key(w, "503");
+        json_object_begin(w);
+        json_key(w, "description");
+        json_cstr(w, "Refused by a budget, or not available");
+        write_content(w, "application/json", "SpendRefusal");
+        json_object_end(w);
+    }
     json_key(w, "default");
     json_object_begin(w);
     json_key(w, "description");
@@ -75,6 +83,19 @@ write_answers(struct json_writer *w, const struct route *route)
     write_content(w, "application/json", "Error");
     json_object_end(w);
     json_object_end(w);
+}
+
+/* What a token must be allowed to do: one of these. */
+static void
+write_scopes(struct json_writer *w, const struct route *route)
+{
+    json_array_begin(w);
+    for (unsigned scope = 1; scope <= API_SCOPE_ALL; scope <<= 1) {
+        if (route->flags / ROUTE_INGEST & scope) {
+            json_cstr(w, api_scope_name(scope));
+        }
+    }
+    json_array_end(w);
 }
 
 static void
@@ -95,6 +116,10 @@ write_operation(struct json_writer *w, const struct route *route)
     json_array_end(w);
     json_key(w, "summary");
     json_cstr(w, route->summary);
+    if (route->flags & ROUTE_SCOPES) {
+        json_key(w, "x-scopes");
+        write_scopes(w, route);
+    }
     json_key(w, "parameters");
     write_params(w, route);
     if (route->body_schema) {
@@ -248,6 +273,7 @@ write_schemas(struct json_writer *w)
         json_key(w, shapes[i].name);
         json_raw(w, slice_of(shapes[i].schema));
     }
+    write_meter_schemas(w);
     for (size_t i = 0; (table = catalog_at(i)) != NULL; i++) {
         write_table(w, table);
     }

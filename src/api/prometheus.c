@@ -212,6 +212,21 @@ open_files(void)
     return count > 3 ? count - 3 : 0; /* without ".", ".." and the directory itself */
 }
 
+static double
+seconds(const struct timeval *time)
+{
+    return (double)time->tv_sec + (double)time->tv_usec / US_PER_S;
+}
+
+static void
+cpu_time(struct page *page, const char *name, const char *help, double value)
+{
+    const char *full = full_name(page, name);
+
+    prom_family(page->out, full, PROM_COUNTER, help);
+    prom_sample(page->out, full, NULL, 0, value);
+}
+
 static void
 write_process(struct page *page, const struct api *api)
 {
@@ -220,6 +235,7 @@ write_process(struct page *page, const struct api *api)
     char text[PROC_BYTES];
     unsigned long long pages_total = 0;
     unsigned long long pages_resident = 0;
+    unsigned long long pages_data = 0;
     long page_bytes = sysconf(_SC_PAGESIZE);
 
     getrusage(RUSAGE_SELF, &usage);
@@ -227,17 +243,23 @@ write_process(struct page *page, const struct api *api)
     if (limits_read_file("/proc/self/statm", text, sizeof(text)) > 0) {
         char *rest;
         pages_total = strtoull(text, &rest, 10);
-        pages_resident = strtoull(rest, NULL, 10);
+        pages_resident = strtoull(rest, &rest, 10);
+        for (int skip = 0; skip < 3; skip++) {
+            strtoull(rest, &rest, 10); /* shared, text, lib */
+        }
+        pages_data = strtoull(rest, NULL, 10);
     }
-    double cpu_s = (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
-                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / US_PER_S;
-    const char *full = full_name(page, "process_cpu_seconds_total");
-    prom_family(page->out, full, PROM_COUNTER, "User and system time of the process.");
-    prom_sample(page->out, full, NULL, 0, cpu_s);
+    double user_s = seconds(&usage.ru_utime);
+    double system_s = seconds(&usage.ru_stime);
+    cpu_time(page, "process_cpu_user_seconds_total", "User time of the process.", user_s);
+    cpu_time(page, "process_cpu_system_seconds_total", "System time of the process.", system_s);
+    cpu_time(page, "process_cpu_seconds_total", "User and system time of the process.",
+             user_s + system_s);
     gauge(page, "process_resident_memory_bytes", "Resident memory.",
           (double)pages_resident * (double)page_bytes);
     gauge(page, "process_virtual_memory_bytes", "Virtual memory.",
           (double)pages_total * (double)page_bytes);
+    gauge(page, "process_heap_bytes", "Data and stack.", (double)pages_data * (double)page_bytes);
     gauge(page, "process_open_fds", "Open file descriptors.", open_files());
     gauge(page, "process_max_fds", "Their limit.", (double)files.rlim_cur);
     gauge(page, "process_start_time_seconds", "Start, as Unix time.",
@@ -284,9 +306,15 @@ get_prometheus(struct api *api, const struct route *route, struct http_exchange 
         ingest_stats(ingest, &rows);
         write_ingest(&page, &rows);
     }
+    struct meter *meter = atomic_load(&api->meter);
+    if (meter) {
+        write_meter_metrics(api, meter, page.namespace, page.out);
+    }
     write_jobs(&page, api);
     write_collectors(&page, api);
-    write_process(&page, api);
+    if (!api->options.metrics_without_process) {
+        write_process(&page, api);
+    }
     http_set_content_type(exchange, PROM_CONTENT_TYPE);
     http_reply(exchange);
 }

@@ -93,6 +93,24 @@ request_json(const struct http_exchange *exchange, json_t **ret_object, struct e
     return ERR_OK;
 }
 
+enum err_code
+request_encoding(const struct http_exchange *exchange, bool *ret_gzip, struct err *err)
+{
+    struct slice encoding;
+
+    *ret_gzip = false;
+    if (!http_header(exchange, "Content-Encoding", &encoding) ||
+        slice_is_nocase(encoding, "identity")) {
+        return ERR_OK;
+    }
+    if (slice_is_nocase(encoding, "gzip") || slice_is_nocase(encoding, "deflate")) {
+        *ret_gzip = true;
+        return ERR_OK;
+    }
+    return err_set(err, ERR_MEDIA_TYPE, "Content-Encoding is \"%.*s\"; expected gzip or none",
+                   SLICE_FMT(slice_sub(encoding, 0, 40)));
+}
+
 bool
 request_accepts(const struct http_exchange *exchange, const char *mime)
 {

@@ -74,6 +74,9 @@ is_healthy(struct api *api, struct engine_status *ret_status, char *ret_reason, 
                  (unsigned long long)ret_status->applied_lsn,
                  (unsigned long long)ret_status->durable_lsn);
         return false;
+    } else if (api->options.with_meter && !atomic_load(&api->meter)) {
+        snprintf(ret_reason, size, "starting: the meter is being rebuilt");
+        return false;
     }
     return ret_status->healthy;
 }

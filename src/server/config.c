@@ -375,7 +375,7 @@ check_server(const struct config *config, struct err *err)
         code = check_tls_file(config, "server.tls.keyfile", key, err);
     }
     if (code == ERR_OK && !config_is_loopback(config->server.host) && !config->server.token &&
-        !config->server.insecure) {
+        config->server.tokens.count == 0 && !config->server.insecure) {
         code = err_set(err, ERR_USAGE,
                        "%s: server.host %s can be reached from other machines; set server.token "
                        "(EIDER_TOKEN), or say --insecure",
@@ -450,6 +450,17 @@ config_fini(struct config *config)
     *config = (struct config){0};
 }
 
+static bool
+same_items(const struct config_list *a, const struct config_list *b)
+{
+    bool same = a->count == b->count;
+
+    for (size_t i = 0; same && i < a->count; i++) {
+        same = strcmp(a->items[i], b->items[i]) == 0;
+    }
+    return same;
+}
+
 size_t
 config_changes(const struct config *before, const struct config *after,
                const struct config_setting **ret_settings, size_t max)
@@ -465,7 +476,10 @@ config_changes(const struct config *before, const struct config *after,
         config_format(before, setting, &a);
         config_format(after, setting, &b);
         bool same = slice_eq(buf_slice(&a), buf_slice(&b));
-        if (setting->secret) {
+        if (setting->secret && setting->type == CONFIG_LIST) {
+            same = same && same_items(config_field_const(before, setting),
+                                      config_field_const(after, setting));
+        } else if (setting->secret) {
             const char *const *x = config_field_const(before, setting);
             const char *const *y = config_field_const(after, setting);
             same = slice_eq(slice_of(*x), slice_of(*y));

@@ -29,12 +29,19 @@ enum config_type {
     CONFIG_LIST      /* struct config_list; YAML list, JSON list or comma-separated text */
 };
 
+/* What the items of a list may be besides texts; see config_item.c. */
+enum config_item {
+    CONFIG_ITEM_TEXT,
+    CONFIG_ITEM_TOKEN, /* {name, token or sha256, scopes}: "name:scope+scope:token" as a text */
+    CONFIG_ITEM_PAIR   /* a mapping instead of the list: "name=value" each as a text */
+};
+
 enum config_layer { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
 
 enum config_storage { CONFIG_STORAGE_DUCKDB, CONFIG_STORAGE_MEMORY };
 
 enum {
-    CONFIG_SETTINGS_MAX = 64,
+    CONFIG_SETTINGS_MAX = 96,
     CONFIG_LIST_MAX = 32,
     CONFIG_NOTES_MAX = 32,
     CONFIG_ENV_MAX = 3,
@@ -65,7 +72,8 @@ struct config {
         bool access_log;
         bool dev;
         bool insecure;
-        char *token; /* NULL: none asked for */
+        char *token;               /* NULL: none asked for */
+        struct config_list tokens; /* further ones, with scopes */
         struct config_list cors_origins;
         int64_t connections_max;
         int64_t body_bytes_max;
@@ -116,7 +124,24 @@ struct config {
     struct {
         char *namespace;
         bool token_required;
+        int64_t port; /* 0: none of its own */
+        char *host;   /* NULL: the server's */
+        bool process;
     } metrics;
+    struct {
+        bool enabled;
+        struct {
+            bool enabled;
+            int64_t window_minutes;
+            int64_t threshold; /* credits */
+        } circuit_breaker;
+        int64_t window_entries_max;
+        int64_t reservations_max;
+        int64_t ids_recent_max;
+        char *prices_dir; /* NULL: ./prices, if it is there */
+        struct config_list price_books;
+        char *head_file; /* NULL: none */
+    } meter;
 
     char *file; /* the configuration file that was read, or NULL */
     struct config_origin origins[CONFIG_SETTINGS_MAX]; /* by index of the setting */
@@ -139,6 +164,7 @@ struct config_setting {
     const char *env[CONFIG_ENV_MAX]; /* names other systems used; config_env_name gives ours */
     const char *alias;               /* another name in files */
     const char *help;
+    enum config_item item; /* CONFIG_LIST */
     bool secret;
     bool reloadable; /* taken over by a running server at SIGHUP */
 };

@@ -50,6 +50,15 @@ enum err_code config_read_list(struct config *config, const struct config_settin
                                struct slice text, const struct config_origin *origin,
                                struct err *err);
 
+/* ---- items of lists that are more than texts (config_item.c) ---- */
+
+/* Checks the texts of a list; errors name setting, item and expectation, never a token. */
+enum err_code config_check_items(const struct config_setting *setting, const struct slice *items,
+                                 size_t count, const struct config_origin *origin, struct err *err);
+
+/* How much of an item may be shown: all of it, or what is before a token. */
+struct slice config_item_shown(const struct config_setting *setting, struct slice item);
+
 /* Value of a variable in an environment block, or NULL. */
 const char *config_getenv(char *const *env, struct slice name);
 

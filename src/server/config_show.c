@@ -78,7 +78,11 @@ add_json_value(const struct config *config, const struct config_setting *setting
         buf_add_char(out, '[');
         for (size_t i = 0; i < list->count; i++) {
             buf_add_cstr(out, i ? "," : "");
-            add_json_text(out, list->items[i]);
+            char shown[CONFIG_WHERE_MAX];
+            snprintf(shown, sizeof(shown), "%.*s%s",
+                     SLICE_FMT(config_item_shown(setting, slice_of(list->items[i]))),
+                     setting->secret ? "****" : "");
+            add_json_text(out, setting->secret ? shown : list->items[i]);
         }
         buf_add_char(out, ']');
         break;

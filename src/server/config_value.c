@@ -232,6 +232,9 @@ config_set_items(struct config *config, const struct config_setting *setting,
         return err_set(err, ERR_USAGE, "%s: %s has %zu items; at most %d are allowed",
                        origin->where, setting->name, count, CONFIG_LIST_MAX);
     }
+    if (config_check_items(setting, items, count, origin, err) != ERR_OK) {
+        return ERR_USAGE;
+    }
     config_clear(config, setting);
     struct config_list *list = config_field(config, setting);
     for (size_t i = 0; i < count; i++) {
@@ -371,8 +374,10 @@ config_format(const struct config *config, const struct config_setting *setting,
     case CONFIG_LIST: {
         const struct config_list *list = field;
         for (size_t i = 0; i < list->count; i++) {
+            struct slice shown = config_item_shown(setting, slice_of(list->items[i]));
             buf_add_cstr(ret_text, i ? "," : "");
-            buf_add_cstr(ret_text, list->items[i]);
+            buf_add_slice(ret_text, shown);
+            buf_add_cstr(ret_text, setting->secret ? "****" : "");
         }
         break;
     }

@@ -114,6 +114,109 @@ origin_of(const struct reader *reader, const yaml_node_t *node)
     return origin;
 }
 
+/* The scopes of a token: a list, or a text with blanks, commas or "+" between them. */
+static enum err_code
+read_scopes(struct reader *reader, const yaml_node_t *node, struct buf *ret_text)
+{
+    if (node->type == YAML_SCALAR_NODE) {
+        size_t from = ret_text->len;
+        enum err_code code = expand(reader, node, ret_text);
+        for (size_t i = from; i < ret_text->len; i++) {
+            char c = ret_text->ptr[i];
+            ret_text->ptr[i] = c == ' ' || c == ',' ? '+' : c;
+        }
+        return code;
+    }
+    enum err_code code = ERR_OK;
+    const yaml_node_item_t *item = node->data.sequence.items.start;
+    for (; code == ERR_OK && item < node->data.sequence.items.top; item++) {
+        const yaml_node_t *scope = yaml_document_get_node(reader->document, *item);
+        buf_add_cstr(ret_text, item > node->data.sequence.items.start ? "+" : "");
+        if (scope->type != YAML_SCALAR_NODE) {
+            return err_set(reader->err, ERR_USAGE, "%s:%zu: expected the name of a scope",
+                           reader->name, node_line(scope));
+        }
+        code = expand(reader, scope, ret_text);
+    }
+    return code;
+}
+
+/* {name, token or sha256, scopes} as the text that stands for it elsewhere. */
+static enum err_code
+read_token(struct reader *reader, const yaml_node_t *mapping, struct buf *ret_text)
+{
+    static const char *const keys[] = {"name", "scopes", "token", "sha256"};
+    const yaml_node_t *values[4] = {NULL};
+    const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+    enum err_code code = ERR_OK;
+
+    for (; pair < mapping->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(reader->document, pair->key);
+        const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
+        size_t i = 0;
+        while (i < 4 && !(key->type == YAML_SCALAR_NODE && slice_is(node_text(key), keys[i]))) {
+            i++;
+        }
+        bool fits =
+            i < 4 && !values[i] &&
+            (value->type == YAML_SCALAR_NODE || (i == 1 && value->type == YAML_SEQUENCE_NODE));
+        if (!fits) {
+            return err_set(reader->err, ERR_USAGE,
+                           "%s:%zu: a token of server.tokens has name, scopes, and token or "
+                           "sha256, each once",
+                           reader->name, node_line(key));
+        }
+        values[i] = value;
+    }
+    if (!values[0] || !values[1] || !values[2] == !values[3]) {
+        return err_set(reader->err, ERR_USAGE,
+                       "%s:%zu: a token of server.tokens needs name, scopes, and one of token and "
+                       "sha256",
+                       reader->name, node_line(mapping));
+    }
+    code = expand(reader, values[0], ret_text);
+    buf_add_char(ret_text, ':');
+    if (code == ERR_OK) {
+        code = read_scopes(reader, values[1], ret_text);
+    }
+    buf_add_cstr(ret_text, values[3] ? ":sha256:" : ":");
+    return code == ERR_OK ? expand(reader, values[2] ? values[2] : values[3], ret_text) : code;
+}
+
+/* A mapping of texts as a list of "name=value". */
+static enum err_code
+set_pairs(struct reader *reader, const struct config_setting *setting, const yaml_node_t *node)
+{
+    struct config_origin origin = origin_of(reader, node);
+    const yaml_node_pair_t *pair = node->data.mapping.pairs.start;
+    struct buf texts[CONFIG_LIST_MAX];
+    struct slice items[CONFIG_LIST_MAX];
+    enum err_code code = ERR_OK;
+    size_t used = 0;
+
+    for (; code == ERR_OK && pair < node->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(reader->document, pair->key);
+        const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
+        if (used == CONFIG_LIST_MAX || key->type != YAML_SCALAR_NODE ||
+            value->type != YAML_SCALAR_NODE) {
+            code = config_refuse(setting, SLICE_LITERAL("{...}"), &origin, reader->err);
+            break;
+        }
+        buf_init(&texts[used++], CONFIG_FILE_BYTES_MAX);
+        buf_add_slice(&texts[used - 1], node_text(key));
+        buf_add_char(&texts[used - 1], '=');
+        code = expand(reader, value, &texts[used - 1]);
+        items[used - 1] = buf_slice(&texts[used - 1]);
+    }
+    if (code == ERR_OK) {
+        code = config_set_items(reader->config, setting, items, used, &origin, reader->err);
+    }
+    for (size_t i = 0; i < used; i++) {
+        buf_fini(&texts[i]);
+    }
+    return code;
+}
+
 static enum err_code
 set_sequence(struct reader *reader, const struct config_setting *setting, const yaml_node_t *node)
 {
@@ -131,7 +234,10 @@ set_sequence(struct reader *reader, const struct config_setting *setting, const 
         const yaml_node_t *item =
             yaml_document_get_node(reader->document, node->data.sequence.items.start[i]);
         buf_init(&texts[used++], CONFIG_FILE_BYTES_MAX);
-        if (item->type != YAML_SCALAR_NODE) {
+        if (item->type == YAML_MAPPING_NODE && setting->item == CONFIG_ITEM_TOKEN) {
+            code = read_token(reader, item, &texts[i]);
+            items[i] = buf_slice(&texts[i]);
+        } else if (item->type != YAML_SCALAR_NODE) {
             code = config_refuse(setting, SLICE_LITERAL("[[...]]"), &origin, reader->err);
         } else {
             code = expand(reader, item, &texts[i]);
@@ -163,6 +269,9 @@ set_node(struct reader *reader, const struct config_setting *setting, const yaml
     }
     if (node->type == YAML_SEQUENCE_NODE) {
         return set_sequence(reader, setting, node);
+    }
+    if (node->type == YAML_MAPPING_NODE && setting->item == CONFIG_ITEM_PAIR) {
+        return set_pairs(reader, setting, node);
     }
     if (node->type != YAML_SCALAR_NODE) {
         return config_refuse(setting, SLICE_LITERAL("{...}"), &origin, reader->err);

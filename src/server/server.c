@@ -19,6 +19,8 @@
 #include "ingest/ingest.h"
 #include "live/live.h"
 #include "server/access_log.h"
+#include "server/meter.h"
+#include "server/tokens.h"
 #include "server/warm.h"
 #include "store/duckdb/store_duckdb.h"
 #include "store/memory/store_memory.h"
@@ -28,7 +30,8 @@ enum {
     RETRY_NS = 200000000,
     DEMO_BACKFILL_MINUTES = 60,
     PATH_BYTES = 1024,
-    LOG_MODE = 0644
+    LOG_MODE = 0644,
+    HEAD_INTERVAL_S = 3600
 };
 
 struct server {
@@ -37,7 +40,10 @@ struct server {
     struct live *live;
     struct api *api;
     struct http_server *http;
+    struct http_server *metrics_http; /* NULL: /metrics has no port of its own */
     struct ingest *ingest;
+    struct meter *meter; /* NULL: switched off, or not there yet */
+    uint64_t told_seq;   /* head of the event log that was told last */
     struct collect_system *system;
     struct collect_demo *demo;
     struct access_log *access;
@@ -80,6 +86,25 @@ on_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, str
     const struct server *server = ctx;
 
     return api_accept(server->api, exchange, ret_body_max, err);
+}
+
+static void
+on_metrics_request(void *ctx, struct http_exchange *exchange)
+{
+    const struct server *server = ctx;
+
+    api_handle_metrics(server->api, exchange);
+}
+
+static enum err_code
+on_metrics_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max,
+                  struct err *err)
+{
+    (void)ctx;
+    (void)exchange;
+    (void)err;
+    *ret_body_max = 0;
+    return ERR_OK;
 }
 
 static enum err_code
@@ -126,12 +151,25 @@ open_engine(struct server *server, struct err *err)
     return engine_open(&options, &server->engine, err);
 }
 
+static const char *
+metrics_host(const struct config *config)
+{
+    return config->metrics.host ? config->metrics.host : config->server.host;
+}
+
 static void
 open_api(struct server *server)
 {
     const struct config *config = server->config;
     struct live_options live = {.demo = config->demo};
 
+    struct api_token tokens[CONFIG_LIST_MAX];
+    struct err err;
+
+    for (size_t i = 0; i < config->server.tokens.count; i++) {
+        /* The configuration has looked at them already. */
+        token_parse(slice_of(config->server.tokens.items[i]), &tokens[i], &err);
+    }
     for (size_t i = 0; i < config->server.cors_origins.count; i++) {
         server->cors_origins[i] = config->server.cors_origins.items[i];
     }
@@ -140,9 +178,14 @@ open_api(struct server *server)
         .engine = server->engine,
         .live = server->live,
         .token = config->server.token,
+        .tokens = tokens,
+        .token_count = config->server.tokens.count,
         .cors_origins = server->cors_origins,
         .metrics_namespace = config->metrics.namespace,
         .metrics_need_token = config->metrics.token_required,
+        .metrics_without_process = !config->metrics.process,
+        .metrics_loopback = config_is_loopback(metrics_host(config)),
+        .with_meter = config->meter.enabled,
         .loopback = config_is_loopback(config->server.host),
         .database_path = server->database_path,
         .demo = config->demo,
@@ -184,6 +227,30 @@ start_http(struct server *server, struct err *err)
         api_start_stream(server->api);
     }
     return code;
+}
+
+static enum err_code
+start_metrics_http(struct server *server, struct err *err)
+{
+    const struct config *config = server->config;
+    struct http_options options = {
+        .host = metrics_host(config),
+        .port = (uint16_t)config->metrics.port,
+        .loops = 1,
+        .cert_file = config->server.tls.certfile,
+        .key_file = config->server.tls.keyfile,
+        .connections_max = 256,
+        .handler = on_metrics_request,
+        .accept = on_metrics_accept,
+        .access = server->access ? on_access : NULL,
+        .ctx = server,
+    };
+
+    if (config->metrics.port == 0) {
+        return ERR_OK;
+    }
+    enum err_code code = http_server_start(&options, &server->metrics_http, err);
+    return code == ERR_OK ? code : err_context(err, code, "metrics.port");
 }
 
 /* Tells other programs on this machine where to reach us: second line of the lock file. */
@@ -236,24 +303,56 @@ start_collectors(struct server *server)
     }
 }
 
-/* Opens the ingest, which reads the store: while that is being rebuilt, waits and tries again. A
- * signal ends the wait. */
+/* The store may be being rebuilt: waits for the next try. False when a signal says to stop. */
+static bool
+wait_for_store(const sigset_t *signals, struct err *err)
+{
+    const struct timespec pause = {.tv_nsec = RETRY_NS};
+    int number = sigtimedwait(signals, NULL, &pause);
+
+    if (number == SIGTERM || number == SIGINT) {
+        err_set(err, ERR_UNAVAILABLE, "stopped while the store was being rebuilt");
+        return false;
+    }
+    return true;
+}
+
+static bool
+is_too_early(enum err_code code)
+{
+    return code == ERR_UNAVAILABLE || code == ERR_TIMEOUT;
+}
+
 static enum err_code
 open_ingest(struct server *server, const struct ingest_options *options, const sigset_t *signals,
             struct err *err)
 {
-    const struct timespec pause = {.tv_nsec = RETRY_NS};
+    enum err_code code = ingest_open(options, &server->ingest, err);
 
-    for (;;) {
-        enum err_code code = ingest_open(options, &server->ingest, err);
-        if (code != ERR_UNAVAILABLE && code != ERR_TIMEOUT) {
-            return code;
-        }
-        int number = sigtimedwait(signals, NULL, &pause);
-        if (number == SIGTERM || number == SIGINT) {
-            return err_set(err, ERR_UNAVAILABLE, "stopped while the store was being rebuilt");
-        }
+    while (is_too_early(code) && wait_for_store(signals, err)) {
+        code = ingest_open(options, &server->ingest, err);
     }
+    return code;
+}
+
+static enum err_code
+start_meter(struct server *server, const sigset_t *signals, struct err *err)
+{
+    const struct config *config = server->config;
+
+    if (!config->meter.enabled) {
+        return ERR_OK;
+    }
+    enum err_code code =
+        server_meter_open(config, server->engine, server->live, &server->meter, err);
+    while (is_too_early(code) && wait_for_store(signals, err)) {
+        code = server_meter_open(config, server->engine, server->live, &server->meter, err);
+    }
+    if (code == ERR_OK) {
+        server_meter_tell_head(config, server->meter, &server->told_seq);
+        api_attach_meter(server->api, server->meter);
+    }
+    return code;
 }
 
 static enum err_code
@@ -308,8 +407,14 @@ reload(struct server *server, const struct config_options *sources)
         } else {
             log_write(LOG_ERROR, "server", "the old certificate stays: %s", err.msg);
         }
+        if (server->metrics_http) {
+            http_server_reload_tls(server->metrics_http, &err);
+        }
     }
     if (!sources) {
+        if (server->meter) {
+            server_meter_reload(server->config, server->meter);
+        }
         return;
     }
     if (config_load(sources, &fresh, &err) != ERR_OK) {
@@ -319,13 +424,20 @@ reload(struct server *server, const struct config_options *sources)
     log_set_level((enum log_level)fresh.log.level);
     log_write(LOG_INFO, "server", "configuration read anew, log level %s",
               log_level_name((enum log_level)fresh.log.level));
+    if (server->meter) {
+        server_meter_reload(&fresh, server->meter);
+    }
     config_fini(&fresh);
 }
 
-/* The collectors go behind the api: its requests ask for their status. */
+/* The collectors go behind the api: its requests ask for their status. The meter goes before the
+ * ingest and the engine, which its records need. */
 static void
 server_fini(struct server *server)
 {
+    if (server->metrics_http) {
+        http_server_stop(server->metrics_http, 1000);
+    }
     if (server->http) {
         api_stop_stream(server->api);
         http_server_stop(server->http, GRACE_MS);
@@ -336,6 +448,10 @@ server_fini(struct server *server)
     api_close(server->api);
     collect_demo_stop(server->demo);
     collect_system_stop(server->system);
+    if (server->meter) {
+        server_meter_tell_head(server->config, server->meter, &server->told_seq);
+        meter_close(server->meter);
+    }
     ingest_close(server->ingest);
     engine_close(server->engine);
     live_close(server->live);
@@ -377,7 +493,13 @@ start(struct server *server, const sigset_t *signals, struct err *err)
         code = start_http(server, err);
     }
     if (code == ERR_OK) {
+        code = start_metrics_http(server, err);
+    }
+    if (code == ERR_OK) {
         code = start_ingest(server, signals, err);
+    }
+    if (code == ERR_OK) {
+        code = start_meter(server, signals, err);
     }
     if (code == ERR_OK) {
         start_collectors(server);
@@ -386,22 +508,36 @@ start(struct server *server, const sigset_t *signals, struct err *err)
     return code;
 }
 
+/* Runs until a signal ends it; what happens by the clock happens here. */
+static void
+run(struct server *server, const struct config_options *sources, const sigset_t *signals)
+{
+    const struct timespec hour = {.tv_sec = HEAD_INTERVAL_S};
+
+    for (;;) {
+        int number = sigtimedwait(signals, NULL, &hour);
+        if (number == SIGHUP) {
+            reload(server, sources);
+        } else if (number == SIGTERM || number == SIGINT) {
+            return;
+        } else if (server->meter) {
+            server_meter_tell_head(server->config, server->meter, &server->told_seq);
+        }
+    }
+}
+
 enum err_code
 server_run(const struct config *config, const struct config_options *sources, struct err *err)
 {
     struct server server = {.config = config};
     sigset_t signals;
-    int number = 0;
 
     block_signals(&signals);
     /* A few arenas are enough for the threads there are, and keep the idle process small. */
     mallopt(M_ARENA_MAX, 4); /* NOLINT(concurrency-mt-unsafe): there is one thread */
     enum err_code code = start(&server, &signals, err);
-    while (code == ERR_OK && sigwait(&signals, &number) == 0) {
-        if (number != SIGHUP) {
-            break;
-        }
-        reload(&server, sources);
+    if (code == ERR_OK) {
+        run(&server, sources, &signals);
     }
     allow_second_signal(&signals);
     if (code == ERR_OK) {

@@ -1,10 +1,11 @@
 /*
  * The server: every part put together in order, run until a signal, taken apart in reverse.
  *
- *   engine -> live -> api -> HTTP (answers 503 to writes) -> ingest (log applied) -> collectors
+ *   engine -> live -> api -> HTTP (answers 503 to writes) -> ingest (log applied) -> meter ->
+ *   collectors
  *
- * SIGTERM and SIGINT drain and end; a second one ends at once. SIGHUP reads log level and
- * certificates anew.
+ * SIGTERM and SIGINT drain and end; a second one ends at once. SIGHUP reads log level,
+ * certificates and price books anew.
  *
  * Threads: server_run belongs to the main thread, before any other thread is started.
  */
