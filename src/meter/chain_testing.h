@@ -37,7 +37,7 @@ chain_testing_event(struct batch *rows, uint64_t seq)
     if (seq % 2) {
         snprintf(text, sizeof(text), "{\"n\": %llu, \"t\": \"\\u00e9\"}", (unsigned long long)seq);
         event.run_id = SLICE_LITERAL("run-1");
-        event.error_message = SLICE_LITERAL("time-out \xc3\xa9 \"x\" \x01");
+        event.error_message = SLICE_LITERAL("time-out \xc3\xa9 \"x\" \x1f");
         event.metadata_json = batch_keep_text(rows, slice_of(text));
         event.api_key = SLICE_LITERAL("key-1");
         event.project = SLICE_LITERAL("project");
