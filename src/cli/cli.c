@@ -321,6 +321,21 @@ cli_all_values(const struct cli *cli, const char *name, const char **ret_values,
     return count;
 }
 
+bool
+cli_word_in(const char *list, const char *word)
+{
+    struct slice rest = slice_of(list);
+    struct slice head;
+
+    while (rest.len > 0) {
+        slice_split(&rest, ' ', &head);
+        if (slice_is(head, word)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum err_code
 cli_number(const struct cli *cli, const char *name, int64_t min, int64_t max, int64_t preset,
            int64_t *ret_value, struct err *err)

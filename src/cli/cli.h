@@ -146,5 +146,10 @@ int cli_version(struct cli *cli);
 int cli_help(struct cli *cli);
 int cli_completion_command(struct cli *cli);
 int cli_man(struct cli *cli);
+int cli_eventlog(struct cli *cli);
+int cli_spend(struct cli *cli);
+
+/* Whether `word` is one of the words of `list`, which blanks separate. */
+bool cli_word_in(const char *list, const char *word);
 
 #endif

@@ -213,6 +213,8 @@ client_send(struct client *client, const struct client_request *request,
     } else {
         curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
     }
+    /* NULL takes the method of the request before back. */
+    curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, request->method);
     CURLcode result = curl_easy_perform(curl);
     curl_slist_free_all(headers);
     if (result != CURLE_OK) {
@@ -246,6 +248,21 @@ code_of_status(long status)
     return ERR_INTERNAL;
 }
 
+/* Of rows that were refused the first says most. */
+static void
+add_first_error(const json_t *error, struct err *err)
+{
+    const char *field = json_string_value(json_object_get(error, "field"));
+    const char *value = json_string_value(json_object_get(error, "value"));
+    const char *expected = json_string_value(json_object_get(error, "expected"));
+    size_t used = strlen(err->msg);
+
+    if (field && expected) {
+        snprintf(err->msg + used, sizeof(err->msg) - used, ": %s is \"%.100s\"; expected %s", field,
+                 value ? value : "", expected);
+    }
+}
+
 enum err_code
 client_refusal(const struct client *client, const struct client_reply *reply, struct err *err)
 {
@@ -257,6 +274,7 @@ client_refusal(const struct client *client, const struct client_reply *reply, st
         err_set(err, code, "%s asks for a token; give it with EIDER_TOKEN or --token", client->url);
     } else if (detail) {
         err_set(err, code, "%s", detail);
+        add_first_error(json_array_get(json_object_get(body, "errors"), 0), err);
     } else {
         err_set(err, code, "%s answered with status %ld", client->url, reply->status);
     }

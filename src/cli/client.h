@@ -33,7 +33,8 @@ struct client_reply {
 
 struct client_request {
     const char *path;         /* with query, from "/" */
-    const char *content_type; /* NULL: GET */
+    const char *method;       /* NULL: GET, or POST with a content type */
+    const char *content_type; /* NULL: no body */
     struct slice body;
     const char *idempotency_key; /* NULL: none */
 };

@@ -29,7 +29,11 @@ void target_read_lock(const char *data_dir, struct target_lock *ret_lock);
  */
 enum err_code target_share_lock(const char *data_dir, int *ret_fd, struct err *err);
 
-enum target_use { TARGET_READ, TARGET_WRITE };
+enum target_use {
+    TARGET_READ,
+    TARGET_WRITE, /* rows, through ingest */
+    TARGET_ENGINE /* records of another kind: the engine alone */
+};
 
 struct target {
     const struct config *config;
@@ -40,16 +44,24 @@ struct target {
 
 /*
  * Finds and opens the target. Without a server TARGET_READ wants a data directory that is there
- * (ERR_NOT_FOUND) and waits until all that is durable is applied; TARGET_WRITE makes one.
+ * (ERR_NOT_FOUND) and waits until all that is durable is applied; the others make one.
  */
 enum err_code target_open(struct cli *cli, const struct config *config, enum target_use use,
                           struct target *ret_target, struct err *err);
 void target_close(struct target *target);
 
-/* Opens only a server: that of --url, or the one that holds the data directory. *ret_client is NULL
- * when none runs. */
+/* The address of --url, or of EIDER_URL unless --data-dir is given; NULL: neither. */
+const char *target_url(const struct cli *cli);
+
+/* Opens only a server: that of target_url, or the one that holds the data directory. *ret_client is
+ * NULL when none runs. */
 enum err_code target_find_server(const struct cli *cli, const struct config *config,
                                  struct client **ret_client, struct err *err);
+
+/* Sets a value of JSON, as the server writes the column's type; null leaves NULL. False when it is
+ * of another type. */
+struct json_t;
+bool target_set_value(struct batch *rows, size_t column, size_t row, const struct json_t *value);
 
 /* Runs one read-only statement. The rows belong to the caller. */
 enum err_code target_sql(struct target *target, const char *sql, struct batch *ret_rows,
