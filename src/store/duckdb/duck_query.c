@@ -360,7 +360,7 @@ stream(struct duck_cursor *cursor, struct duck_reader *reader, store_visit_fn *f
             code = fn(ctx, &rows, err);
             *ret_refused = code != ERR_OK;
         }
-        /* The watchdog cannot interrupt what runs in fn. */
+        /* The next fetch would say so too, once the watchdog has come round. */
         if (!code && !end && duck_pool_is_over(&cursor->duck->pool, reader)) {
             code = ERR_TIMEOUT;
         }
