@@ -266,8 +266,10 @@ test_visit_and_scan_refuse_what_makes_no_sense(void **state)
     scan.at_least_column = "name";
     assert_int_equal(store_visit(at->store, &scan, see, &seen, &err), ERR_INVALID);
     assert_non_null(strstr(err.msg, "name"));
-    scan.at_least_column = "timestamp";
+    scan.at_least_column = "credits";
+    scan.table = TABLE_RESERVATION_CHANGES;
     assert_int_equal(store_scan(at->store, &scan, &rows, &err), ERR_INVALID);
+    scan.table = TABLE_BUDGET_CHANGES;
     scan.at_least_column = NULL;
     scan.column_mask = 1U << 7;
     assert_int_equal(store_visit(at->store, &scan, see, &seen, &err), ERR_INVALID);
