@@ -24,8 +24,8 @@
  *
  * A probe is a reservation: its lease ends it, so a probe that never returns frees its place.
  *
- * Time: windows follow the wall clock as entries recorded it. A clock that steps back gives nothing
- * back (entries later than now count); one that steps forward ages the window, as time would.
+ * Time: windows follow the wall clock but never go back (budgets_time): a clock that steps back
+ * gives nothing back, one that steps forward ages the window, as time would.
  *
  * Not thread-safe: the meter's lock guards it.
  */
@@ -44,12 +44,14 @@
 struct budgets;
 struct budget;
 struct budget_instance;
+struct budget_hold;
 
 enum {
-    BUDGETS_MAX = 256,             /* definitions */
-    BUDGET_NAME_MAX = 64,          /* [A-Za-z0-9._-] */
-    BUDGET_VALUE_MAX = 256,        /* bytes of one value of a dimension */
-    BUDGET_COVER_MAX = 64,         /* budgets that may cover one call */
+    BUDGETS_MAX = 64,               /* definitions */
+    BUDGET_NAME_MAX = 64,           /* [A-Za-z0-9._-] */
+    BUDGET_VALUE_MAX = 256,         /* bytes of one value of a dimension */
+    BUDGET_COVER_MAX = BUDGETS_MAX, /* budgets that may cover one call */
+    BUDGET_HOLD_INLINE = 4,
     BUDGET_WINDOW_MINUTES_MAX = 31 * 24 * 60
 };
 
@@ -74,9 +76,9 @@ struct budget_def {
     bool has_value[DIM_COUNT];
     char value[DIM_COUNT][BUDGET_VALUE_MAX + 1]; /* "*": each */
     enum budget_window window;
-    int64_t window_us;   /* WINDOW_SLIDING: length */
-    int64_t hard_limit;  /* micro-credits; 0: refuses everything that costs */
-    int64_t soft_limit;  /* 0: none */
+    int64_t window_us;  /* WINDOW_SLIDING: length */
+    int64_t hard_limit; /* micro-credits; 0: refuses everything that costs */
+    int64_t soft_limit; /* 0: none */
     enum budget_mode mode;
     unsigned half_open_probes;  /* 0: closes by itself, as the original did */
     int64_t half_open_pause_us; /* after a failed probe */
@@ -87,7 +89,8 @@ struct budget_def {
 void budget_def_init(struct budget_def *def, const char *name);
 
 /* Reads and checks a definition. ERR_SYNTAX; ERR_INVALID naming field, value and expectation
- * (unknown fields suggest the nearest). A name in the JSON must equal `name` unless that is NULL. */
+ * (unknown fields suggest the nearest). A name in the JSON must equal `name` unless that is NULL.
+ */
 enum err_code budget_def_parse(struct slice json, const char *name, struct budget_def *ret_def,
                                struct err *err);
 void budget_def_write(const struct budget_def *def, struct buf *ret_json);
@@ -101,10 +104,23 @@ struct budgets_options {
 struct budgets *budgets_new(const struct budgets_options *options);
 void budgets_free(struct budgets *budgets);
 
-/* Defines or replaces; counters stay when scope and window are the same, else they are empty: the
- * caller refills them by budgets_count. ERR_TOO_LARGE over BUDGETS_MAX. *ret_emptied may be NULL. */
-enum err_code budgets_set(struct budgets *budgets, const struct budget_def *def, bool *ret_emptied,
+/*
+ * Defines or replaces. When scope and window stay, counters stay and it holds at once. Otherwise it
+ * counts beside what there was of that name, deciding nothing (*ret_filling), until the caller has
+ * filled it by budgets_fill and budgets_fill_hold and ends that by budgets_filled. A second set
+ * ends the filling of the first. ERR_TOO_LARGE over BUDGETS_MAX.
+ */
+enum err_code budgets_set(struct budgets *budgets, const struct budget_def *def, bool *ret_filling,
                           struct err *err);
+
+/* Books a past entry, holds an open reservation, in the budget that is being filled alone. */
+void budgets_fill(struct budgets *budgets, const char *name, const struct call_scope *scope,
+                  int64_t at_us, int64_t credits, int64_t now_us);
+void budgets_fill_hold(struct budgets *budgets, const char *name, const struct call_scope *scope,
+                       int64_t credits, int64_t now_us, struct budget_hold *hold);
+
+/* From now on it decides; the one that had its name is gone. */
+void budgets_filled(struct budgets *budgets, const char *name);
 /* False when there is none. Reservations that hold credits in it simply lose them. */
 bool budgets_delete(struct budgets *budgets, const char *name);
 const struct budget_def *budgets_find(const struct budgets *budgets, const char *name);
@@ -129,8 +145,8 @@ struct budget_view {
     int64_t reserved;
     enum breaker_state state;
     unsigned probes_out;
-    int64_t would_refuse;  /* calls METRICS_ONLY would have refused */
-    int64_t refused;       /* calls refused */
+    int64_t would_refuse;   /* calls METRICS_ONLY would have refused */
+    int64_t refused;        /* calls refused */
     int64_t window_from_us; /* entries at or after count */
     int64_t resets_at_us;   /* fixed: end of the period; sliding: when all of it has drained */
     uint64_t joined;        /* window_joined: above 0 the window is no longer exact to the entry */
@@ -147,15 +163,27 @@ struct refusal {
     int64_t retry_after_us; /* earliest time it may fit, from now; 0: waiting does not help */
 };
 
-/* What a reservation holds. Plain memory of whoever reserves; instances are referenced. */
+/* What a reservation holds in one instance. */
+struct budget_held {
+    struct budget_instance *instance;
+    uint64_t
+        generation; /* an instance that was deleted since, or used for another value, is skipped */
+    bool probe;
+};
+
+/* What a reservation holds; zeroed before its first use, budget_hold_fini behind its last. */
 struct budget_hold {
     size_t count;
-    struct {
-        struct budget_instance *instance;
-        uint64_t generation; /* an instance that was deleted or emptied since is skipped */
-        bool probe;
-    } at[BUDGET_COVER_MAX];
+    struct budget_held *more; /* when there are more than fit inline: all of them */
+    struct budget_held inline_at[BUDGET_HOLD_INLINE];
 };
+void budget_hold_fini(struct budget_hold *hold);
+
+/*
+ * The time that windows go by: `wall_us`, or the latest ever asked for when the clock has stepped
+ * back. Every now_us and at_us below is in this time: an entry of age a is at budgets_time() - a.
+ */
+int64_t budgets_time(struct budgets *budgets, int64_t wall_us);
 
 /*
  * Reserves `credits` in every budget that covers the call, or in none: false with *ret_refusal (of
@@ -180,15 +208,14 @@ void budgets_hold_again(struct budgets *budgets, struct budget_hold *hold, int64
 /* A hold for a reservation that was made before a start, in what covers the call now. `probe_of`
  * (empty: none) is the budget whose probe it is. */
 void budgets_rehold(struct budgets *budgets, const struct call_scope *scope, int64_t credits,
-                    struct slice probe_of, struct budget_hold *ret_hold);
+                    struct slice probe_of, int64_t now_us, struct budget_hold *ret_hold);
+
+/* Name of a budget whose half-open probe this hold is, or NULL. */
+const char *budget_hold_probe_of(const struct budget_hold *hold);
 
 /* Books `credits` at `at_us` in every budget that covers the call; below 0 undoes or corrects. */
 void budgets_count(struct budgets *budgets, const struct call_scope *scope, int64_t at_us,
                    int64_t credits, int64_t now_us);
-
-/* The same in one budget alone (refilling it after budgets_set). */
-void budgets_count_one(struct budgets *budgets, const char *name, const struct call_scope *scope,
-                       int64_t at_us, int64_t credits, int64_t now_us);
 
 /* How a probe ended: closes the breaker, or opens it again for the pause. */
 void budgets_probe_done(struct budgets *budgets, const struct budget_hold *hold, bool success,
@@ -207,11 +234,14 @@ bool budgets_reset(struct budgets *budgets, const char *name, int64_t now_us);
 void budgets_restore_state(struct budgets *budgets, const char *name, struct slice instance,
                            enum breaker_state state, int64_t now_us);
 
+/* Puts the time of the last reset where it was before a start: earlier entries do not count. */
+void budgets_restore_reset(struct budgets *budgets, const char *name, int64_t reset_us);
+
 /* The instances that cover a call, at most BUDGET_COVER_MAX; returns how many. */
 size_t budgets_covering(struct budgets *budgets, const struct call_scope *scope, int64_t now_us,
                         struct budget_view *ret_views, size_t max);
 
-/* Views of all instances: index 0, 1, ... until false. O(1) each after the first. */
+/* Views of all instances: index 0, 1, ... until false. One that is being filled has a NULL def. */
 bool budgets_view_at(struct budgets *budgets, size_t index, int64_t now_us,
                      struct budget_view *ret_view);
 
@@ -231,12 +261,13 @@ bool budgets_next_event(struct budgets *budgets, struct budget_event *ret_event)
 /* ---- looking ahead ---- */
 
 struct budget_forecast {
-    double rate_per_s;      /* credits (not micro) a second over the last `sample_us` */
+    double rate_per_s; /* credits (not micro) a second over the last `sample_us` */
     int64_t sample_us;
-    int64_t exhausted_at_us; /* when used + reserved reaches the limit at this rate; 0: never within
-                                the window (sliding: it settles below; fixed: the period ends first) */
-    int64_t projected;       /* micro-credits: fixed: at the end of the period; sliding: where it
-                                settles */
+    int64_t
+        exhausted_at_us; /* when used + reserved reaches the limit at this rate; 0: never within
+                            the window (sliding: it settles below; fixed: the period ends first) */
+    int64_t projected;   /* micro-credits: fixed: at the end of the period; sliding: where it
+                            settles */
 };
 
 /* For the instance at `index` of budgets_view_at. */

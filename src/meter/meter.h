@@ -50,16 +50,17 @@ struct engine;
 struct prices;
 
 enum {
-    METER_ID_MAX = 64,          /* bytes of an event's or a reservation's id */
-    METER_TEXT_MAX = 1024,      /* api, endpoint, key, run, project */
-    METER_APPEND_MAX = 10000,   /* events of one append */
+    METER_ID_MAX = 64,        /* bytes of an event's or a reservation's id */
+    METER_TEXT_MAX = 1024,    /* api, endpoint, key, run, project */
+    METER_APPEND_MAX = 10000, /* events of one append */
     METER_TTL_MS_DEFAULT = 60000,
     METER_TTL_MS_MAX = 24 * 3600 * 1000,
     METER_FUTURE_MS_MAX = 300000 /* entries later than this from now are refused */
 };
 
 /* Where records go and where the past is read; meter_engine_io makes them from an engine. The
- * simulation has its own. `visit` and `bucket` are called in meter_open and by the id index only. */
+ * simulation has its own. `visit` and `bucket` are called in meter_open and by the id index only.
+ */
 struct meter_io {
     void (*submit)(void *ctx, struct wal_entry *entry);
     enum err_code (*visit)(void *ctx, const struct store_scan *scan, store_visit_fn *fn,
@@ -85,14 +86,14 @@ struct meter_options {
     void *sink_ctx;
     meter_event_fn *event;
     void *event_ctx;
-    bool has_default_budget;      /* the originals' circuit breaker, as a budget "default" that */
+    bool has_default_budget; /* the originals' circuit breaker, as a budget "default" that */
     struct budget_def default_budget; /* holds until a budget of that name is set through the API */
     struct budgets_options budgets;
-    size_t ids_recent_max;      /* event ids kept exactly; 0: 1 000 000; older ones are looked up */
-    size_t reservations_max;    /* open ones; 0: 1 000 000; over it reserve is ERR_BUSY */
-    size_t closed_max;          /* closed ones remembered; 0: 100 000 */
-    size_t pending_bytes_max;   /* ops not yet durable; 0: 64 MiB; over it ERR_BUSY */
-    bool manual;                /* no thread of its own: the caller calls meter_tick */
+    size_t ids_recent_max;    /* event ids kept exactly; 0: 1 000 000; older ones are looked up */
+    size_t reservations_max;  /* open ones; 0: 1 000 000; over it reserve is ERR_BUSY */
+    size_t closed_max;        /* closed ones remembered; 0: 100 000 */
+    size_t pending_bytes_max; /* ops not yet durable; 0: 64 MiB; over it ERR_BUSY */
+    bool manual;              /* no thread of its own: the caller calls meter_tick */
 };
 
 /* Rebuilds and starts. ERR_UNAVAILABLE and ERR_TIMEOUT (the store is not there yet): call again. */
@@ -114,16 +115,16 @@ int64_t meter_tick(struct meter *meter);
 
 /* What an op came to. Texts live for the call of `done` only. */
 struct meter_answer {
-    enum err_code code;      /* ERR_OK; ERR_BUSY with `refusal` set when a budget refuses */
-    const struct err *err;   /* when not OK */
+    enum err_code code;            /* ERR_OK; ERR_BUSY with `refusal` set when a budget refuses */
+    const struct err *err;         /* when not OK */
     const struct refusal *refusal; /* NULL: not refused by a budget */
-    bool replayed;           /* the same was done before; nothing was written again */
-    uint64_t lsn;            /* 0 when nothing was written */
+    bool replayed;                 /* the same was done before; nothing was written again */
+    uint64_t lsn;                  /* 0 when nothing was written */
     const char *reservation_id;
-    const char *event_id;    /* of a commit */
-    int64_t credits;         /* reserved, booked or given back */
-    int64_t expires_us;      /* wall time of the lease's end */
-    const char *price_rule;  /* that the credits came from; NULL or "" when the caller said */
+    const char *event_id;   /* of a commit */
+    int64_t credits;        /* reserved, booked or given back */
+    int64_t expires_us;     /* wall time of the lease's end */
+    const char *price_rule; /* that the credits came from; NULL or "" when the caller said */
     const struct budget_view *budgets; /* covering ones, when the decision was made */
     size_t budget_count;
     /* of an append: */
@@ -161,10 +162,10 @@ struct meter_commit {
     bool has_success; /* false: success is a 2xx status */
     bool success;
     double latency_ms;
-    bool has_credits; /* false: the price book by the reservation's call, status and `fields`; without
-                         a rule what was reserved for a success, 0 for a failure */
+    bool has_credits; /* false: the price book by the reservation's call, status and `fields`;
+                         without a rule what was reserved for a success, 0 for a failure */
     int64_t credits;
-    bool overrun;     /* credits above the reservation are booked instead of refused */
+    bool overrun;          /* credits above the reservation are booked instead of refused */
     struct slice event_id; /* empty: made here */
     struct slice error_message, metadata_json; /* redacted here */
     struct slice query;
@@ -180,7 +181,8 @@ struct meter_commit {
 void meter_commit(struct meter *meter, const struct meter_commit *commit, meter_done_fn *done,
                   void *ctx);
 
-void meter_release(struct meter *meter, struct slice reservation_id, meter_done_fn *done, void *ctx);
+void meter_release(struct meter *meter, struct slice reservation_id, meter_done_fn *done,
+                   void *ctx);
 
 /* A new lease of ttl_ms from now, and add_credits more (0: none). */
 void meter_extend(struct meter *meter, struct slice reservation_id, int64_t ttl_ms,
@@ -199,8 +201,8 @@ struct meter_item {
  * Appends entries for calls that were made: all or none are stored, but for those that are stored
  * already (ITEM_DUPLICATE). A conflict (same id, other content) refuses all with ERR_CONFLICT.
  * Texts are redacted; credits left out come from the price book (0 without a rule). What was spent
- * was spent: no budget refuses, unless `enforce`: then all of it must fit (the originals' rule), and
- * the answer is a refusal. The ids of entries older than ids_recent_max may be looked up in the
+ * was spent: no budget refuses, unless `enforce`: then all of it must fit (the originals' rule),
+ * and the answer is a refusal. The ids of entries older than ids_recent_max may be looked up in the
  * store: then this blocks, for which `may_block` must be set, else the answer is ERR_UNSUPPORTED
  * with nothing done and the caller asks again from a thread that may.
  */

@@ -1,0 +1,103 @@
+/* What the files of the budgets share. */
+#ifndef EIDER_METER_BUDGET_PRIVATE_H
+#define EIDER_METER_BUDGET_PRIVATE_H
+
+#include "meter/budget.h"
+
+enum { BUDGET_EVENTS_MAX = 1024, BUDGET_KEY_MAX = DIM_COUNT * (BUDGET_VALUE_MAX + 16) };
+
+struct budget {
+    struct budget_def def;
+    bool in_use;
+    bool filling;     /* counts, but does not decide yet; lookups by name pass it by */
+    int64_t reset_us; /* entries before it do not count; INT64_MIN: never reset */
+};
+
+/*
+ * One counter. Instances are never freed before the budgets are: a hold may point at one that was
+ * given to another value since, which its generation tells.
+ */
+struct budget_instance {
+    struct budget *budget; /* NULL: free */
+    char *key;             /* values of the "*" dimensions, "" without; owned */
+    uint64_t hash;         /* of budget and key */
+    uint64_t generation;
+    size_t index;                 /* in budgets.live, or budgets.spare */
+    struct budget_instance *next; /* in its bucket */
+    struct window window;
+    int64_t reserved;
+    enum breaker_state state;
+    unsigned probes_out;
+    int64_t pause_until_us; /* open at least until then, after a failed probe */
+    int64_t would_refuse, refused;
+    bool soft_told;
+};
+
+struct budgets {
+    struct budgets_options options;
+    struct budget all[BUDGETS_MAX];
+    size_t count; /* slots that were ever used */
+    struct budget_instance **live;
+    size_t live_count, live_capacity;
+    struct budget_instance **spare; /* free ones */
+    size_t spare_count, spare_capacity;
+    struct budget_instance **buckets; /* a power of two */
+    size_t bucket_count;
+    uint64_t generation;
+    int64_t latest_us;
+    size_t evict_at; /* where the search for an empty one goes on */
+    struct budget_event events[BUDGET_EVENTS_MAX];
+    size_t event_first, event_count;
+};
+
+/* ---- budget_window.c: periods ---- */
+
+/* Start of the period that `at_us` is in; sliding: what is just outside of the window at that time.
+ */
+int64_t budget_period_start(const struct budget_def *def, int64_t at_us);
+/* End of it; sliding: now. */
+int64_t budget_period_end(const struct budget_def *def, int64_t at_us);
+
+/* Forgets what is no longer in the window. */
+void instance_drain(struct budget_instance *instance, int64_t now_us);
+
+/* Moves the breaker to where it belongs now; notes what happened. */
+void instance_refresh(struct budgets *budgets, struct budget_instance *instance, int64_t now_us);
+
+void instance_add(struct budgets *budgets, struct budget_instance *instance, int64_t at_us,
+                  int64_t credits, int64_t now_us);
+
+int64_t budget_add_sat(int64_t a, int64_t b);
+
+/* ---- budget_instance.c: finding and making instances ---- */
+
+bool budget_matches(const struct budget_def *def, const struct call_scope *scope);
+
+/* The instance of a budget for this call (which matches); made when absent and `make`; NULL when
+ * absent, or when there is no room. */
+struct budget_instance *instance_of(struct budgets *budgets, struct budget *budget,
+                                    const struct call_scope *scope, bool make, int64_t now_us);
+struct budget_instance *instance_by_key(struct budgets *budgets, struct budget *budget,
+                                        struct slice key, bool make, int64_t now_us);
+void instance_free(struct budgets *budgets, struct budget_instance *instance);
+void instances_of_budget_free(struct budgets *budgets, const struct budget *budget);
+
+struct budget *budget_by_name(const struct budgets *budgets, const char *name);
+
+static inline const struct budget_held *
+hold_at(const struct budget_hold *hold, size_t index)
+{
+    return hold->more ? &hold->more[index] : &hold->inline_at[index];
+}
+
+/* The instance, or NULL when it is another's by now. */
+static inline struct budget_instance *
+held_instance(const struct budget_held *held)
+{
+    return held->instance->generation == held->generation ? held->instance : NULL;
+}
+
+void instance_view(const struct budget_instance *instance, int64_t now_us,
+                   struct budget_view *ret_view);
+
+#endif

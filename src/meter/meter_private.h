@@ -1,0 +1,200 @@
+/*
+ * What the files of the meter share: its state, and ops.
+ *
+ * An op is one call of the API on its way: decided (the state is changed), pending, in flight,
+ * durable or failed. Its texts live in it, so that rows and answers may borrow them.
+ *
+ *   new --decide--> pending --flush--> in flight --durable--> answered, freed
+ *                      \                  \------failed-----> undone, answered, freed
+ *                       \---- an older one failed ----------/
+ */
+#ifndef EIDER_METER_METER_PRIVATE_H
+#define EIDER_METER_METER_PRIVATE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/arena.h"
+#include "meter/ids.h"
+#include "meter/meter.h"
+#include "meter/price.h"
+#include "meter/reservation.h"
+
+enum {
+    METER_QUERY_MAX = 4096,
+    METER_METADATA_MAX = 64 * 1024,
+    METER_OP_BYTES_MAX = 32 << 20,    /* texts of one op */
+    METER_FLIGHT_BYTES_MAX = 8 << 20, /* texts of one record; one op alone may be larger */
+    METER_BATCHES = 3,                /* events, reservation changes, budget changes */
+    METER_INSTANCE_TEXT = 320
+};
+
+enum op_kind {
+    OP_RESERVE,
+    OP_COMMIT,
+    OP_RELEASE,
+    OP_EXTEND,
+    OP_EXPIRE,
+    OP_APPEND,
+    OP_BUDGET, /* a row of budget_changes; takes effect when durable */
+    OP_NOTHING /* only an answer, behind what is on its way (a repetition) */
+};
+
+struct op {
+    enum op_kind kind;
+    struct op *next; /* towards the newer */
+    struct op *prev;
+    meter_done_fn *done; /* NULL: nobody waits */
+    void *ctx;
+    struct arena arena;
+    int64_t at_us;     /* wall time of the decision */
+    int64_t window_us; /* the same in the budgets' time */
+
+    struct reservation *reservation; /* stays until the op is settled or undone */
+    const char *reservation_id;      /* in the arena */
+    int64_t credits;                 /* reserved, booked or given back */
+    int64_t old_credits, old_expires_us, old_deadline_us; /* extend: to undo */
+    int64_t expires_us;
+    bool probe_success;
+    const char *probe_of;
+    const char *price_rule;
+    const char *answer_event_id;
+    bool replayed;
+
+    struct event *events;     /* commit: one; append: those to store */
+    int64_t *event_window_us; /* times in the budgets' time */
+    size_t event_count;
+    struct meter_item *items;
+    size_t item_count;
+    size_t duplicates;
+
+    const char *budget_name, *budget_change, *budget_instance;
+    struct slice budget_definition, budget_reason;
+
+    struct budget_view *views; /* reserve: who covers it, texts in the arena */
+    size_t view_count;
+};
+
+struct op_list {
+    struct op *first, *last;
+    size_t bytes;
+};
+
+struct series_slot;
+
+struct meter {
+    struct meter_options options;
+    const struct clock *clock;
+    pthread_mutex_t lock;
+    pthread_cond_t changed;   /* flight ended, or the thread has to look again */
+    pthread_mutex_t set_lock; /* one budget is set at a time; taken before `lock` */
+    pthread_t thread, loader;
+    bool has_thread, has_loader;
+    bool closing;
+    atomic_bool stop_loading;
+    uint64_t old_ids_to; /* entries up to this one go to the filter of ids */
+
+    struct budgets *budgets;
+    struct reservations reservations;
+    struct ids *ids;
+
+    struct op_list pending;
+    struct op_list flight;
+    bool in_flight;
+    int64_t retry_at_us;    /* monotonic: no expiring before, after a failure */
+    struct wal_entry entry; /* of the flight */
+    struct batch batches[METER_BATCHES];
+    struct buf record;
+    struct chain_head head;      /* durable */
+    struct chain_head next_head; /* with the flight */
+    uint64_t change_seq;         /* durable, of both tables of changes */
+    uint64_t next_change_seq;
+
+    pthread_mutex_t prices_lock;
+    struct prices *prices;
+
+    struct meter_stats stats;
+    struct series_slot *series; /* hash of METER_SERIES_MAX */
+    size_t series_count;
+};
+
+/* ---- meter_op.c: the pipeline ---- */
+
+/* A new op; its arena is empty. */
+struct op *op_new(struct meter *meter, enum op_kind kind, meter_done_fn *done, void *ctx);
+void op_free(struct op *op);
+
+/* Copies a text into the op. */
+struct slice op_keep(struct op *op, struct slice text);
+
+/* Puts a decided op behind the others. Under the lock. */
+void op_enqueue(struct meter *meter, struct op *op);
+
+/* Sends what is pending unless something is in flight. Without the lock. */
+void meter_flush(struct meter *meter);
+
+/* Whether another op may come in: ERR_BUSY over pending_bytes_max, ERR_UNAVAILABLE when closing.
+ * Under the lock. */
+enum err_code meter_admit(const struct meter *meter, struct err *err);
+
+/* Answers at once: an error or a refusal that needs no record. */
+void meter_answer_err(meter_done_fn *done, void *ctx, const struct err *err);
+void meter_answer_refusal(meter_done_fn *done, void *ctx, const struct refusal *refusal);
+
+/* ---- meter_undo.c: what an op did to the state ---- */
+
+void op_undo(struct meter *meter, struct op *op);
+void op_settle(struct meter *meter, struct op *op); /* durable */
+
+/* ---- meter_rows.c ---- */
+
+void rows_init(struct meter *meter);
+void rows_fini(struct meter *meter);
+/* Makes the flight's record in meter->record, with chain and numbers. Only the flusher. */
+void rows_encode(struct meter *meter);
+extern const char *const meter_change_names[];
+
+/* ---- meter_lease.c ---- */
+
+/* Ends leases that are over; under the lock. Returns the next deadline. */
+int64_t lease_expire(struct meter *meter);
+void *lease_thread(void *meter);
+
+/* ---- meter_breaker.c ---- */
+
+/* Writes down what the breakers did since, and tells it; under the lock, behind every decision. */
+void breaker_note(struct meter *meter);
+
+/* ---- meter_event.c ---- */
+
+/* Checks an event and copies it, redacted, into the op. ERR_INVALID names the field. */
+enum err_code event_take(struct op *op, const struct event *from, int64_t now_us,
+                         struct event *ret_event, struct err *err);
+struct call_scope event_scope(const struct event *event);
+/* Checks one text of a call. */
+enum err_code text_check(const char *field, struct slice text, size_t max, struct err *err);
+
+/* ---- meter_series.c ---- */
+
+void series_count_event(struct meter *meter, const struct event *event);
+void series_fini(struct meter *meter);
+
+/* ---- meter_load.c ---- */
+
+enum err_code meter_load(struct meter *meter, struct err *err);
+void *meter_load_old_ids(void *meter);
+/* The entry with this id in the store; ERR_NOT_FOUND. Blocks. */
+enum err_code meter_lookup(struct meter *meter, struct slice id, struct ids_entry *ret_entry,
+                           struct err *err);
+/* Fills a budget from the log up to entry `to_seq`. Blocks. */
+enum err_code meter_fill_budget(struct meter *meter, const char *name, uint64_t to_seq,
+                                struct err *err);
+
+/* Time in the budgets' time of an entry with this timestamp, at the wall time now. */
+static inline int64_t
+meter_window_time(int64_t timestamp_us, int64_t now_us, int64_t window_now_us)
+{
+    return timestamp_us + (window_now_us - now_us);
+}
+
+#endif
