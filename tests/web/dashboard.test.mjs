@@ -11,7 +11,7 @@ import {
 import { startServer } from "./server.mjs";
 
 const shell = promisify(execFile);
-const views = ["live", "trades", "history", "sql", "status"];
+const views = ["live", "trades", "spend", "history", "sql", "status"];
 let browser;
 
 before(async () => {

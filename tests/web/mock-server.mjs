@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import * as data from "./mock-data.mjs";
+import { MockSpend } from "./mock-spend.mjs";
 
 const dist = new URL("../../web/dist/", import.meta.url).pathname;
 const header = readFileSync(new URL("../../src/web/web_assets.h", import.meta.url), "utf8");
@@ -65,13 +66,17 @@ function textFrame(text) {
     return Buffer.concat([head.subarray(0, { 126: 4, 127: 10 }[head[1]] ?? 2), body]);
 }
 
-/** Texts of the short masked frames that a browser sends; one frame a chunk is enough here. */
-function readText(chunk) {
-    if (chunk.length < 6 || (chunk[0] & 0x0f) !== 1) {
-        return null;
+/** Texts of the short masked frames that a browser sends; none of them is cut here. */
+function* readTexts(chunk) {
+    while (chunk.length >= 6) {
+        const length = chunk[1] & 0x7f;
+        const mask = chunk.subarray(2, 6);
+        const body = chunk.subarray(6, 6 + length);
+        if ((chunk[0] & 0x0f) === 1) {
+            yield Buffer.from(body.map((byte, i) => byte ^ mask[i % 4])).toString();
+        }
+        chunk = chunk.subarray(6 + length);
     }
-    const mask = chunk.subarray(2, 6);
-    return Buffer.from(chunk.subarray(6).map((byte, i) => byte ^ mask[i % 4])).toString();
 }
 
 export class MockServer {
@@ -84,6 +89,8 @@ export class MockServer {
         this.acknowledged = [];
         this.requests = [];
         this.clients = new Set();
+        this.spenders = new Set(); // those of them that asked for spending
+        this.spend = new MockSpend(() => this.now(), { empty: this.options.empty });
         this.sockets = new Set();
     }
 
@@ -128,11 +135,15 @@ export class MockServer {
         if (this.silent || this.clients.size === 0) {
             return;
         }
-        const frame = textFrame(JSON.stringify(data.snapshot(this.now(), {
+        const snapshot = data.snapshot(this.now(), {
             ...this.options, monotonic: performance.now() / 1000, alerts: this.activeAlerts(),
-        })));
+        });
+        const frame = textFrame(JSON.stringify(snapshot));
+        const full = this.spenders.size === 0 ? null : textFrame(JSON.stringify({
+            ...snapshot, spend: this.spend.frame(),
+        }));
         for (const socket of this.clients) {
-            socket.write(frame);
+            socket.write(this.spenders.has(socket) ? full : frame);
         }
     }
 
@@ -165,12 +176,25 @@ export class MockServer {
             update_frequency_hz: 10,
         })));
         this.clients.add(socket);
-        socket.on("close", () => this.clients.delete(socket));
+        socket.on("close", () => {
+            this.clients.delete(socket);
+            this.spenders.delete(socket);
+        });
         socket.on("data", (chunk) => {
-            if (readText(chunk) === "ping") {
-                socket.write(textFrame("pong"));
+            for (const text of readTexts(chunk)) {
+                this.hear(socket, text);
             }
         });
+    }
+
+    hear(socket, text) {
+        if (text === "ping") {
+            socket.write(textFrame("pong"));
+        } else if (/^subscribe:.*spend/.test(text)) {
+            this.spenders.add(socket);
+        } else if (/^unsubscribe:.*spend/.test(text)) {
+            this.spenders.delete(socket);
+        }
     }
 
     async answer(request, response) {
@@ -225,6 +249,11 @@ export class MockServer {
                 this.options.written = { ...this.options.written, [row.symbol]: row };
             }
             return [200, { accepted: 1, rejected: 0, errors: [], lsn: 1 }];
+        }
+        const spent = /^\/api\/v1\/(spend|events)/.test(path)
+            ? this.spend.route(method, url, body) : null;
+        if (spent) {
+            return spent;
         }
         switch (`${method} ${path}`) {
             case "GET /openapi.json":

@@ -15,6 +15,7 @@ const pictures = [
     { name: "dashboard-light", scheme: "light", width: 1440, height: 1000 },
     { name: "dashboard-narrow", scheme: "dark", width: 360, height: 780 },
     { name: "trades", scheme: "dark", width: 1280, height: 800, view: "trades" },
+    { name: "spend", scheme: "dark", width: 1440, height: 1300, view: "spend" },
     { name: "history", scheme: "light", width: 1280, height: 900, view: "history" },
     { name: "sql", scheme: "dark", width: 1280, height: 800, view: "sql" },
     { name: "status", scheme: "dark", width: 1280, height: 900, view: "status" },
@@ -36,6 +37,9 @@ for (const picture of pictures) {
         if (picture.view === "sql") {
             await page.click('button:text-is("Run")');
             await page.waitForSelector(".sql-main tbody tr");
+        } else if (picture.view === "spend") {
+            await page.waitForSelector(".panel-events tbody tr");
+            await page.waitForSelector(".panel-credits tbody tr");
         } else if (picture.view) {
             await page.waitForSelector(`#view-${picture.view} tbody tr`);
         }

@@ -2,6 +2,7 @@
 import "../styles/base.css";
 import "../styles/parts.css";
 import "../styles/views.css";
+import "../styles/spend.css";
 import "../styles/dashboard.css";
 import { HealthPill, LinkIndicator, logo, themeButton, utcClock } from "./header";
 import { h, setAttr, show } from "./lib/dom";
@@ -10,8 +11,10 @@ import type { View } from "./lib/ui";
 import { backfill } from "./live/backfill";
 import { LiveStore } from "./live/store";
 import { LiveStream, type LinkState } from "./live/stream";
+import { SpendStore } from "./spend/store";
 import { HistoryView } from "./views/history";
 import { LiveView } from "./views/live";
+import { SpendView } from "./views/spend";
 import { SqlView } from "./views/sql";
 import { StatusView } from "./views/status";
 import { TradesView } from "./views/trades";
@@ -23,8 +26,11 @@ const stream = new LiveStream({ frame: onFrame, state: onState });
 const link = new LinkIndicator(store, stream);
 const health = new HealthPill();
 const live = new LiveView(store, stream);
+const spending = new SpendStore();
+const spend = new SpendView(spending, stream);
 const views: View[] = [
-    live, new TradesView(store), new HistoryView(store), new SqlView(), new StatusView(stream),
+    live, new TradesView(store), spend, new HistoryView(store), new SqlView(),
+    new StatusView(stream),
 ];
 const demoBadge = h("span", {
     class: "demo", hidden: true, title: "A generator writes this data; nothing of it is real.",
@@ -35,6 +41,9 @@ function onFrame(json: unknown): void {
     store.frame(json);
     show(demoBadge, store.snapshot?.demo === true);
     live.frameCame();
+    if (spending.take(json)) {
+        spend.frameCame();
+    }
     if (isFirstFrame) {
         isFirstFrame = false;
         void backfill(store).then(() => live.frameCame());
@@ -45,6 +54,7 @@ function onState(state: LinkState): void {
     link.set(state);
     if (state.kind === "connecting") {
         store.reconnected();
+        spending.forget();
     }
     if (state.kind === "live" || state.kind === "waiting") {
         health.again();

@@ -4,6 +4,7 @@ import uPlot from "uplot";
 import "uplot/dist/uPlot.min.css";
 import { h, setText } from "./dom";
 import { clock, compact, date } from "./format";
+import { stack } from "./stack";
 import { onThemeChange, token } from "./theme";
 
 export interface ChartSeries {
@@ -30,6 +31,7 @@ export interface ChartOptions {
     zoom?: boolean; // drag to zoom, double click for all
     legend?: boolean;
     spanGaps?: boolean;
+    stacked?: boolean; // each series stands on those behind it; the legend shows it alone
 }
 
 const AXIS_FONT = '11px system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif';
@@ -75,6 +77,7 @@ export class Chart {
     private values: HTMLElement[] = [];
     private plot: uPlot | null = null;
     private data: uPlot.AlignedData = [[]];
+    private drawn: uPlot.AlignedData = [[]]; // the same, or stacked
     private range: [number, number] | null = null;
     private width = 0;
     private shown = "";
@@ -105,7 +108,7 @@ export class Chart {
         const names = series.map((s) => `${s.label} ${s.color}`).join("|");
         if (names !== this.shown) {
             this.options = { ...this.options, series };
-            this.data = [[]];
+            this.data = this.drawn = [[]];
             this.buildLegend();
             this.rebuild();
         }
@@ -114,6 +117,7 @@ export class Chart {
     /** Draws columns (times first) and, if given, exactly this range of time. */
     setData(data: uPlot.AlignedData, range: [number, number] | null = null): void {
         this.data = data;
+        this.drawn = this.options.stacked ? stack(data) : data;
         this.range = range;
         if (this.width === 0) {
             this.resize();
@@ -123,7 +127,7 @@ export class Chart {
             return;
         }
         plot.batch(() => {
-            plot.setData(data, range === null);
+            plot.setData(this.drawn, range === null);
             if (range) {
                 plot.setScale("x", { min: range[0], max: range[1] });
             }
@@ -176,7 +180,7 @@ export class Chart {
         if (this.width === 0) {
             return; // not on the page yet
         }
-        this.plot = new uPlot(this.uplotOptions(), this.data, this.host);
+        this.plot = new uPlot(this.uplotOptions(), this.drawn, this.host);
         this.setData(this.data, this.range);
     }
 
@@ -247,7 +251,10 @@ export class Chart {
         const common = { stroke: token("muted"), font: AXIS_FONT, grid, ticks: { show: false } };
         const format = this.options.yFormat ?? compact;
         return [
-            { ...common, size: 24, gap: 4, space: 70, values: timeLabels, incrs: TIME_STEPS },
+            {
+                ...common, gap: 4, space: 70, values: timeLabels, incrs: TIME_STEPS,
+                size: (_u, values) => (values?.some((v) => v.includes("\n")) ? 36 : 24),
+            },
             {
                 ...common,
                 gap: 6,

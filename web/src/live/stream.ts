@@ -58,6 +58,7 @@ export class LiveStream {
     private frameAt = 0;
     private pingAt = 0;
     private pingSentAt = 0;
+    private spend = false;
 
     constructor(private readonly handlers: StreamHandlers) {
         setInterval(() => this.watch(), 500);
@@ -76,6 +77,23 @@ export class LiveStream {
         }
         if (this.state.kind !== "connecting" && !this.socket) {
             this.connect();
+        }
+    }
+
+    /** Asks for the part "spend" of the frames, or no longer; the other parts come always. */
+    wantSpend(wanted: boolean): void {
+        if (wanted !== this.spend) {
+            this.spend = wanted;
+            this.saySpend();
+        }
+    }
+
+    /** All topics in one message, so that no frame comes without one of them. */
+    private saySpend(): void {
+        if (this.socket?.readyState === WebSocket.OPEN) {
+            this.socket.send(this.spend
+                ? "subscribe:market_data,strategy,execution,system,trades,spend"
+                : "unsubscribe:spend");
         }
     }
 
@@ -110,6 +128,9 @@ export class LiveStream {
             this.stats.connects++;
             this.heardAt = performance.now();
             this.sendPing();
+            if (this.spend) {
+                this.saySpend();
+            }
         };
         socket.onmessage = (event) => this.onMessage(event.data);
         socket.onclose = (event) => void this.onLost(closeReason(event, opened), opened);
