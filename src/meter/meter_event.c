@@ -96,7 +96,7 @@ typedef void redact_fn(struct slice text, struct buf *out);
 static struct slice
 keep_redacted(struct op *op, struct slice text, redact_fn *redact)
 {
-    BUF_AUTO struct buf out;
+    BUF_AUTO struct buf out = {0};
 
     if (text.len == 0) {
         return op_keep(op, text);
