@@ -48,7 +48,7 @@ struct store_scan {
     int timeout_ms;              /* 0: the store's default */
     uint64_t column_mask;        /* bit i: the answer has column i of the table; 0: all. Scans and
                                     visits; buckets name their columns */
-    const char *at_least_column; /* a COL_INT64 column: only rows with ... >= at_least; NULL: any */
+    const char *at_least_column; /* COL_INT64 or COL_TIMESTAMP: rows with ... >= at_least; NULL: any */
     int64_t at_least;
 };
 

@@ -142,14 +142,19 @@ add_at_least(struct sql *sql, const struct catalog_table *table, const struct st
     if (code) {
         return code;
     }
-    if (type != COL_INT64) {
+    if (type != COL_INT64 && type != COL_TIMESTAMP) {
         return err_set(err, ERR_INVALID,
                        "column \"%s\" of %s is no whole number of 64 bits and has no least value",
                        scan->at_least_column, table->name);
     }
     buf_add_cstr(&sql->text, glue);
     add_name(sql, scan->at_least_column);
-    buf_add_fmt(&sql->text, " >= (%" PRId64 ")::BIGINT", scan->at_least);
+    buf_add_cstr(&sql->text, " >= ");
+    if (type == COL_TIMESTAMP) {
+        add_time(sql, scan->at_least);
+    } else {
+        buf_add_fmt(&sql->text, "(%" PRId64 ")::BIGINT", scan->at_least);
+    }
     return ERR_OK;
 }
 

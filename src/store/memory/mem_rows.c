@@ -172,7 +172,8 @@ mem_make_plan(const struct catalog_table *table, const struct store_scan *scan,
     if (code) {
         return code;
     }
-    if (scan->at_least_column && table->columns[plan.at_least_column].type != COL_INT64) {
+    if (scan->at_least_column && table->columns[plan.at_least_column].type != COL_INT64 &&
+        table->columns[plan.at_least_column].type != COL_TIMESTAMP) {
         return err_set(err, ERR_INVALID,
                        "column \"%s\" of %s is no whole number of 64 bits and has no least value",
                        scan->at_least_column, table->name);
