@@ -3,6 +3,7 @@
  * the resource, on the loop or on a job thread.
  */
 #include "api/api_private.h"
+#include "api/stream_spend.h"
 
 #include <assert.h>
 #include <stdlib.h>
@@ -74,6 +75,7 @@ api_open(const struct api_options *options, struct api **ret_api)
     api->jobs = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->writers = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->stream = stream_open(api);
+    api->stream_spend = stream_spend_open(api);
     *ret_api = api;
 }
 
@@ -88,6 +90,7 @@ api_close(struct api *api)
     jobs_close(api->jobs);
     jobs_close(api->writers);
     stream_close(api->stream);
+    stream_spend_close(api->stream_spend);
     refusals_free(api->refusals);
     tokens_close(api);
     free(api);

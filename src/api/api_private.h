@@ -15,6 +15,7 @@
 #include "codec/json_write.h"
 
 struct stream;
+struct stream_spend;
 
 enum { API_INLINE_BODY_BYTES = 64 << 10 };
 
@@ -33,6 +34,7 @@ struct api {
     struct jobs *writers;      /* large bodies: slow queries must not hold up writes */
     atomic_bool closing;       /* whoever could still ask is gone: what waits is not begun */
     struct stream *stream;
+    struct stream_spend *stream_spend; /* what the stream shows of the meter */
     bool need_token;
     struct api_token *tokens;
     size_t token_count;

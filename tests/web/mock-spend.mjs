@@ -1,5 +1,5 @@
-// Test support only: the metering API with made-up entries in memory. It reserves, books and refuses
-// as one budget after the other allows, so that the page has something to follow.
+// Test support only: the metering API with made-up entries in memory. It reserves, books and
+// refuses as one budget after the other allows, so that the page has something to follow.
 import { createHash } from "node:crypto";
 
 const HOUR = 3600;

@@ -32,7 +32,8 @@ test("a budget is read with its counters; credits may be texts", () => {
         ["hour", "run_id=r1", 400, 100, 1000]);
     assert.equal(counter.forecastAt, Date.parse("2026-01-02T12:32:10Z"));
     const bare = shapes.budget({ name: "bare" });
-    assert.deepEqual([bare.window, bare.mode, bare.hard, bare.counters], ["sliding", "enforce", 0, []]);
+    assert.deepEqual([bare.window, bare.mode, bare.hard, bare.counters],
+        ["sliding", "enforce", 0, []]);
     assert.deepEqual(shapes.budget(null).counters, []);
 });
 

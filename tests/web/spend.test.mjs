@@ -59,6 +59,15 @@ async function waitForText(page, selector, pattern) {
         [selector, pattern.source]);
 }
 
+/** For what happens here and not in the page. */
+async function waitUntil(holds) {
+    const end = Date.now() + 20000;
+    while (!holds()) {
+        assert.ok(Date.now() < end, `not in time: ${holds}`);
+        await new Promise((resolve) => setImmediate(resolve));
+    }
+}
+
 const card = (name) => `.budget[data-budget="${name}"]`;
 
 async function openSpend(t, server, options = {}) {
@@ -309,9 +318,7 @@ test("frames carry spending only while it is looked at, and everything else alwa
     assert.ok(frames.every((frame) => !("spend" in frame)));
     await page.click("#tab-spend");
     await page.waitForSelector(".budget");
-    while (!("spend" in frames.at(-1))) {
-        await page.waitForFunction(() => new Promise((done) => requestAnimationFrame(done)) || true);
-    }
+    await waitUntil(() => "spend" in frames.at(-1));
     assert.ok(frames.every((frame) => "market_data" in frame && "system" in frame));
     const { spend } = frames.at(-1);
     for (const name of ["credits_total", "reserved", "budgets", "recent"]) {
@@ -322,7 +329,9 @@ test("frames carry spending only while it is looked at, and everything else alwa
         assert.ok(name in spend.budgets[0], name);
     }
     await page.click("#tab-live");
-    await waitForFrames(page, 8);
+    await waitUntil(() => !("spend" in frames.at(-1)));
+    await waitForFrames(page, 3);
+    assert.ok(frames.every((frame) => "market_data" in frame && "system" in frame));
     assert.ok(!("spend" in frames.at(-1)));
 });
 

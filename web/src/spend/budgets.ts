@@ -191,7 +191,8 @@ export class BudgetsPanel {
     }
 
     get counters(): Counter[] {
-        return this.budgets.flatMap((b) => (b.counters.length > 0 ? b.counters : [emptyCounter(b)]));
+        return this.budgets.flatMap((b) =>
+            (b.counters.length > 0 ? b.counters : [emptyCounter(b)]));
     }
 
     update(budgets: Budget[]): void {

@@ -1,5 +1,5 @@
-// The spend view: budgets and their breakers, credits over time, the event log, and what is reserved
-// and in force. Bars and totals follow the stream, the rest is asked for.
+// The spend view: budgets and their breakers, credits over time, the event log, and what is
+// reserved and in force. Bars and totals follow the stream, the rest is asked for.
 import { getJson, messageOf } from "../lib/api";
 import { h, setAttr, show } from "../lib/dom";
 import { integer, percent } from "../lib/format";
