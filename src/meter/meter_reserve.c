@@ -460,11 +460,12 @@ static bool
 commit_is_same(const struct reservation *reservation, const struct meter_commit *commit)
 {
     const struct reservation_result *result = &reservation->result;
+    bool same_status = !result->status_known ||
+                       (commit->has_status == result->has_status &&
+                        (!commit->has_status || commit->status_code == result->status_code));
 
-    return reservation->state == RESERVATION_COMMITTED &&
+    return reservation->state == RESERVATION_COMMITTED && same_status &&
            (!commit->has_credits || commit->credits == result->credits) &&
-           commit->has_status == result->has_status &&
-           (!commit->has_status || commit->status_code == result->status_code) &&
            (commit->event_id.len == 0 || slice_is(commit->event_id, result->event_id));
 }
 
@@ -500,6 +501,7 @@ commit_decide(struct meter *meter, struct op *op, struct reservation *reservatio
     budgets_count(meter->budgets, &scope, op->event_window_us[0], op->credits, op->window_us);
     ids_add(meter->ids, event->id, &entry);
     reservation->result = (struct reservation_result){.credits = op->credits,
+                                                      .status_known = true,
                                                       .has_status = commit->has_status,
                                                       .status_code = commit->status_code,
                                                       .closed_us = op->at_us};

@@ -21,6 +21,7 @@ const char *reservation_state_name(enum reservation_state state);
 /* What a commit booked, for saying the same again. */
 struct reservation_result {
     int64_t credits;
+    bool status_known; /* false behind a start: it stands in the event alone */
     bool has_status;
     int32_t status_code;
     char event_id[METER_ID_MAX + 1];
