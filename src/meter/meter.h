@@ -229,6 +229,10 @@ typedef void meter_view_fn(void *ctx, const struct budget_view *view,
                            const struct budget_forecast *forecast);
 void meter_each_budget(struct meter *meter, meter_view_fn *fn, void *ctx);
 
+/* The definitions, also of budgets in which nothing was counted yet; under the lock: quick. */
+typedef void meter_definition_fn(void *ctx, const struct budget_def *def);
+void meter_each_definition(struct meter *meter, meter_definition_fn *fn, void *ctx);
+
 /* Would this pass now? Writes nothing. */
 bool meter_check(struct meter *meter, const struct meter_call *call, int64_t credits,
                  struct refusal *ret_refusal);

@@ -141,7 +141,7 @@ static enum err_code
 set_budget(struct meter *meter, const struct budget_def *def, struct waiter *waiter,
            struct err *err)
 {
-    BUF_AUTO struct buf json;
+    BUF_AUTO struct buf json = {0};
     enum err_code code = check_room(meter, def, err);
 
     if (code != ERR_OK) {
@@ -226,6 +226,18 @@ meter_each_budget(struct meter *meter, meter_view_fn *fn, void *ctx)
     breaker_note(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
+}
+
+void
+meter_each_definition(struct meter *meter, meter_definition_fn *fn, void *ctx)
+{
+    const struct budget_def *def;
+
+    pthread_mutex_lock(&meter->lock);
+    for (size_t i = 0; (def = budgets_at(meter->budgets, i)) != NULL; i++) {
+        fn(ctx, def);
+    }
+    pthread_mutex_unlock(&meter->lock);
 }
 
 bool
