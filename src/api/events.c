@@ -6,6 +6,7 @@
 #include "api/metering.h"
 #include "base/mem.h"
 #include "codec/gzip.h"
+#include "meter/redact.h"
 
 #include <stdlib.h>
 
@@ -104,8 +105,10 @@ static void
 write_entry(const struct events_op *op, struct buf *ret_json)
 {
     const struct event *event = &op->rows.events[0];
+    struct buf clean BUF_AUTO = {0};
     struct json_writer w;
 
+    buf_init(&clean, 0);
     json_init(&w, ret_json);
     json_object_begin(&w);
     json_key(&w, "entries");
@@ -117,10 +120,8 @@ write_entry(const struct events_op *op, struct buf *ret_json)
     json_key(&w, "api_name");
     json_str(&w, event->api_name);
     json_key(&w, "endpoint");
-    /* What is behind '?' may hold a key. */
-    struct slice endpoint = event->endpoint;
-    slice_split(&endpoint, '?', &endpoint);
-    json_str(&w, endpoint);
+    redact_url(event->endpoint, &clean);
+    json_str(&w, buf_slice(&clean));
     json_key(&w, "method");
     json_str(&w, event->method.len ? event->method : slice_of("GET"));
     write_time_key(&w, "timestamp", event->timestamp_us);
@@ -169,7 +170,7 @@ answer_append(void *ctx, const struct meter_answer *answer)
         write_entry(op, &entry);
         struct refusals *refusals = op->refusals;
         op_free(op);
-        reply_refusal(refusals, exchange, answer->refusal, NULL, buf_slice(&entry));
+        metering_refuse(refusals, exchange, answer->refusal, NULL, buf_slice(&entry));
         return;
     }
     if (answer->code != ERR_OK) {

@@ -216,9 +216,9 @@ write_refusal(struct json_writer *writer, const struct refusal *refusal,
 }
 
 void
-reply_refusal(struct refusals *refusals, struct http_exchange *exchange,
-              const struct refusal *refusal, const struct spend_request *request,
-              struct slice entry)
+metering_refuse(struct refusals *refusals, struct http_exchange *exchange,
+                const struct refusal *refusal, const struct spend_request *request,
+                struct slice entry)
 {
     struct json_writer w;
     int retry_after_s = meter_retry_after_s(refusal);

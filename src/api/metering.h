@@ -59,8 +59,8 @@ void write_refusal(struct json_writer *writer, const struct refusal *refusal,
                    const struct spend_request *request);
 
 /* 503 with the refusal; counts it. `request` may be NULL: then the caller's `entry` of JSON. */
-void reply_refusal(struct refusals *refusals, struct http_exchange *exchange,
-                   const struct refusal *refusal, const struct spend_request *request,
-                   struct slice entry);
+void metering_refuse(struct refusals *refusals, struct http_exchange *exchange,
+                     const struct refusal *refusal, const struct spend_request *request,
+                     struct slice entry);
 
 #endif

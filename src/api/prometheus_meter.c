@@ -139,9 +139,6 @@ copy_gauge(void *ctx, const struct budget_view *view, const struct budget_foreca
 {
     struct page *page = ctx;
 
-    if (!view->instance) {
-        return;
-    }
     if (page->gauge_count == GAUGES_MAX) {
         page->gauges_omitted++;
         return;

@@ -160,7 +160,7 @@ answer_op(void *ctx, const struct meter_answer *answer)
     struct json_writer w;
 
     if (answer->refusal) {
-        reply_refusal(op->refusals, op->exchange, answer->refusal, &op->request, slice_of(""));
+        metering_refuse(op->refusals, op->exchange, answer->refusal, &op->request, slice_of(""));
         return;
     }
     if (answer->code != ERR_OK) {

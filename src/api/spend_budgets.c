@@ -23,7 +23,6 @@ struct instance_copy {
 };
 
 struct budget_copy {
-    const struct budget_def *source; /* tells it from others while the lock is held */
     struct budget_def def;
     size_t instances; /* all there are, copied or not */
 };
@@ -33,6 +32,7 @@ struct budgets_copy {
     size_t budget_count, budget_capacity;
     struct instance_copy *instances;
     size_t instance_count, instance_capacity, instances_max;
+    size_t last;       /* budget that was found last */
     struct slice only; /* of this budget alone; empty: all */
 };
 
@@ -51,8 +51,13 @@ copy_fini(struct budgets_copy *copy)
 static size_t
 copy_budget(struct budgets_copy *copy, const struct budget_def *def)
 {
-    for (size_t i = copy->budget_count; i-- > 0;) {
-        if (copy->budgets[i].source == def) {
+    if (copy->last < copy->budget_count &&
+        strcmp(copy->budgets[copy->last].def.name, def->name) == 0) {
+        return copy->last; /* counters of a budget often come together */
+    }
+    for (size_t i = 0; i < copy->budget_count; i++) {
+        if (strcmp(copy->budgets[i].def.name, def->name) == 0) {
+            copy->last = i;
             return i;
         }
     }
@@ -60,7 +65,7 @@ copy_budget(struct budgets_copy *copy, const struct budget_def *def)
         copy->budget_capacity = copy->budget_capacity ? 2 * copy->budget_capacity : 8;
         copy->budgets = mem_resize(copy->budgets, copy->budget_capacity, sizeof(*copy->budgets));
     }
-    copy->budgets[copy->budget_count] = (struct budget_copy){.source = def, .def = *def};
+    copy->budgets[copy->budget_count] = (struct budget_copy){.def = *def};
     return copy->budget_count++;
 }
 
@@ -73,9 +78,6 @@ copy_view(void *ctx, const struct budget_view *view, const struct budget_forecas
         return;
     }
     size_t budget = copy_budget(copy, view->def);
-    if (!view->instance) {
-        return; /* defined, and nothing was counted in it yet */
-    }
     copy->budgets[budget].instances++;
     if (copy->instance_count == copy->instances_max) {
         return;
@@ -93,10 +95,21 @@ copy_view(void *ctx, const struct budget_view *view, const struct budget_forecas
 }
 
 static void
+copy_definition(void *ctx, const struct budget_def *def)
+{
+    struct budgets_copy *copy = ctx;
+
+    if (copy->only.len == 0 || slice_is(copy->only, def->name)) {
+        copy_budget(copy, def);
+    }
+}
+
+static void
 copy_budgets(struct meter *meter, struct slice only, size_t instances_max,
              struct budgets_copy *ret_copy)
 {
     *ret_copy = (struct budgets_copy){.only = only, .instances_max = instances_max};
+    meter_each_definition(meter, copy_definition, ret_copy);
     meter_each_budget(meter, copy_view, ret_copy);
     for (size_t i = 0; i < ret_copy->instance_count; i++) {
         struct instance_copy *instance = &ret_copy->instances[i];
@@ -116,8 +129,7 @@ write_forecast_text(struct json_writer *w, const struct instance_copy *instance)
     char text[160];
 
     if (instance->forecast.exhausted_at_us == 0) {
-        snprintf(text, sizeof(text), "at this rate the %s does not run out",
-                 def->window == WINDOW_SLIDING ? "window" : "budget");
+        snprintf(text, sizeof(text), "at this rate the budget does not run out");
     } else {
         time_format_iso8601(instance->forecast.exhausted_at_us, time);
         /* "2026-01-02T03:04:05": the day is told when it is not this one's. */
@@ -305,6 +317,19 @@ answer_change(void *ctx, const struct meter_answer *answer)
     }
 }
 
+static bool
+is_name(struct slice name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.ptr[i];
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+        if (!letter && !(c >= '0' && c <= '9') && c != '.' && c != '_' && c != '-') {
+            return false;
+        }
+    }
+    return name.len > 0;
+}
+
 /* The op for the budget that the path names, or NULL when the exchange was answered. */
 static struct budget_op *
 begin_change(struct api *api, const struct route *route, struct http_exchange *exchange)
@@ -317,8 +342,7 @@ begin_change(struct api *api, const struct route *route, struct http_exchange *e
     if (!op) {
         return NULL; /* an arena that nothing was put in has room */
     }
-    if (!slice_to_cstr(name, op->name, sizeof(op->name)) ||
-        memchr(name.ptr, '\0', name.len) != NULL) {
+    if (!is_name(name) || !slice_to_cstr(name, op->name, sizeof(op->name))) {
         err_set(&err, ERR_INVALID,
                 "the budget's name is \"%.*s\"; expected 1 to %d of letters, digits, \".\", \"_\", "
                 "\"-\"",

@@ -10,8 +10,9 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "meter/redact.h"
 
-enum { LINE_BYTES = 512, RING_LINES = 8192, US_PER_S = 1000000 };
+enum { LINE_BYTES = 512, TARGET_MAX = 4096, RING_LINES = 8192, US_PER_S = 1000000 };
 
 struct line {
     size_t len;
@@ -108,15 +109,6 @@ access_log_stop(struct access_log *log)
     free(log);
 }
 
-/* The target without what may hold a token. */
-static struct slice
-without_secrets(struct slice target)
-{
-    const char *at = memmem(target.ptr, target.len, "access_token=", 13);
-
-    return at ? slice_sub(target, 0, (size_t)(at - target.ptr) + 13) : target;
-}
-
 /* A client's bytes as they may stand in a line: no quote ends early, no terminal is driven. */
 static struct slice
 printable(struct slice text, char *place, size_t size)
@@ -142,8 +134,10 @@ format(const struct http_access *access, char *text, size_t size)
     strftime(stamp, sizeof(stamp), "%Y-%m-%dT%H:%M:%S", &utc);
     char target_place[200];
     char agent_place[60];
-    struct slice target =
-        printable(without_secrets(access->target), target_place, sizeof(target_place));
+    struct buf target_clean BUF_AUTO = {0};
+    buf_init(&target_clean, TARGET_MAX);
+    redact_url(slice_sub(access->target, 0, TARGET_MAX / 2), &target_clean);
+    struct slice target = printable(buf_slice(&target_clean), target_place, sizeof(target_place));
     struct slice agent = printable(access->user_agent, agent_place, sizeof(agent_place));
     int len = snprintf(
         text, size, "%s.%03dZ ACCESS  %.*s \"%.*s %.*s\" %d %llu %llu %.3fms \"%.*s\" %.*s\n",

@@ -68,7 +68,7 @@ test_access_log_line_has_what_an_operator_looks_for(void **state)
 
     (void)state;
     assert_non_null(
-        strstr(text, "127.0.0.1:5 \"GET /ws/metrics?access_token=\" 200 10 20 1.500ms"));
+        strstr(text, "127.0.0.1:5 \"GET /ws/metrics?access_token=[redacted]\" 200 10 20 1.500ms"));
     assert_non_null(strstr(text, "\"curl/8\" id-1\n"));
 }
 
@@ -77,6 +77,21 @@ test_access_log_never_shows_a_token(void **state)
 {
     (void)state;
     assert_null(strstr(log_lines(3), "secret"));
+}
+
+static void
+test_access_log_masks_names_that_are_written_otherwise(void **state)
+{
+    static const char *const targets[] = {
+        "/ws/metrics?access%5Ftoken=secret", "/a?%61ccess_token=secret&b=1",
+        "/a?b=1&ACCESS_TOKEN=secret", "/a?b=1&access_token=secret#x", "/a?api_key=secret"};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(targets) / sizeof(targets[0]); i++) {
+        struct http_access access = sample;
+        access.target = slice_of(targets[i]);
+        assert_null(strstr(log_some(&access, 1), "secret"));
+    }
 }
 
 static void
@@ -99,6 +114,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_access_log_line_has_what_an_operator_looks_for),
         cmocka_unit_test(test_access_log_never_shows_a_token),
+        cmocka_unit_test(test_access_log_masks_names_that_are_written_otherwise),
         cmocka_unit_test(test_access_log_line_cannot_be_forged_by_a_client),
         cmocka_unit_test(test_access_log_stop_writes_what_is_queued),
     };

@@ -501,6 +501,102 @@ test_config_table_is_consistent(void **state)
     assert_null(config_find(SLICE_LITERAL("nothing")));
 }
 
+static void
+test_config_reads_tokens_with_scopes(void **state)
+{
+    static const char yaml[] =
+        "server:\n"
+        "  tokens:\n"
+        "    - {name: ci, scopes: [ingest, read], token: topsecret}\n"
+        "    - name: bot\n"
+        "      scopes: spend, admin\n"
+        "      sha256: ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f"
+        "20015ad\n"
+        "    - plain:read:${SECRET}\n";
+    char *const env[] = {"SECRET=topsecret2", NULL};
+    char *const tokens_env[] = {"EIDER_TOKENS=a:read:topsecret3, b:spend+admin:topsecret4", NULL};
+    struct config config CONFIG_AUTO;
+    struct config other CONFIG_AUTO;
+    const struct config_setting *changed[4];
+    struct buf shown BUF_AUTO = {0};
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(load(yaml, env, NULL, 0, &config, &err), ERR_OK);
+    assert_int_equal(config.server.tokens.count, 3);
+    assert_string_equal(config.server.tokens.items[0], "ci:ingest+read:topsecret");
+    assert_non_null(strstr(config.server.tokens.items[1], "bot:spend+admin:sha256:ba7816bf"));
+    assert_string_equal(config.server.tokens.items[2], "plain:read:topsecret2");
+    buf_init(&shown, 0);
+    config_show(&config, &shown);
+    config_show_json(&config, &shown);
+    buf_add_char(&shown, '\0');
+    assert_null(strstr(shown.ptr, "topsecret"));
+    assert_null(strstr(shown.ptr, "ba7816bf"));
+    assert_non_null(strstr(shown.ptr, "\"ci:ingest+read:****\""));
+
+    assert_int_equal(load(NULL, tokens_env, NULL, 0, &other, &err), ERR_OK);
+    assert_int_equal(other.server.tokens.count, 2);
+    assert_string_equal(other.server.tokens.items[1], "b:spend+admin:topsecret4");
+    assert_int_equal(config_changes(&config, &other, changed, 4), 1);
+    assert_string_equal(changed[0]->name, "server.tokens");
+}
+
+static void
+test_config_says_what_is_wrong_with_a_token(void **state)
+{
+    (void)state;
+    expect_refusal("server: {tokens: [{name: ci, scopes: [wirte], token: topsecret}]}\n",
+                   "eider.yaml:1: server.tokens, item 1: token ci: the scope \"wirte\" is unknown; "
+                   "expected ingest, read, spend or admin");
+    expect_refusal("server: {tokens: [{name: ci, scope: [read], token: topsecret}]}\n",
+                   "eider.yaml:1: a token of server.tokens has name, scopes, and token or sha256, "
+                   "each once");
+    expect_refusal(
+        "server: {tokens: [{name: ci, scopes: [read]}]}\n",
+        "eider.yaml:1: a token of server.tokens needs name, scopes, and one of token and "
+        "sha256");
+    expect_refusal(
+        "server: {tokens: [topsecret]}\n",
+        "eider.yaml:1: server.tokens, item 1: expected name:scopes:token, the scopes with "
+        "\"+\" between them");
+}
+
+static void
+test_config_reads_the_meter_and_the_originals_names_for_it(void **state)
+{
+    char *const env[] = {"CIRCUIT_BREAKER_ENABLED=false",
+                         "CIRCUIT_BREAKER_WINDOW_MINUTES=5",
+                         "CIRCUIT_BREAKER_THRESHOLD=42",
+                         "PROMETHEUS_PORT=9090",
+                         "PROMETHEUS_ENABLE_DEFAULT_METRICS=false",
+                         NULL};
+    struct config config CONFIG_AUTO;
+    struct config plain CONFIG_AUTO;
+    struct err err = {0};
+
+    (void)state;
+    assert_int_equal(load("meter: {price_books: {birdeye: birdeye-original, x: y}}\n", env, NULL, 0,
+                          &config, &err),
+                     ERR_OK);
+    assert_false(config.meter.circuit_breaker.enabled);
+    assert_int_equal(config.meter.circuit_breaker.window_minutes, 5);
+    assert_int_equal(config.meter.circuit_breaker.threshold, 42);
+    assert_int_equal(config.metrics.port, 9090);
+    assert_false(config.metrics.process);
+    assert_int_equal(config.note_count, 0);
+    assert_int_equal(config.meter.price_books.count, 2);
+    assert_string_equal(config.meter.price_books.items[0], "birdeye=birdeye-original");
+
+    assert_int_equal(load(NULL, NULL, NULL, 0, &plain, &err), ERR_OK);
+    assert_true(plain.meter.enabled && plain.meter.circuit_breaker.enabled);
+    assert_int_equal(plain.meter.circuit_breaker.window_minutes, 60);
+    assert_int_equal(plain.meter.circuit_breaker.threshold, 1000000);
+    assert_int_equal(plain.metrics.port, 0);
+    expect_refusal("meter: {price_books: [birdeye]}\n",
+                   "eider.yaml:1: meter.price_books has \"birdeye\"; expected API=BOOK");
+}
+
 static int
 enter_directory(void **state)
 {
@@ -540,6 +636,9 @@ main(void)
         cmocka_unit_test(test_config_prints_values_that_it_reads_back),
         cmocka_unit_test(test_config_tells_what_a_reload_changes),
         cmocka_unit_test(test_config_for_development_logs_more_unless_told),
+        cmocka_unit_test(test_config_reads_tokens_with_scopes),
+        cmocka_unit_test(test_config_says_what_is_wrong_with_a_token),
+        cmocka_unit_test(test_config_reads_the_meter_and_the_originals_names_for_it),
         cmocka_unit_test(test_config_table_is_consistent),
     };
     return cmocka_run_group_tests(tests, enter_directory, leave_directory);

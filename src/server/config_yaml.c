@@ -119,11 +119,18 @@ static enum err_code
 read_scopes(struct reader *reader, const yaml_node_t *node, struct buf *ret_text)
 {
     if (node->type == YAML_SCALAR_NODE) {
-        size_t from = ret_text->len;
-        enum err_code code = expand(reader, node, ret_text);
-        for (size_t i = from; i < ret_text->len; i++) {
-            char c = ret_text->ptr[i];
-            ret_text->ptr[i] = c == ' ' || c == ',' ? '+' : c;
+        struct buf text BUF_AUTO = {0};
+        buf_init(&text, CONFIG_FILE_BYTES_MAX);
+        enum err_code code = expand(reader, node, &text);
+        bool first = true;
+        for (size_t i = 0; i < text.len; i++) {
+            bool within = text.ptr[i] != ' ' && text.ptr[i] != ',';
+            bool begins = within && (i == 0 || text.ptr[i - 1] == ' ' || text.ptr[i - 1] == ',');
+            buf_add_cstr(ret_text, begins && !first ? "+" : "");
+            if (within) {
+                buf_add_char(ret_text, text.ptr[i]);
+                first = false;
+            }
         }
         return code;
     }
