@@ -9,16 +9,24 @@
 #include "catalog/batch.h"
 #include "store/engine.h"
 
-enum event_group { GROUP_NONE, GROUP_API, GROUP_ENDPOINT, GROUP_RUN_ID, GROUP_HOUR, GROUP_DAY,
-                   GROUP_KEY, GROUP_PROJECT };
+enum event_group {
+    GROUP_NONE,
+    GROUP_API,
+    GROUP_ENDPOINT,
+    GROUP_RUN_ID,
+    GROUP_HOUR,
+    GROUP_DAY,
+    GROUP_KEY,
+    GROUP_PROJECT
+};
 
 struct event_filter {
     struct slice id, api_name, endpoint, method, run_id, api_key, project; /* empty: any */
     struct slice corrects, reservation_id;
-    int has_success; /* 0: any, 1: successful, -1: failed */
+    int has_success;            /* 0: any, 1: successful, -1: failed */
     int status_min, status_max; /* 0: any; "5xx" is 500..599, "null" is -1..-1 */
-    int64_t from_us; /* inclusive; INT64_MIN: no bound */
-    int64_t to_us;   /* inclusive; INT64_MAX: no bound */
+    int64_t from_us;            /* inclusive; INT64_MIN: no bound */
+    int64_t to_us;              /* inclusive; INT64_MAX: no bound */
 };
 
 /*
@@ -36,14 +44,20 @@ enum err_code event_page(struct engine *engine, const struct event_page *page,
 
 /*
  * Groups (up to two dimensions) with: the group columns by name (api_name, endpoint, run_id, hour,
- * day...), count, credits (COL_DECIMAL), success_rate 0..1, avg_latency, p50, p95, p99 (ms), errors.
- * Ordered by the groups. At most 10 000 groups.
+ * day...), count, credits (COL_DECIMAL), success_rate 0..1, avg_latency, p50, p95, p99 (ms),
+ * errors. Ordered by the groups, NULL last. At most 10 000 groups. Without a group there is one
+ * row. Exact, for which a whole log is read: rollup_stats answers most questions about all of it
+ * quicker.
+ *
+ * Corrections count as entries and their credits count; they are no calls, so that rates, latencies
+ * (NULL percentiles without a call) and errors leave them out.
  */
 struct event_stats {
     struct event_filter filter;
     enum event_group groups[2];
     bool no_percentiles; /* quicker */
 };
+const char *event_group_name(enum event_group group); /* of the column; "" for GROUP_NONE */
 enum err_code event_stats(struct engine *engine, const struct event_stats *stats,
                           struct batch *ret_rows, struct err *err);
 

@@ -1,0 +1,269 @@
+/*
+ * The event log as SQL. Texts are bound as parameters; times and sequence numbers are written as
+ * numbers, because a constant prunes row groups and a parameter does not.
+ */
+#include "meter/event_query.h"
+
+#include <inttypes.h>
+
+#include "base/buf.h"
+#include "meter/event.h"
+#include "meter/event_sql.h"
+
+enum { PAGE_MAX = 10000, GROUPS_MAX = 10000, PAGE_BYTES_MAX = 256 << 20 };
+
+void
+event_sql_init(struct event_sql *sql)
+{
+    sql->param_count = 0;
+    sql->condition_count = 0;
+    buf_init(&sql->text, EVENT_SQL_BYTES_MAX);
+}
+
+void
+event_sql_fini(struct event_sql *sql)
+{
+    buf_fini(&sql->text);
+}
+
+static void
+add_condition(struct event_sql *sql)
+{
+    buf_add_cstr(&sql->text, sql->condition_count++ ? " AND " : " WHERE ");
+}
+
+static void
+add_text(struct event_sql *sql, const char *column, struct slice value)
+{
+    if (value.len > 0) {
+        add_condition(sql);
+        buf_add_fmt(&sql->text, "%s = ?", column);
+        sql->params[sql->param_count++] = (struct store_param){.type = PARAM_TEXT, .text = value};
+    }
+}
+
+void
+event_sql_add_number(struct event_sql *sql, const char *condition, int64_t value)
+{
+    add_condition(sql);
+    buf_add_fmt(&sql->text, "%s %" PRId64, condition, value);
+}
+
+/* Times beyond what make_timestamp takes are bound. */
+static void
+add_time(struct event_sql *sql, const char *condition, int64_t time_us)
+{
+    add_condition(sql);
+    if (time_in_range(time_us)) {
+        buf_add_fmt(&sql->text, "%s make_timestamp(%" PRId64 ")", condition, time_us);
+    } else {
+        buf_add_fmt(&sql->text, "%s ?", condition);
+        sql->params[sql->param_count++] =
+            (struct store_param){.type = PARAM_TIMESTAMP, .i64 = time_us};
+    }
+}
+
+void
+event_sql_add_filter(struct event_sql *sql, const struct event_filter *filter)
+{
+    add_text(sql, "id", filter->id);
+    add_text(sql, "api_name", filter->api_name);
+    add_text(sql, "endpoint", filter->endpoint);
+    add_text(sql, "method", filter->method);
+    add_text(sql, "run_id", filter->run_id);
+    add_text(sql, "api_key", filter->api_key);
+    add_text(sql, "project", filter->project);
+    add_text(sql, "corrects", filter->corrects);
+    add_text(sql, "reservation_id", filter->reservation_id);
+    if (filter->has_success != 0) {
+        add_condition(sql);
+        buf_add_cstr(&sql->text, filter->has_success > 0 ? "success" : "NOT success");
+    }
+    if (filter->status_min < 0) {
+        add_condition(sql);
+        buf_add_cstr(&sql->text, "status_code IS NULL");
+    } else {
+        if (filter->status_min > 0) {
+            event_sql_add_number(sql, "status_code >=", filter->status_min);
+        }
+        if (filter->status_max > 0) {
+            event_sql_add_number(sql, "status_code <=", filter->status_max);
+        }
+    }
+    if (filter->from_us != INT64_MIN) {
+        add_time(sql, "timestamp >=", filter->from_us);
+    }
+    if (filter->to_us != INT64_MAX) {
+        add_time(sql, "timestamp <=", filter->to_us);
+    }
+}
+
+enum err_code
+event_sql_run(struct event_sql *sql, struct engine *engine, uint64_t rows_max,
+              struct batch *ret_rows, struct err *err)
+{
+    struct store_sql query = {.sql = buf_slice(&sql->text),
+                              .params = sql->params,
+                              .param_count = sql->param_count,
+                              .rows_max = rows_max,
+                              .bytes_max = PAGE_BYTES_MAX};
+    bool truncated = false;
+
+    if (sql->text.overflow) {
+        return err_set(err, ERR_TOO_LARGE, "the filter is larger than %d bytes",
+                       EVENT_SQL_BYTES_MAX);
+    }
+    enum err_code code = engine_sql(engine, &query, ret_rows, &truncated, err);
+    if (code == ERR_OK && truncated) {
+        batch_fini(ret_rows);
+        return err_set(err, ERR_TOO_LARGE,
+                       "the answer has more than %" PRIu64 " groups; narrow the filters", rows_max);
+    }
+    return code;
+}
+
+/* ---- pages ---- */
+
+static enum err_code
+check_range(const struct event_filter *filter, struct err *err)
+{
+    if (filter->from_us > filter->to_us) {
+        return err_set(err, ERR_INVALID, "the range ends before it begins: expected from <= to");
+    }
+    return ERR_OK;
+}
+
+enum err_code
+event_page(struct engine *engine, const struct event_page *page, struct batch *ret_rows,
+           uint64_t *ret_next_cursor, struct err *err)
+{
+    const struct catalog_table *table = catalog_table(TABLE_EVENTS);
+    enum err_code code = check_range(&page->filter, err);
+    struct event_sql sql;
+    struct batch rows;
+
+    if (code) {
+        return code;
+    }
+    if (page->limit < 1 || page->limit > PAGE_MAX) {
+        return err_set(err, ERR_INVALID, "limit is %u, expected 1 to %d", page->limit, PAGE_MAX);
+    }
+    event_sql_init(&sql);
+    buf_add_cstr(&sql.text, "SELECT ");
+    for (size_t i = 0; i < table->column_count; i++) {
+        buf_add_fmt(&sql.text, "%s%s", i ? ", " : "", table->columns[i].name);
+    }
+    buf_add_fmt(&sql.text, " FROM %s", table->name);
+    event_sql_add_filter(&sql, &page->filter);
+    if (page->cursor > 0) {
+        uint64_t cursor = page->cursor < INT64_MAX ? page->cursor : INT64_MAX;
+        event_sql_add_number(&sql, page->oldest_first ? "seq >" : "seq <", (int64_t)cursor);
+    }
+    /* One more than asked for tells whether there is a next page. */
+    buf_add_fmt(&sql.text, " ORDER BY seq %s LIMIT %u", page->oldest_first ? "ASC" : "DESC",
+                page->limit + 1);
+    code = event_sql_run(&sql, engine, PAGE_MAX + 1, &rows, err);
+    event_sql_fini(&sql);
+    if (code) {
+        return code;
+    }
+    *ret_next_cursor = 0;
+    if (rows.rows > page->limit) {
+        batch_drop_row(&rows);
+        *ret_next_cursor = (uint64_t)batch_get_i64(&rows, EVENT_SEQ, rows.rows - 1);
+    }
+    *ret_rows = rows;
+    return ERR_OK;
+}
+
+/* ---- statistics ---- */
+
+static const struct {
+    const char *name;
+    const char *sql;
+} groups_by[] = {
+    [GROUP_API] = {"api_name", "api_name"},
+    [GROUP_ENDPOINT] = {"endpoint", "endpoint"},
+    [GROUP_RUN_ID] = {"run_id", "run_id"},
+    [GROUP_HOUR] = {"hour", "date_trunc('hour', timestamp)::TIMESTAMP"},
+    [GROUP_DAY] = {"day", "date_trunc('day', timestamp)::TIMESTAMP"},
+    [GROUP_KEY] = {"api_key", "api_key"},
+    [GROUP_PROJECT] = {"project", "project"},
+};
+
+/* Corrections are entries and change what was spent, but they are no calls: they neither succeed
+ * nor take time. */
+static const char figures[] =
+    "count(*) AS count, coalesce(sum(credits_cost), 0)::DECIMAL(38,6) AS credits, "
+    "coalesce(avg(success::INTEGER) FILTER (corrects IS NULL), 0) AS success_rate, "
+    "coalesce(avg(latency_ms) FILTER (corrects IS NULL), 0) AS avg_latency, ";
+static const char percentiles[] =
+    "quantile_cont(latency_ms, 0.5) FILTER (corrects IS NULL) AS p50, "
+    "quantile_cont(latency_ms, 0.95) FILTER (corrects IS NULL) AS p95, "
+    "quantile_cont(latency_ms, 0.99) FILTER (corrects IS NULL) AS p99, ";
+static const char no_percentiles[] = "NULL::DOUBLE AS p50, NULL::DOUBLE AS p95, "
+                                     "NULL::DOUBLE AS p99, ";
+static const char errors[] = "count(*) FILTER (NOT success AND corrects IS NULL) AS errors "
+                             "FROM api_event_log";
+
+const char *
+event_group_name(enum event_group group)
+{
+    return group == GROUP_NONE ? "" : groups_by[group].name;
+}
+
+enum err_code
+event_stats(struct engine *engine, const struct event_stats *stats, struct batch *ret_rows,
+            struct err *err)
+{
+    enum err_code code = check_range(&stats->filter, err);
+    size_t count = 0;
+    struct event_sql sql;
+
+    if (code) {
+        return code;
+    }
+    event_sql_init(&sql);
+    buf_add_cstr(&sql.text, "SELECT ");
+    for (size_t i = 0; i < 2; i++) {
+        enum event_group group = stats->groups[i];
+        if (group != GROUP_NONE && (i == 0 || group != stats->groups[0])) {
+            buf_add_fmt(&sql.text, "%s AS %s, ", groups_by[group].sql, groups_by[group].name);
+            count++;
+        }
+    }
+    buf_add_cstr(&sql.text, figures);
+    buf_add_cstr(&sql.text, stats->no_percentiles ? no_percentiles : percentiles);
+    buf_add_cstr(&sql.text, errors);
+    event_sql_add_filter(&sql, &stats->filter);
+    for (size_t i = 0; i < count; i++) {
+        buf_add_fmt(&sql.text, "%s%zu", i ? ", " : " GROUP BY ", i + 1);
+    }
+    for (size_t i = 0; i < count; i++) {
+        buf_add_fmt(&sql.text, "%s%zu NULLS LAST", i ? ", " : " ORDER BY ", i + 1);
+    }
+    code = event_sql_run(&sql, engine, GROUPS_MAX, ret_rows, err);
+    event_sql_fini(&sql);
+    return code;
+}
+
+enum err_code
+event_credits_since(struct engine *engine, int64_t from_us, int64_t *ret_credits, struct err *err)
+{
+    struct event_filter filter = {.has_success = 1, .from_us = from_us, .to_us = INT64_MAX};
+    struct event_sql sql;
+    struct batch rows;
+
+    event_sql_init(&sql);
+    buf_add_cstr(&sql.text, "SELECT coalesce(sum(credits_cost), 0)::DECIMAL(38,6) AS credits "
+                            "FROM api_event_log");
+    event_sql_add_filter(&sql, &filter);
+    enum err_code code = event_sql_run(&sql, engine, 1, &rows, err);
+    event_sql_fini(&sql);
+    if (code) {
+        return code;
+    }
+    *ret_credits = batch_get_i64(&rows, 0, 0);
+    batch_fini(&rows);
+    return ERR_OK;
+}
