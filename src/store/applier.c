@@ -28,6 +28,7 @@ enum {
     RETRY_MAX_MS = 5000,
     US_PER_MS = 1000,
     SNAPSHOT_RETRY_US = 60000000,
+    SMALL_SEGMENT_BYTES = 64 << 10,
     CHECKPOINT_BYTES = 64 << 20, /* what is not in a checkpoint stays in the store's memory */
     SUSPECT_REOPEN = 1,
     SUSPECT_REBUILD = 2
@@ -583,22 +584,45 @@ take_snapshot(struct engine *engine)
     }
 }
 
+/*
+ * A program that opens the directory for every record leaves a segment each time, and every open
+ * reads all of them. Half as many records as may be kept make a snapshot worth its cost: what is
+ * kept reaches back to the one before.
+ */
+static bool
+has_many_segments(struct engine *engine)
+{
+    struct wal_status status;
+
+    wal_status(engine->wal, &status);
+    return status.segments > engine->options.snapshot_segments &&
+           status.bytes < status.segments * SMALL_SEGMENT_BYTES &&
+           store_applied_lsn(engine->store) - engine->snapshot_lsn >
+               engine->options.snapshot_segments / 2;
+}
+
 /* A snapshot costs a copy of the database, so it must free log worth at least half of that. */
 static void
 maybe_snapshot(struct engine *engine)
 {
     struct store_stats stats;
+    bool many = false;
 
-    if (engine->options.store_volatile ||
-        engine->bytes_since_snapshot < engine->options.snapshot_wal_bytes) {
+    if (engine->options.store_volatile) {
         return;
+    }
+    if (engine->bytes_since_snapshot < engine->options.snapshot_wal_bytes) {
+        many = has_many_segments(engine);
+        if (!many) {
+            return;
+        }
     }
     if (engine->snapshot_tried_us > 0 &&
         clock_mono_us(engine->clock) < engine->snapshot_tried_us + SNAPSHOT_RETRY_US) {
         return;
     }
     store_stats(engine->store, &stats);
-    if (engine->bytes_since_snapshot >= stats.size_bytes / 2) {
+    if (many || engine->bytes_since_snapshot >= stats.size_bytes / 2) {
         take_snapshot(engine);
     }
 }

@@ -11,6 +11,7 @@
 
 enum {
     SNAPSHOT_WAL_BYTES = 1 << 30,
+    SNAPSHOT_SEGMENTS = 512,
     CHECKPOINT_INTERVAL_MS = 60000,
     GROUP_BYTES_MAX = 32 << 20,
     READERS = 4,
@@ -83,6 +84,7 @@ new_engine(const struct engine_options *options)
 
     *o = *options;
     o->snapshot_wal_bytes = o->snapshot_wal_bytes ? o->snapshot_wal_bytes : SNAPSHOT_WAL_BYTES;
+    o->snapshot_segments = o->snapshot_segments ? o->snapshot_segments : SNAPSHOT_SEGMENTS;
     o->checkpoint_interval_ms =
         o->checkpoint_interval_ms ? o->checkpoint_interval_ms : CHECKPOINT_INTERVAL_MS;
     o->group_bytes_max = o->group_bytes_max ? o->group_bytes_max : GROUP_BYTES_MAX;

@@ -50,6 +50,8 @@ struct engine_options {
     struct store_open_options store;
     struct wal_options wal;      /* dir is set by the engine */
     uint64_t snapshot_wal_bytes; /* log bytes between two snapshots; 0: 1 GiB */
+    uint64_t snapshot_segments;  /* small segments that make one, however few bytes they hold: every
+                                    open begins a segment; 0: 512 */
     int checkpoint_interval_ms;  /* 0: 60 000; a checkpoint happens only when rows came */
     size_t group_bytes_max;      /* payload bytes of one transaction; 0: 32 MiB */
     engine_event_fn *event;

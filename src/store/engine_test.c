@@ -331,6 +331,26 @@ test_engine_drops_log_below_snapshots_and_keeps_two(void **state)
     rig_expect_samples(rig, 80000);
 }
 
+/* As a program does that opens the directory for every record. */
+static void
+test_engine_bounds_the_segments_of_many_short_lives(void **state)
+{
+    struct rig *rig = *state;
+
+    rig->options.snapshot_segments = 4;
+    for (int i = 0; i < 24; i++) {
+        rig_open(rig);
+        assert_true(status_of(rig).wal.segments <= 2 * 4 + 2);
+        write_samples(rig, i, i + 1);
+        settle(rig);
+        rig_close(rig);
+    }
+    rig_spoil(rig, "eider.duckdb");
+    rig_open(rig);
+    rig_applied(rig, 24);
+    rig_expect_samples(rig, 24);
+}
+
 static void
 test_engine_rebuilds_from_a_snapshot_and_the_log(void **state)
 {
@@ -587,6 +607,7 @@ main(void)
         CASE(test_engine_rebuilds_when_the_file_is_cut_or_its_log_is_garbage),
         CASE(test_engine_rebuilds_when_only_the_database_log_is_left),
         CASE(test_engine_drops_log_below_snapshots_and_keeps_two),
+        CASE(test_engine_bounds_the_segments_of_many_short_lives),
         CASE(test_engine_rebuilds_from_a_snapshot_and_the_log),
         CASE(test_engine_rebuilds_from_the_older_snapshot_without_a_gap),
         CASE(test_engine_leaves_files_of_others_in_backup),
