@@ -307,6 +307,9 @@ key_segment_len(struct slice text, size_t word_start, size_t at)
     while (end < text.len && (is_name_char(text.ptr[end]) || text.ptr[end] == ':')) {
         end++;
     }
+    if (slice_starts(slice_sub(text, end, text.len), REDACTED)) {
+        return 0; /* what stood behind was looked at as a whole before */
+    }
     while (end > at && (text.ptr[end - 1] == ':' || text.ptr[end - 1] == '.')) {
         end--; /* of the sentence */
     }

@@ -40,15 +40,13 @@ redact_decode(struct slice text, struct buf *out)
     }
 }
 
-/* The bare form of a name: decoded, in lower case, letters and digits only. */
+/* The bare form of a name: decoded, in lower case, letters and digits only. Of a long one, the end:
+ * longer than any name that stands alone. */
 static struct slice
 bare_name(struct slice name, char bare[NAME_BYTES_MAX])
 {
     size_t len = 0;
 
-    if (name.len > NAME_BYTES_MAX) {
-        name = slice_sub(name, name.len - NAME_BYTES_MAX, NAME_BYTES_MAX);
-    }
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
         if (c == '%' && i + 2 < name.len && hex_digit(name.ptr[i + 1]) >= 0 &&
@@ -56,9 +54,14 @@ bare_name(struct slice name, char bare[NAME_BYTES_MAX])
             c = (char)(hex_digit(name.ptr[i + 1]) * 16 + hex_digit(name.ptr[i + 2]));
             i += 2;
         }
-        if (redact_is_alnum(c)) {
-            bare[len++] = (char)tolower((unsigned char)c);
+        if (!redact_is_alnum(c)) {
+            continue;
         }
+        if (len == NAME_BYTES_MAX) {
+            len = NAME_BYTES_MAX / 2;
+            memmove(bare, bare + len, len);
+        }
+        bare[len++] = (char)tolower((unsigned char)c);
     }
     return slice_make(bare, len);
 }
