@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "gateway/gateway.h"
 
 enum {
     JOB_THREADS = 4,
@@ -340,6 +341,11 @@ api_handle(void *ctx, struct http_exchange *exchange)
     struct api *api = ctx;
     bool known;
     struct err err;
+
+    if (gateway_is_path(http_path(exchange))) {
+        forward_call(api, exchange);
+        return;
+    }
     bool allowed = add_cors(api, exchange);
 
     if (http_method(exchange) == HTTP_OPTIONS) {
@@ -365,8 +371,11 @@ api_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, st
 {
     struct api *api = ctx;
     bool known;
-    const struct route *route = find_route(http_method(exchange), http_path(exchange), &known);
 
+    if (gateway_is_path(http_path(exchange))) {
+        return forward_accept(api, exchange, ret_body_max, err);
+    }
+    const struct route *route = find_route(http_method(exchange), http_path(exchange), &known);
     if (!route) {
         *ret_body_max = SMALL_BODY_BYTES; /* read and forget, then 404 or 405 */
         return ERR_OK;

@@ -17,7 +17,9 @@
 #include "store/engine.h"
 
 struct api;
+struct gateway;
 struct meter;
+struct refusal;
 
 enum { API_COLLECTORS_MAX = 8, API_TOKEN_HASH_BYTES = 32, API_TOKEN_NAME_MAX = 63 };
 
@@ -79,6 +81,11 @@ void api_close(struct api *api);
 void api_attach_server(struct api *api, struct http_server *server);
 void api_attach_ingest(struct api *api, struct ingest *ingest);
 void api_attach_meter(struct api *api, struct meter *meter);
+/* NULL takes it away again; calls that are under way are the gateway's. */
+void api_attach_gateway(struct api *api, struct gateway *gateway);
+
+/* Counts a call that a budget refused outside of the api, for /metrics. Any thread. */
+void api_count_refusal(struct api *api, const struct refusal *refusal);
 
 /* A collector to show under /api/system; `status` is asked at every request. */
 typedef void api_collector_fn(void *ctx, struct collect_status *ret_status);

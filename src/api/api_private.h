@@ -29,6 +29,7 @@ struct api {
     _Atomic(struct ingest *) ingest;
     _Atomic(struct http_server *) server;
     _Atomic(struct meter *) meter;
+    _Atomic(struct gateway *) gateway;
     struct refusals *refusals; /* calls that budgets refused */
     struct jobs *jobs;         /* queries */
     struct jobs *writers;      /* large bodies: slow queries must not hold up writes */
@@ -106,6 +107,14 @@ void tokens_close(struct api *api);
  * header that RFC 9110 asks for), or ERR_FORBIDDEN naming the scope that is missing. */
 enum err_code tokens_check(const struct api *api, const struct route *route,
                            struct http_exchange *exchange, struct err *err);
+
+/* ---- the gateway (gateway.c) ---- */
+
+/* For api_accept and api_handle, for paths that are gateway_is_path. */
+enum err_code forward_accept(struct api *api, struct http_exchange *exchange,
+                             uint64_t *ret_body_max, struct err *err);
+void forward_call(struct api *api, struct http_exchange *exchange);
+route_fn any_gateway;
 
 /* ---- who may talk to us without a token (guard.c) ---- */
 

@@ -76,7 +76,9 @@ find_token(const struct api *api, const struct http_exchange *exchange)
     struct slice token;
     struct slice value;
 
-    if (http_header(exchange, "Authorization", &value) && value.len > 7 &&
+    if (http_header(exchange, "X-Eider-Token", &value)) {
+        token = value; /* leaves Authorization to the upstream of a forwarded call */
+    } else if (http_header(exchange, "Authorization", &value) && value.len > 7 &&
         slice_is_nocase(slice_sub(value, 0, 7), "Bearer ")) {
         token = slice_trim(slice_sub(value, 7, value.len));
     } else if (!http_query(exchange, "access_token", &token)) {
@@ -116,7 +118,8 @@ tokens_check(const struct api *api, const struct route *route, struct http_excha
     if (!token) {
         http_add_header(exchange, "WWW-Authenticate", slice_of("Bearer"));
         return err_set(err, ERR_UNAUTHORIZED,
-                       "a bearer token is needed: send the header Authorization: Bearer TOKEN");
+                       "a bearer token is needed: send the header Authorization: Bearer TOKEN (or "
+                       "X-Eider-Token: TOKEN)");
     }
     if (token->scopes & needed) {
         return ERR_OK;

@@ -365,7 +365,11 @@ on_reserved(struct call *call)
         if (call->gone) {
             http_reply_abort(call->exchange);
         } else if (op->refused) {
+            const struct gateway_options *options = &call->gateway->options;
             atomic_fetch_add(&call->gateway->refused, 1);
+            if (options->refused) {
+                options->refused(options->refused_ctx, &op->refusal);
+            }
             reply_refusal(call);
         } else {
             bool again = op->code == ERR_BUSY || op->code == ERR_UNAVAILABLE;

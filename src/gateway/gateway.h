@@ -105,6 +105,9 @@ void gateway_meter(struct meter *meter, struct gateway_meter *ret_meter);
  */
 typedef void gateway_event_fn(void *ctx, bool is_problem, const char *text);
 
+/* A budget has refused a call; for counting. Any thread of the gateway. */
+typedef void gateway_refused_fn(void *ctx, const struct refusal *refusal);
+
 struct gateway_options {
     struct gateway_meter meter; /* required; outlives the gateway */
     const struct gateway_upstream *upstreams;
@@ -113,11 +116,16 @@ struct gateway_options {
     uint64_t seed;             /* of the jitter; 0: from the clock */
     gateway_event_fn *event;   /* may be NULL */
     void *event_ctx;
+    gateway_refused_fn *refused; /* may be NULL */
+    void *refused_ctx;
     unsigned threads;        /* 0: 1 */
     unsigned calls_max;      /* at once; 0: 1024; over it 503 */
     uint64_t body_bytes_max; /* of a request; 0: 1 GiB */
     int64_t lease_ms;        /* of a reservation, extended while the call runs; 0: 120 000 */
 };
+
+/* Checks one upstream as gateway_open does. */
+enum err_code gateway_check(const struct gateway_upstream *upstream, struct err *err);
 
 /* Checks the upstreams (ERR_USAGE names upstream, field and value) and starts the threads. */
 enum err_code gateway_open(const struct gateway_options *options, struct gateway **ret_gateway,

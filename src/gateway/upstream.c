@@ -81,7 +81,7 @@ check_headers(const struct gateway_upstream *options, struct err *err)
 }
 
 enum err_code
-upstream_init(struct upstream *upstream, const struct gateway_upstream *options, struct err *err)
+gateway_check(const struct gateway_upstream *options, struct err *err)
 {
     if (!options->name || !is_name(options->name)) {
         return err_set(err, ERR_USAGE,
@@ -96,6 +96,14 @@ upstream_init(struct upstream *upstream, const struct gateway_upstream *options,
     if (code == ERR_OK) {
         code = check_headers(options, err);
     }
+    return code;
+}
+
+enum err_code
+upstream_init(struct upstream *upstream, const struct gateway_upstream *options, struct err *err)
+{
+    enum err_code code = gateway_check(options, err);
+
     if (code != ERR_OK) {
         return code;
     }

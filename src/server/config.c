@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "server/config_internal.h"
+#include "server/config_upstreams.h"
 #include "server/suggest.h"
 
 enum { ENV_NAME_MAX = 96 };
@@ -446,6 +447,7 @@ config_fini(struct config *config)
     for (size_t i = 0; i < config->note_count; i++) {
         free(config->notes[i]);
     }
+    config_upstreams_free(config->gateway.upstreams);
     free(config->file);
     *config = (struct config){0};
 }

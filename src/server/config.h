@@ -60,6 +60,8 @@ struct config_origin {
     char where[CONFIG_WHERE_MAX];
 };
 
+struct config_upstreams; /* see config_upstreams.h */
+
 struct config {
     struct {
         char *host;
@@ -142,6 +144,14 @@ struct config {
         struct config_list price_books;
         char *head_file; /* NULL: none */
     } meter;
+
+    struct {
+        int64_t threads;
+        int64_t calls_max;
+        int64_t body_bytes_max;
+        int64_t lease_ms;
+        struct config_upstreams *upstreams; /* gateway.upstreams; NULL: none */
+    } gateway;
 
     char *file; /* the configuration file that was read, or NULL */
     struct config_origin origins[CONFIG_SETTINGS_MAX]; /* by index of the setting */

@@ -29,6 +29,11 @@ size_t config_setting_index(const struct config_setting *setting);
 enum err_code config_set(struct config *config, const struct config_setting *setting,
                          struct slice text, const struct config_origin *origin, struct err *err);
 
+/* Parses one text into the field at the setting's offset from `base`, which need not be a struct
+ * config; not for lists. */
+enum err_code config_set_value(void *base, const struct config_setting *setting, struct slice text,
+                               const struct config_origin *origin, struct err *err);
+
 /* Puts a list of texts into a CONFIG_LIST field. */
 enum err_code config_set_items(struct config *config, const struct config_setting *setting,
                                const struct slice *items, size_t count,

@@ -298,15 +298,13 @@ check_text(const struct config_setting *setting, struct slice text,
 }
 
 enum err_code
-config_set(struct config *config, const struct config_setting *setting, struct slice text,
-           const struct config_origin *origin, struct err *err)
+config_set_value(void *base, const struct config_setting *setting, struct slice text,
+                 const struct config_origin *origin, struct err *err)
 {
+    struct config *config = base; /* offsets are all that is taken from it */
     bool ok = true;
 
     text = slice_trim(text);
-    if (check_text(setting, text, origin, err) != ERR_OK) {
-        return ERR_USAGE;
-    }
     switch (setting->type) {
     case CONFIG_TEXT:
         if (memchr(text.ptr, '\0', text.len)) {
@@ -322,18 +320,33 @@ config_set(struct config *config, const struct config_setting *setting, struct s
         ok = parse_choice(setting, text, config_field(config, setting));
         break;
     case CONFIG_LIST:
-        return set_list(config, setting, text, origin, err);
+        ok = false; /* by config_set */
+        break;
     case CONFIG_INT:
     case CONFIG_BYTES:
     case CONFIG_DURATION:
         ok = set_number(config, setting, text);
         break;
     }
-    if (!ok) {
-        return config_refuse(setting, text, origin, err);
+    return ok ? ERR_OK : config_refuse(setting, text, origin, err);
+}
+
+enum err_code
+config_set(struct config *config, const struct config_setting *setting, struct slice text,
+           const struct config_origin *origin, struct err *err)
+{
+    text = slice_trim(text);
+    if (check_text(setting, text, origin, err) != ERR_OK) {
+        return ERR_USAGE;
     }
-    config->origins[config_setting_index(setting)] = *origin;
-    return ERR_OK;
+    if (setting->type == CONFIG_LIST) {
+        return set_list(config, setting, text, origin, err);
+    }
+    enum err_code code = config_set_value(config, setting, text, origin, err);
+    if (code == ERR_OK) {
+        config->origins[config_setting_index(setting)] = *origin;
+    }
+    return code;
 }
 
 void

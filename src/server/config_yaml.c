@@ -9,6 +9,7 @@
 
 #include "base/mem.h"
 #include "server/config_internal.h"
+#include "server/config_upstreams.h"
 
 enum { PATH_MAX_LEN = 128 };
 
@@ -292,6 +293,28 @@ set_node(struct reader *reader, const struct config_setting *setting, const yaml
     return code;
 }
 
+enum err_code
+config_yaml_expand(const struct config_yaml *yaml, const yaml_node_t *node, struct buf *ret_text,
+                   struct err *err)
+{
+    struct reader reader = {
+        .name = yaml->name, .document = yaml->document, .env = yaml->env, .err = err};
+
+    return expand(&reader, node, ret_text);
+}
+
+static enum err_code
+read_upstreams(struct reader *reader, const yaml_node_t *node)
+{
+    const struct config_yaml yaml = {reader->name, reader->document, reader->env};
+
+    if (reader->config->gateway.upstreams) {
+        return err_set(reader->err, ERR_USAGE, "%s:%zu: gateway.upstreams is given twice",
+                       reader->name, node_line(node));
+    }
+    return config_upstreams_read(&yaml, node, &reader->config->gateway.upstreams, reader->err);
+}
+
 /* True when some setting's name (or alias) begins with "path.". */
 static bool
 is_section(const char *path)
@@ -339,6 +362,8 @@ read_mapping(struct reader *reader, const yaml_node_t *mapping, const char *pref
         enum err_code code;
         if (setting) {
             code = set_node(reader, setting, value);
+        } else if (strcmp(path, "gateway.upstreams") == 0) {
+            code = read_upstreams(reader, value);
         } else if (depth >= 8 || !is_section(path)) {
             code = refuse_key(reader, path, node_line(key));
         } else if (value->type == YAML_MAPPING_NODE) {

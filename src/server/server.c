@@ -19,6 +19,7 @@
 #include "ingest/ingest.h"
 #include "live/live.h"
 #include "server/access_log.h"
+#include "server/gateway.h"
 #include "server/meter.h"
 #include "server/tokens.h"
 #include "server/warm.h"
@@ -43,7 +44,8 @@ struct server {
     struct http_server *metrics_http; /* NULL: /metrics has no port of its own */
     struct ingest *ingest;
     struct meter *meter; /* NULL: switched off, or not there yet */
-    uint64_t told_seq;   /* head of the event log that was told last */
+    struct gateway *gateway;
+    uint64_t told_seq; /* head of the event log that was told last */
     struct collect_system *system;
     struct collect_demo *demo;
     struct access_log *access;
@@ -351,6 +353,10 @@ start_meter(struct server *server, const sigset_t *signals, struct err *err)
     if (code == ERR_OK) {
         server_meter_tell_head(config, server->meter, &server->told_seq);
         api_attach_meter(server->api, server->meter);
+        code = server_gateway_open(config, server->meter, server->api, &server->gateway, err);
+    }
+    if (code == ERR_OK) {
+        api_attach_gateway(server->api, server->gateway);
     }
     return code;
 }
@@ -442,6 +448,7 @@ server_fini(struct server *server)
         api_stop_stream(server->api);
         http_server_stop(server->http, GRACE_MS);
     }
+    gateway_close(server->gateway); /* books what was under way */
     if (server->engine) {
         engine_stop_reads(server->engine);
     }
