@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/commands_metering.h"
 
 const char *const cli_shells[] = {"bash", "zsh", "fish", NULL};
 
@@ -245,6 +246,26 @@ static const struct cli_command commands[] = {
      .settings = CLI_SETTINGS_STORE,
      .args_max = 1,
      .run = cli_export},
+    {.name = "eventlog",
+     .summary = "the log of paid API calls: show, prove, import, reprice, reconcile",
+     .synopsis = "ACTION [OPTION]... [FILE] | --operation NAME --db-path FILE [OPTION]...",
+     .description = eventlog_description,
+     .options = eventlog_options,
+     .examples = eventlog_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .args_max = 2,
+     .arg_choices = eventlog_actions,
+     .run = cli_eventlog},
+    {.name = "spend",
+     .summary = "budgets, breakers, reservations and prices of a running server",
+     .synopsis = "ACTION [OPTION]... [NAME | FILE...]",
+     .description = spend_description,
+     .options = spend_options,
+     .examples = spend_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .args_max = CLI_ARGS_MAX,
+     .arg_choices = spend_actions,
+     .run = cli_spend},
     {.name = "check",
      .summary = "verify the data directory, or the health of a running server",
      .synopsis = "[OPTION]...",
