@@ -10,7 +10,7 @@
 #include "codec/json_read.h"
 #include "meter/meter.h"
 
-enum { ARENA_EXTRA = 1 << 20, VALUE_MAX = 100 };
+enum { ARENA_EXTRA = 1 << 20, VALUE_MAX = 100, FIELD_MAX = 64 };
 
 static const struct {
     const char *name;
@@ -73,14 +73,22 @@ refuse(struct event_reader *reader, const char *field, struct slice value, const
 static bool
 refuse_unknown(struct event_reader *reader, struct slice key, struct slice value)
 {
-    const char *near = catalog_suggest_column(reader->rows->batch.table, key);
-    char name[65];
-    char expected[CATALOG_EXPECTED_MAX];
+    const struct catalog_table *table = reader->rows->batch.table;
+    const char *near = catalog_suggest_column(table, key);
+    char name[FIELD_MAX + 1];
+    struct buf expected BUF_AUTO = {0};
 
-    slice_to_cstr(slice_sub(key, 0, sizeof(name) - 1), name, sizeof(name));
-    snprintf(expected, sizeof(expected), "a column of api_event_log%s%s%s",
-             near ? ", did you mean \"" : "", near ? near : "", near ? "\"?" : "");
-    return refuse(reader, name, value, expected);
+    slice_to_cstr(slice_sub(key, 0, FIELD_MAX), name, sizeof(name));
+    buf_init(&expected, 0);
+    buf_add_fmt(&expected, "a column of %s", table->name);
+    if (near) {
+        buf_add_fmt(&expected, ", did you mean \"%s\"?", near);
+    }
+    for (size_t i = 0; !near && i < EVENT_SEQ; i++) {
+        buf_add_fmt(&expected, "%s %s", i > 0 ? "," : ":", table->columns[i].name);
+    }
+    buf_add_char(&expected, '\0');
+    return refuse(reader, name, value, expected.ptr);
 }
 
 static int

@@ -172,6 +172,8 @@ sort_in(struct append *append, size_t row)
                     "id %s stands in the log with other content; an entry is corrected by a new "
                     "one with `corrects`",
                     item->id);
+            item->state = ITEM_CONFLICT;
+            op->item_count = row + 1;
             return fail(append, ERR_CONFLICT, row);
         }
         item->state = ITEM_DUPLICATE;
@@ -299,7 +301,13 @@ run(struct append *append)
     breaker_note(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
-    if (code != ERR_OK) {
+    if (code == ERR_CONFLICT && op->done) {
+        op->done(op->ctx, &(struct meter_answer){.code = code,
+                                                 .err = append->err,
+                                                 .items = op->items,
+                                                 .item_count = op->item_count});
+        op_free(op);
+    } else if (code != ERR_OK) {
         meter_answer_err(op->done, op->ctx, append->err);
         op_free(op);
     } else if (refused) {
