@@ -10,7 +10,7 @@
 #include "meter/event.h"
 #include "meter/event_sql.h"
 
-enum { PAGE_MAX = 10000, GROUPS_MAX = 10000, PAGE_BYTES_MAX = 256 << 20 };
+enum { PAGE_MAX = 10000, GROUPS_MAX = 10000, NEAR = 20000, PAGE_BYTES_MAX = 256 << 20 };
 
 void
 event_sql_init(struct event_sql *sql)
@@ -124,6 +124,16 @@ event_sql_run(struct event_sql *sql, struct engine *engine, uint64_t rows_max,
 
 /* ---- pages ---- */
 
+static bool
+is_any(const struct event_filter *filter)
+{
+    return filter->id.len == 0 && filter->api_name.len == 0 && filter->endpoint.len == 0 &&
+           filter->method.len == 0 && filter->run_id.len == 0 && filter->api_key.len == 0 &&
+           filter->project.len == 0 && filter->corrects.len == 0 &&
+           filter->reservation_id.len == 0 && filter->has_success == 0 && filter->status_min == 0 &&
+           filter->status_max == 0 && filter->from_us == INT64_MIN && filter->to_us == INT64_MAX;
+}
+
 static enum err_code
 check_range(const struct event_filter *filter, struct err *err)
 {
@@ -133,13 +143,93 @@ check_range(const struct event_filter *filter, struct err *err)
     return ERR_OK;
 }
 
+/* The rows with seq in (above, below), in order, at most one more than the page takes: that tells
+ * whether there is a next page. */
+static enum err_code
+read_page(struct engine *engine, const struct event_page *page, int64_t above, int64_t below,
+          struct batch *ret_rows, struct err *err)
+{
+    const struct catalog_table *table = catalog_table(TABLE_EVENTS);
+    struct event_sql sql;
+
+    event_sql_init(&sql);
+    buf_add_cstr(&sql.text, "SELECT ");
+    for (size_t i = 0; i < table->column_count; i++) {
+        buf_add_fmt(&sql.text, "%s%s", i ? ", " : "", table->columns[i].name);
+    }
+    buf_add_fmt(&sql.text, " FROM %s", table->name);
+    event_sql_add_filter(&sql, &page->filter);
+    if (above > 0) {
+        event_sql_add_number(&sql, "seq >", above);
+    }
+    if (below < INT64_MAX) {
+        event_sql_add_number(&sql, "seq <", below);
+    }
+    buf_add_fmt(&sql.text, " ORDER BY seq %s LIMIT %u", page->oldest_first ? "ASC" : "DESC",
+                page->limit + 1);
+    enum err_code code = event_sql_run(&sql, engine, PAGE_MAX + 1, ret_rows, err);
+    event_sql_fini(&sql);
+    return code;
+}
+
+/* The newest seq; DuckDB knows it without looking at the rows. */
+static enum err_code
+last_seq(struct engine *engine, int64_t *ret_seq, struct err *err)
+{
+    struct event_sql sql;
+    struct batch rows;
+
+    event_sql_init(&sql);
+    buf_add_cstr(&sql.text, "SELECT max(seq) FROM api_event_log");
+    enum err_code code = event_sql_run(&sql, engine, 1, &rows, err);
+    event_sql_fini(&sql);
+    if (code) {
+        return code;
+    }
+    *ret_seq = batch_get_i64(&rows, 0, 0);
+    batch_fini(&rows);
+    return ERR_OK;
+}
+
+/*
+ * Most pages are found within NEAR entries of where they begin, and a range of seq lets DuckDB skip
+ * the rest. Only when they are not the whole log is looked at.
+ */
+static enum err_code
+find_page(struct engine *engine, const struct event_page *page, struct batch *ret_rows,
+          struct err *err)
+{
+    int64_t cursor = page->cursor < INT64_MAX ? (int64_t)page->cursor : INT64_MAX;
+    int64_t above = page->oldest_first ? cursor : 0;
+    int64_t below = page->oldest_first || cursor == 0 ? INT64_MAX : cursor;
+    int64_t last = 0;
+    enum err_code code = last_seq(engine, &last, err);
+
+    if (code || last <= NEAR) {
+        return code ? code : read_page(engine, page, above, below, ret_rows, err);
+    }
+    int64_t reach = is_any(&page->filter) ? page->limit + 2 : NEAR;
+    int64_t near_above = above;
+    int64_t near_below = below;
+    if (page->oldest_first) {
+        near_below = above < last ? above + reach : below;
+    } else {
+        int64_t from = below < last ? below : last + 1;
+        near_above = from > reach ? from - reach : 0;
+    }
+    code = read_page(engine, page, near_above, near_below, ret_rows, err);
+    if (code || ret_rows->rows > page->limit) {
+        return code;
+    }
+    batch_fini(ret_rows);
+    return read_page(engine, page, above, below, ret_rows, err);
+}
+
 enum err_code
 event_page(struct engine *engine, const struct event_page *page, struct batch *ret_rows,
            uint64_t *ret_next_cursor, struct err *err)
 {
-    const struct catalog_table *table = catalog_table(TABLE_EVENTS);
     enum err_code code = check_range(&page->filter, err);
-    struct event_sql sql;
     struct batch rows;
 
     if (code) {
@@ -148,22 +238,7 @@ event_page(struct engine *engine, const struct event_page *page, struct batch *r
     if (page->limit < 1 || page->limit > PAGE_MAX) {
         return err_set(err, ERR_INVALID, "limit is %u, expected 1 to %d", page->limit, PAGE_MAX);
     }
-    event_sql_init(&sql);
-    buf_add_cstr(&sql.text, "SELECT ");
-    for (size_t i = 0; i < table->column_count; i++) {
-        buf_add_fmt(&sql.text, "%s%s", i ? ", " : "", table->columns[i].name);
-    }
-    buf_add_fmt(&sql.text, " FROM %s", table->name);
-    event_sql_add_filter(&sql, &page->filter);
-    if (page->cursor > 0) {
-        uint64_t cursor = page->cursor < INT64_MAX ? page->cursor : INT64_MAX;
-        event_sql_add_number(&sql, page->oldest_first ? "seq >" : "seq <", (int64_t)cursor);
-    }
-    /* One more than asked for tells whether there is a next page. */
-    buf_add_fmt(&sql.text, " ORDER BY seq %s LIMIT %u", page->oldest_first ? "ASC" : "DESC",
-                page->limit + 1);
-    code = event_sql_run(&sql, engine, PAGE_MAX + 1, &rows, err);
-    event_sql_fini(&sql);
+    code = find_page(engine, page, &rows, err);
     if (code) {
         return code;
     }
@@ -196,15 +271,13 @@ static const struct {
 static const char figures[] =
     "count(*) AS count, coalesce(sum(credits_cost), 0)::DECIMAL(38,6) AS credits, "
     "coalesce(avg(success::INTEGER) FILTER (corrects IS NULL), 0) AS success_rate, "
-    "coalesce(avg(latency_ms) FILTER (corrects IS NULL), 0) AS avg_latency, ";
+    "coalesce(avg(latency_ms) FILTER (corrects IS NULL), 0) AS avg_latency, "
+    "%s AS p, "
+    "count(*) FILTER (NOT success AND corrects IS NULL) AS errors FROM api_event_log";
+/* One list of three costs half of three quantiles. */
 static const char percentiles[] =
-    "quantile_cont(latency_ms, 0.5) FILTER (corrects IS NULL) AS p50, "
-    "quantile_cont(latency_ms, 0.95) FILTER (corrects IS NULL) AS p95, "
-    "quantile_cont(latency_ms, 0.99) FILTER (corrects IS NULL) AS p99, ";
-static const char no_percentiles[] = "NULL::DOUBLE AS p50, NULL::DOUBLE AS p95, "
-                                     "NULL::DOUBLE AS p99, ";
-static const char errors[] = "count(*) FILTER (NOT success AND corrects IS NULL) AS errors "
-                             "FROM api_event_log";
+    "quantile_cont(latency_ms, [0.5, 0.95, 0.99]) FILTER (corrects IS NULL)";
+static const char no_percentiles[] = "NULL::DOUBLE[]";
 
 const char *
 event_group_name(enum event_group group)
@@ -224,7 +297,8 @@ event_stats(struct engine *engine, const struct event_stats *stats, struct batch
         return code;
     }
     event_sql_init(&sql);
-    buf_add_cstr(&sql.text, "SELECT ");
+    buf_add_cstr(&sql.text, "SELECT * EXCLUDE (p, errors), p[1] AS p50, p[2] AS p95, p[3] AS p99, "
+                            "errors FROM (SELECT ");
     for (size_t i = 0; i < 2; i++) {
         enum event_group group = stats->groups[i];
         if (group != GROUP_NONE && (i == 0 || group != stats->groups[0])) {
@@ -232,13 +306,12 @@ event_stats(struct engine *engine, const struct event_stats *stats, struct batch
             count++;
         }
     }
-    buf_add_cstr(&sql.text, figures);
-    buf_add_cstr(&sql.text, stats->no_percentiles ? no_percentiles : percentiles);
-    buf_add_cstr(&sql.text, errors);
+    buf_add_fmt(&sql.text, figures, stats->no_percentiles ? no_percentiles : percentiles);
     event_sql_add_filter(&sql, &stats->filter);
     for (size_t i = 0; i < count; i++) {
         buf_add_fmt(&sql.text, "%s%zu", i ? ", " : " GROUP BY ", i + 1);
     }
+    buf_add_char(&sql.text, ')');
     for (size_t i = 0; i < count; i++) {
         buf_add_fmt(&sql.text, "%s%zu NULLS LAST", i ? ", " : " ORDER BY ", i + 1);
     }
