@@ -114,7 +114,8 @@ struct call {
     bool write_paused;
     int64_t spent; /* by earlier attempts */
     int64_t attempt_cost;
-    bool rule_found;
+    bool rule_found;      /* for this attempt */
+    bool priced_by_meter; /* the reservation is of the price book's rule */
 
     int status; /* of the attempt's answer; 0: none */
     struct buf head;

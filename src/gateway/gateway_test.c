@@ -88,15 +88,18 @@ fake_reserve(void *ctx, const struct meter_reserve *reserve, meter_done_fn *done
     copy(reserve->call.run_id, note->run_id, sizeof(note->run_id));
     copy(reserve->call.api_key, note->key, sizeof(note->key));
     copy(reserve->call.project, note->project, sizeof(note->project));
-    note->credits = reserve->max_credits;
+    /* What is left to the price book is 5 credits there. */
+    note->has_credits = reserve->has_credits;
+    note->credits = reserve->has_credits ? reserve->max_credits : RESERVED;
+    int64_t credits = note->credits;
     bool hold = notes->hold_reserve;
     bool refused = notes->refuse;
-    notes->held = (struct kept){done, done_ctx, reserve->max_credits};
+    notes->held = (struct kept){done, done_ctx, credits};
     end_note(notes);
     if (refused) {
         refuse(done, done_ctx);
     } else if (!hold) {
-        grant(done, done_ctx, reserve->max_credits);
+        grant(done, done_ctx, credits);
     }
 }
 
@@ -915,7 +918,30 @@ test_gateway_leaves_the_price_of_one_attempt_to_the_meter(void **state)
     ask(world, "GET /gateway/up/x HTTP/1.1\r\nHost: a\r\n\r\n", &answer);
     assert_true(slice_is(answer_header(&answer, "X-Eider-Credits"), "5"));
     assert_notes(&world->notes, "RC");
+    assert_false(note_at(&world->notes, 0)->has_credits);
     assert_false(note_at(&world->notes, 1)->has_credits); /* so that it keeps the rule's name */
+    world_free(world);
+}
+
+/* Where the client said how much to reserve, the price is still the book's. */
+static void
+test_gateway_books_the_price_whatever_was_reserved(void **state)
+{
+    struct world *world = world_new();
+    ANSWER_AUTO struct answer answer;
+    struct err err;
+
+    (void)state;
+    assert_int_equal(prices_load_text("b", slice_of(billed_book), &world->notes.prices, &err),
+                     ERR_OK);
+    world_start(world);
+    ask(world, "GET /gateway/up/x HTTP/1.1\r\nHost: a\r\nX-Eider-Max-Credits: 0.5\r\n\r\n",
+        &answer);
+    assert_true(slice_is(answer_header(&answer, "X-Eider-Credits"), "5"));
+    assert_notes(&world->notes, "RC");
+    assert_int_equal(note_at(&world->notes, 0)->credits, 500000);
+    assert_true(note_at(&world->notes, 1)->has_credits);
+    assert_int_equal(note_at(&world->notes, 1)->credits, 5000000);
     world_free(world);
 }
 
@@ -1061,6 +1087,7 @@ main(void)
         cmocka_unit_test(test_gateway_passes_the_last_failure_on),
         cmocka_unit_test(test_gateway_reserves_for_another_attempt_that_costs),
         cmocka_unit_test(test_gateway_leaves_the_price_of_one_attempt_to_the_meter),
+        cmocka_unit_test(test_gateway_books_the_price_whatever_was_reserved),
         cmocka_unit_test(test_gateway_leaves_failing_upstreams_alone_for_a_while),
         cmocka_unit_test(test_gateway_does_not_lose_answers_that_cannot_be_booked),
         cmocka_unit_test(test_gateway_renews_the_lease_of_long_calls),

@@ -113,9 +113,10 @@ price_call(const struct call *call)
                                .at_us = clock_wall_us(call->gateway->clock)};
 }
 
-/* The most that the call may cost. */
+/* Whether a rule of the price book covers the call: then the meter finds the most it may cost, and
+ * keeps the rule with the reservation. */
 static enum err_code
-quote(struct call *call, int64_t *ret_credits, struct err *err)
+is_priced(struct call *call, bool *ret_priced, struct err *err)
 {
     const struct gateway_meter *meter = &call->gateway->options.meter;
     struct prices *prices = meter->prices ? meter->prices(meter->ctx) : NULL;
@@ -123,7 +124,7 @@ quote(struct call *call, int64_t *ret_credits, struct err *err)
     struct price_quote found = {.found = false};
     enum err_code code = prices ? prices_quote(prices, &asked, &found, err) : ERR_OK;
 
-    *ret_credits = found.found ? found.credits : call->upstream->options.default_credits;
+    *ret_priced = found.found;
     prices_unref(prices);
     return code;
 }
@@ -179,7 +180,9 @@ money_reserve(struct call *call)
     enum err_code code = ERR_OK;
 
     if (wanted.len == 0) {
-        code = quote(call, &reserve.max_credits, &err);
+        code = is_priced(call, &call->priced_by_meter, &err);
+        reserve.has_credits = !call->priced_by_meter;
+        reserve.max_credits = call->upstream->options.default_credits;
     } else if (!decimal_parse(wanted, &reserve.max_credits) || reserve.max_credits < 0) {
         code = err_set(&err, ERR_INVALID,
                        "X-Eider-Max-Credits is \"%.*s\"; expected a number of credits from 0 with "
@@ -254,7 +257,8 @@ money_commit(struct call *call)
 {
     const struct gateway_meter *meter = &call->gateway->options.meter;
     struct buf metadata BUF_AUTO = {0};
-    bool success = call->status >= 200 && call->status < 300 && call->ending == ENDING_STREAM;
+    bool answered = call->status >= 200 && call->status < 300;
+    bool success = answered && call->ending == ENDING_STREAM;
     int64_t cost = call->spent + call->attempt_cost;
 
     if (call->aborted && !call->upstream->options.abort_is_free && cost < call->reserved) {
@@ -269,8 +273,10 @@ money_commit(struct call *call)
         .has_success = true,
         .success = success,
         .latency_ms = (double)(gateway_now_us(call->gateway) - call->started_us) / US_PER_MS,
-        /* Where one rule priced one attempt the meter prices again, and keeps the rule's name. */
-        .has_credits = call->aborted || call->attempts != 1 || !call->rule_found,
+        /* Where one rule priced one attempt the meter prices again, and keeps the rule's name. An
+         * answer that broke off was billed all the same. */
+        .has_credits = call->aborted || call->attempts != 1 || !call->rule_found ||
+                       !call->priced_by_meter || answered != success,
         .credits = cost,
         .overrun = true,
         .error_message = slice_of(call->fail_text),
