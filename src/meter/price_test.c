@@ -118,6 +118,7 @@ static const struct birdeye_case BIRDEYE[] = {
     {"/defi/v3/ohlcv", "limit=-5", 120, "ohlcv"},
     {"/defi/v3/ohlcv", "limit=NaN", 120, "ohlcv"},
     {"/defi/v3/ohlcv", "limit=10&limit=5000", 120, "ohlcv"},
+    {"/defi/v3/ohlcv", "limit=5000&limit=10", 120, "ohlcv"},
     {"/defi/v3/ohlcv", "limit=99999999999999999999", 120, "ohlcv"},
     {"/defi/v3/ohlcv", "type=1x&time_from=0&time_to=60", 120, "ohlcv"},
     {"/defi/v3/ohlcv", "type=1m&time_from=100&time_to=60", 120, "ohlcv"},
@@ -327,6 +328,8 @@ test_price_matches_method_query_and_fields(void **state)
     check_cost(prices, &call, 1 * DECIMAL_ONE, "post");
     call = done_call("/", "a=1&type=3m", 200);
     check_cost(prices, &call, 2 * DECIMAL_ONE, "minute");
+    call.query = SLICE_LITERAL("type=5m&type=3m&mode"); /* who knows which one counts */
+    check_cost(prices, &call, 3 * DECIMAL_ONE, "raw");
     call = done_call("/", "a=1&mode", 200);
     check_cost(prices, &call, 3 * DECIMAL_ONE, "raw");
     call = done_call("/v1/x/price", "type=5m&mode=1&plain=", 200);

@@ -148,6 +148,7 @@ static const char *const FINE[] = {
     TWO("credits: 1, match: {method: GET}", "credits: 2"),
     TWO("credits: 1, when: n >= 0", "credits: 2"), /* n may be unknown */
     TWO("credits: 1, when: n > 10", "credits: 2, when: n >= 10"),
+    TWO("credits: 1, when: n >= 0", "credits: 2, when: n < 5 or bytes < 5"),
     TWO("credits: 1, when: n != 10", "credits: 2, when: n < 10"), /* not decided */
     TWO("credits: 1, when: n < 5 or bytes < 5", "credits: 2, when: n < 5"),
     TWO("credits: 1, match: {query: {t: a}}", "credits: 2, match: {query: {t: {exists: true}}}"),
@@ -155,8 +156,8 @@ static const char *const FINE[] = {
     TWO("credits: 1, match: {status: 200}", "credits: 2, match: {status: 2xx}"),
     TWO("credits: 1, match: {fields: {f: x}}", "credits: 2, match: {query: {f: x}}"),
     TWO("credits: 1, when: n > 5 and n < 6", "credits: 2"),
-    "{\"book\": \"j\", \"api\": \"*\", \"version\": 1, \"effective_from\": \"2025-01-01\","
-    " \"rules\": [{\"name\": \"r\", \"credits\": 0.000001}]}",
+    ("{\"book\": \"j\", \"api\": \"*\", \"version\": 1, \"effective_from\": \"2025-01-01\","
+     " \"rules\": [{\"name\": \"r\", \"credits\": 0.000001}]}"),
 };
 
 static void

@@ -166,10 +166,12 @@ test_reconcile_of_whole_seconds_prefers_the_same_credits(void **state)
     push(reconcile, "a", "", 0.1, "/a", 60);
     push(reconcile, "b", "", 0.2, "/a", 120);
     push(reconcile, "c", "", 0.9, "/a", 60);
+    push(reconcile, "d", "", 9, "/a", 60);
     take_csv(reconcile, "Date,Path,Cost\n2026-01-01T00:00:00,/a,120\n2026-01-01T00:00:00,/a,60\n"
-                        "2026-01-01T00:00:00,/a,60\n");
+                        "2026-01-01T00:00:00,/a,60\n"
+                        "2026-01-01T00:00:09,/a,50\n2026-01-01T00:00:09,/a,60\n");
     reconcile_run(reconcile);
-    check_counts(reconcile, 3, 0, 0, 0, 0);
+    check_counts(reconcile, 4, 0, 0, 1, 0);
     reconcile_free(reconcile);
 }
 

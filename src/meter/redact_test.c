@@ -104,6 +104,9 @@ static const struct redact_case TEXTS[] = {
     {"key sk-proj-abcdefghijklmnop0123.", "key [redacted]."},
     {"ghp_abcdefghijklmnop0123 AKIAABCDEFGHIJKLMNOP", "[redacted] [redacted]"},
     {"task-abcdefghijklmnop0123 disk-aaaaaaaaaaaaaaaaaaaaaa", NULL},
+    {"http://a/?u=http://a/?u=http://a/?u=http://a/?u=1", NULL},
+    {"http://a/?u=http://a/?u=http://a/?u=http://a/?u=http://a/?u=http://a/?u=1",
+     "http://a/?u=[redacted]"},
     {"a\xff\x01z", NULL},
 };
 
