@@ -170,6 +170,22 @@ static const struct {
     {NULL, "hours", "array", "Hours with refusals: hour, refused, credits_refused."},
     {"PriceBooks", "books", "array", NULL},
     {NULL, "count", "integer", NULL},
+    {"EventEntry", "id", "string", "Made when it is absent; sending it again stores nothing."},
+    {NULL, "timestamp", "time", "When the call was made; now when it is absent."},
+    {NULL, "api_name!", "string", NULL},
+    {NULL, "endpoint!", "string", NULL},
+    {NULL, "method", "string", "GET when it is absent."},
+    {NULL, "status_code", "integer", "Absent: there was no answer."},
+    {NULL, "success", "boolean", "Absent: whether the status is 2xx."},
+    {NULL, "latency_ms", "number", NULL},
+    {NULL, "credits_cost", "credits", "Absent: by the price book, 0 without a rule."},
+    {NULL, "run_id", "string", NULL},
+    {NULL, "error_message", "string", NULL},
+    {NULL, "metadata", "object", "As metadata_json."},
+    {NULL, "key", "string", "As api_key: a label of the key, never the key."},
+    {NULL, "project", "string", NULL},
+    {NULL, "reservation_id", "string", NULL},
+    {NULL, "corrects", "string", "Id of the entry that this one corrects by its credits."},
     {"EventsAnswer", "accepted", "integer", "Entries that were written."},
     {NULL, "duplicates", "integer", "Entries that were there already."},
     {NULL, "rejected", "integer", NULL},
@@ -289,8 +305,6 @@ write_meter_schemas(struct json_writer *w)
         json_object_end(w);
     }
     json_key(w, "EventRows");
-    json_raw(w, slice_of("{\"description\":\"An entry, an array of entries, or one a line; "
-                         "metadata stands for metadata_json, key for api_key; seq, hash, "
-                         "created_at and price_rule are the server's.\",\"$ref\":"
-                         "\"#/components/schemas/api_event_log\"}"));
+    json_raw(w, slice_of("{\"oneOf\":[{\"$ref\":\"#/components/schemas/EventEntry\"},{\"type\":"
+                         "\"array\",\"items\":{\"$ref\":\"#/components/schemas/EventEntry\"}}]}"));
 }

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from eider import wait_for
+from eider import Server, wait_for
 
 EVENTS = "/api/v1/events"
 
@@ -224,3 +224,18 @@ def test_credits_of_a_window(server):
     assert server.get(EVENTS + "/credits", params={"since": ago(minutes=101)}).json()["total_credits"] == 3
     assert server.get(EVENTS + "/credits?window_minutes=0").status_code == 422
     assert server.get(EVENTS + "/credits?window_minutes=5&since=2026-01-01").status_code == 422
+
+
+def test_the_head_is_told_and_written_down(tmp_path):
+    path = tmp_path / "heads"
+    with Server("--set", "collect.system=false", "--set", f"meter.head_file={path}") as server:
+        assert server.stop() == 0
+        assert not path.exists()
+        server.start()
+        append(server, [entry(), entry()])
+        head = server.get(EVENTS + "/head").json()
+        assert server.stop() == 0
+        at, seq, digest = path.read_text().split()
+        assert (int(seq), digest) == (2, head["hash"]) and at.endswith("Z")
+        server.start()
+        assert f"event log head: seq 2 hash {digest}" in server.log()

@@ -185,6 +185,15 @@ def test_every_documented_path_answers(server):
             assert server.get(path).status_code in (200, 204), path
 
 
+def test_every_reference_of_the_description_resolves(server):
+    text = server.get("/openapi.json").text
+    spec = json.loads(text)
+    wanted = set(re.findall(r'"#/components/schemas/(\w+)"', text))
+    assert wanted <= set(spec["components"]["schemas"]) and len(wanted) > 40
+    for shape in ("SpendReserve", "EventEntry", "Budget"):
+        assert all(member for member in spec["components"]["schemas"][shape]["properties"].values())
+
+
 def test_docs_and_dashboard_are_served_without_outside_addresses(server):
     for path in ("/", "/docs"):
         page = server.get(path, headers={"Accept": "text/html"})
