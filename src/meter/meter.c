@@ -112,7 +112,7 @@ init_locks(struct meter *meter)
 static void
 meter_free(struct meter *meter)
 {
-    rows_fini(meter);
+    meter_rows_fini(meter);
     series_fini(meter);
     reservations_fini(&meter->reservations);
     budgets_free(meter->budgets);
@@ -157,7 +157,7 @@ meter_open(const struct meter_options *options, struct meter **ret_meter, struct
     meter->budgets = budgets_new(&meter->options.budgets);
     meter->ids = ids_new(meter->options.ids_recent_max);
     reservations_init(&meter->reservations, meter->options.closed_max);
-    rows_init(meter);
+    meter_rows_init(meter);
     enum err_code code = meter_load(meter, err);
     if (code != ERR_OK) {
         meter_free(meter);
@@ -200,7 +200,7 @@ meter_tick(struct meter *meter)
     assert(meter->options.manual);
     pthread_mutex_lock(&meter->lock);
     int64_t next_us = lease_expire(meter);
-    breaker_note(meter);
+    meter_note_breakers(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
     return next_us;

@@ -298,7 +298,7 @@ run(struct append *append)
         op->kind = op->event_count > 0 ? OP_APPEND : OP_NOTHING;
         op_enqueue(meter, op);
     }
-    breaker_note(meter);
+    meter_note_breakers(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
     if (code == ERR_CONFLICT && op->done) {

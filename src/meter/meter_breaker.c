@@ -41,7 +41,7 @@ tell(const struct meter *meter, const struct budget_event *event)
 }
 
 void
-breaker_note(struct meter *meter)
+meter_note_breakers(struct meter *meter)
 {
     struct budget_event event;
 

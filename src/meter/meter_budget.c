@@ -106,7 +106,7 @@ install(struct meter *meter, const struct budget_def *def, struct err *err)
     code = meter_fill_budget(meter, def->name, to_seq, err);
     pthread_mutex_lock(&meter->lock);
     budgets_filled(meter->budgets, def->name);
-    breaker_note(meter);
+    meter_note_breakers(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
     return code == ERR_OK ? code
@@ -223,7 +223,7 @@ meter_each_budget(struct meter *meter, meter_view_fn *fn, void *ctx)
             fn(ctx, &view, &forecast);
         }
     }
-    breaker_note(meter);
+    meter_note_breakers(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
 }
@@ -254,7 +254,7 @@ meter_check(struct meter *meter, const struct meter_call *call, int64_t credits,
     pthread_mutex_lock(&meter->lock);
     int64_t now_us = budgets_time(meter->budgets, clock_wall_us(meter->clock));
     bool allowed = budgets_check(meter->budgets, &scope, credits, now_us, ret_refusal);
-    breaker_note(meter);
+    meter_note_breakers(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
     return allowed;

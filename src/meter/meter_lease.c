@@ -66,7 +66,7 @@ lease_thread(void *arg)
     pthread_mutex_lock(&meter->lock);
     while (!meter->closing) {
         int64_t deadline_us = lease_expire(meter);
-        breaker_note(meter);
+        meter_note_breakers(meter);
         if (meter->pending.first && !meter->in_flight) {
             pthread_mutex_unlock(&meter->lock);
             meter_flush(meter);

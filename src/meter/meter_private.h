@@ -148,8 +148,8 @@ void op_settle(struct meter *meter, struct op *op); /* durable */
 
 /* ---- meter_rows.c ---- */
 
-void rows_init(struct meter *meter);
-void rows_fini(struct meter *meter);
+void meter_rows_init(struct meter *meter);
+void meter_rows_fini(struct meter *meter);
 /* Makes the flight's record in meter->record, with chain and numbers. Only the flusher. */
 void rows_encode(struct meter *meter);
 extern const char *const meter_change_names[];
@@ -163,7 +163,7 @@ void *lease_thread(void *meter);
 /* ---- meter_breaker.c ---- */
 
 /* Writes down what the breakers did since, and tells it; under the lock, behind every decision. */
-void breaker_note(struct meter *meter);
+void meter_note_breakers(struct meter *meter);
 
 /* ---- meter_event.c ---- */
 

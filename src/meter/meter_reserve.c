@@ -16,7 +16,7 @@ static void
 decided(struct meter *meter, struct op *op)
 {
     op_enqueue(meter, op);
-    breaker_note(meter);
+    meter_note_breakers(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
 }
@@ -290,7 +290,7 @@ reserve_locked(struct meter *meter, struct op *op, const struct meter_reserve *r
     op->window_us = budgets_time(meter->budgets, op->at_us);
     if (!budgets_reserve(meter->budgets, &scope, op->credits, op->window_us, &hold, &refusal)) {
         meter->stats.refused++;
-        breaker_note(meter);
+        meter_note_breakers(meter);
         pthread_mutex_unlock(&meter->lock);
         meter_flush(meter);
         meter_answer_refusal(op->done, op->ctx, &refusal);

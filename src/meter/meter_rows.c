@@ -37,7 +37,7 @@ const char *const meter_change_names[] = {[OP_RESERVE] = "reserve",
                                           [OP_EXPIRE] = "expire"};
 
 void
-rows_init(struct meter *meter)
+meter_rows_init(struct meter *meter)
 {
     static const enum table_id tables[METER_BATCHES] = {TABLE_EVENTS, TABLE_RESERVATION_CHANGES,
                                                         TABLE_BUDGET_CHANGES};
@@ -49,7 +49,7 @@ rows_init(struct meter *meter)
 }
 
 void
-rows_fini(struct meter *meter)
+meter_rows_fini(struct meter *meter)
 {
     for (size_t i = 0; i < METER_BATCHES; i++) {
         batch_fini(&meter->batches[i]);

@@ -93,7 +93,7 @@ settle_commit(struct meter *meter, struct op *op)
     budgets_release(meter->budgets, &reservation->hold, 0, true);
     budget_hold_fini(&reservation->hold);
     settle_events(meter, op);
-    breaker_note(meter);
+    meter_note_breakers(meter);
 }
 
 static void
