@@ -115,6 +115,7 @@ enum err_code forward_accept(struct api *api, struct http_exchange *exchange,
                              uint64_t *ret_body_max, struct err *err);
 void forward_call(struct api *api, struct http_exchange *exchange);
 route_fn any_gateway;
+void write_gateway_metrics(struct gateway *gateway, const char *namespace, struct buf *out);
 
 /* ---- who may talk to us without a token (guard.c) ---- */
 

@@ -88,6 +88,12 @@ write_http(struct page *page, const struct http_server *server)
             s.connections_refused);
     gauge(page, "http_requests_active", "Requests being handled.", (double)s.requests_active);
     counter(page, "http_parse_errors_total", "Requests that were no HTTP.", s.parse_errors);
+    counter(page, "http_streams_total", "Answers begun before they were complete.",
+            s.streams_total);
+    counter(page, "http_streams_cut_total", "Those of them that the client did not get whole.",
+            s.streams_cut);
+    counter(page, "http_clients_gone_total", "Clients that left before their answer.",
+            s.clients_gone);
     counter(page, "http_received_bytes_total", "Bytes received.", s.bytes_in);
     counter(page, "http_sent_bytes_total", "Bytes sent.", s.bytes_out);
     gauge(page, "http_body_memory_bytes", "Memory held by request bodies.", (double)s.bodies_bytes);
@@ -309,6 +315,10 @@ get_prometheus(struct api *api, const struct route *route, struct http_exchange 
     struct meter *meter = atomic_load(&api->meter);
     if (meter) {
         write_meter_metrics(api, meter, page.namespace, page.out);
+    }
+    struct gateway *gateway = atomic_load(&api->gateway);
+    if (gateway) {
+        write_gateway_metrics(gateway, page.namespace, page.out);
     }
     write_jobs(&page, api);
     write_collectors(&page, api);

@@ -305,6 +305,11 @@ def test_gateway_leaves_a_failing_upstream_alone(tmp_path, upstream):
         assert (paused.status_code, paused.json()["code"]) == (503, "UPSTREAM_BREAKER_OPEN")
         assert 1 <= int(paused.headers["Retry-After"]) <= 60
         assert upstream.stats()["requests"] == 3
+        metrics = server.get("/metrics").text.splitlines()
+        assert 'eider_gateway_upstream_paused{upstream="birdeye"} 1' in metrics
+        assert 'eider_gateway_upstream_failures{upstream="birdeye"} 3' in metrics
+        assert "eider_gateway_attempts_total 3" in metrics
+        assert "eider_gateway_breaker_refused_total 1" in metrics
 
 
 def test_gateway_keeps_eiders_token_and_forwards_the_clients(tmp_path, upstream):
