@@ -5,6 +5,8 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "meter/log_testing.h"
@@ -355,6 +357,70 @@ test_rollup_of_a_store_without_sql(void **state)
     log_testing_close(engine);
 }
 
+static struct {
+    struct rollup *rollup;
+    struct engine *engine;
+    atomic_bool stop;
+} shared;
+
+static void *
+ask(void *ctx)
+{
+    struct event_stats stats = {.filter = any, .groups = {GROUP_API, GROUP_HOUR}};
+    int64_t last = 0;
+    intptr_t bad = 0;
+
+    (void)ctx;
+    while (!atomic_load(&shared.stop)) {
+        struct batch rows;
+        struct err err;
+        int64_t count = 0;
+        if (rollup_stats(shared.rollup, shared.engine, &stats, &rows, &err)) {
+            return (void *)(intptr_t)-1;
+        }
+        int column = batch_column_index(&rows, slice_of("count"));
+        for (size_t row = 0; row < rows.rows; row++) {
+            count += batch_get_i64(&rows, (size_t)column, row);
+        }
+        batch_fini(&rows);
+        bad += count < last; /* nothing is ever forgotten */
+        last = count;
+    }
+    return (void *)bad;
+}
+
+static void
+test_rollup_answers_many_at_once(void **state)
+{
+    struct event_stats all = {.filter = any};
+    pthread_t threads[3];
+    uint64_t random = 9;
+    struct batch rows;
+    struct err err;
+
+    (void)state;
+    shared.engine = log_testing_open(store_memory_open);
+    shared.rollup = rollup_new(&(struct rollup_options){0});
+    assert_int_equal(rollup_refresh(shared.rollup, shared.engine, &err), ERR_OK);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, ask, NULL), 0);
+    }
+    for (int i = 0; i < 60; i++) {
+        append_random(shared.engine, 50, &random);
+    }
+    atomic_store(&shared.stop, true);
+    for (size_t i = 0; i < 3; i++) {
+        void *bad = NULL;
+        pthread_join(threads[i], &bad);
+        assert_null(bad);
+    }
+    assert_int_equal(rollup_stats(shared.rollup, shared.engine, &all, &rows, &err), ERR_OK);
+    assert_int_equal(batch_get_i64(&rows, 0, 0), 3000);
+    batch_fini(&rows);
+    rollup_free(shared.rollup);
+    log_testing_close(shared.engine);
+}
+
 static void
 test_latency_buckets_are_within_one_percent(void **state)
 {
@@ -404,6 +470,7 @@ main(void)
         cmocka_unit_test(test_rollup_over_its_bounds_leaves_all_to_sql),
         cmocka_unit_test(test_rollup_leaves_huge_sums_to_sql),
         cmocka_unit_test(test_rollup_of_a_store_without_sql),
+        cmocka_unit_test(test_rollup_answers_many_at_once),
         cmocka_unit_test(test_latency_buckets_are_within_one_percent),
         cmocka_unit_test(test_cell_counts_beyond_a_word),
     };
