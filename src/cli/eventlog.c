@@ -117,6 +117,10 @@ operate(struct cli *cli, const struct operation *operation, struct outcome *outc
     if (code == ERR_OK) {
         code = ask_ledger(&ledger, operation, outcome, err);
     }
+    /* The original's next question knew of what was just logged. */
+    if (code == ERR_OK && writes && ledger.target.client) {
+        code = ledger_settle(&ledger, err);
+    }
     ledger_close(&ledger);
     return code;
 }

@@ -77,12 +77,36 @@ ledger_close(struct ledger *ledger)
     target_close(&ledger->target);
 }
 
+/* Whether queries of the server see the record, or it does not say. */
+static bool
+is_applied(struct client *client, uint64_t lsn)
+{
+    const struct client_request request = {.path = "/health"};
+    struct client_reply reply;
+    struct err err;
+
+    if (client_send(client, &request, &reply, &err) != ERR_OK) {
+        return true;
+    }
+    json_t *health = json_loadb(reply.body.ptr, reply.body.len, 0, NULL);
+    const json_t *applied = json_object_get(health, "applied_lsn");
+    bool seen = !json_is_integer(applied) || (uint64_t)json_integer_value(applied) >= lsn;
+    json_decref(health);
+    return seen;
+}
+
 enum err_code
 ledger_settle(struct ledger *ledger, struct err *err)
 {
+    const struct timespec pause = {.tv_nsec = LOCK_PAUSE_MS * 1000000L};
     struct engine_status status;
 
     if (!ledger->target.engine) {
+        for (int waited = 0; ledger->lsn && !is_applied(ledger->target.client, ledger->lsn) &&
+                             waited < LOCK_WAIT_MS;
+             waited += LOCK_PAUSE_MS) {
+            nanosleep(&pause, NULL);
+        }
         return ERR_OK;
     }
     engine_status(ledger->target.engine, &status);
@@ -247,6 +271,8 @@ append_by_server(struct ledger *ledger, const struct event *events, size_t count
     };
     const char *id = json_string_value(json_array_get(json_object_get(answer, "ids"), 0));
     snprintf(ret_appended->first_id, sizeof(ret_appended->first_id), "%s", id ? id : "");
+    uint64_t lsn = (uint64_t)json_integer_value(json_object_get(answer, "lsn"));
+    ledger->lsn = lsn > ledger->lsn ? lsn : ledger->lsn;
     json_decref(answer);
     return ERR_OK;
 }

@@ -21,6 +21,7 @@ struct ledger {
     struct cli *cli;
     struct target target;
     struct meter *meter; /* with an engine, for LEDGER_WRITE */
+    uint64_t lsn;        /* of the last append through a server */
 };
 
 enum ledger_use { LEDGER_READ, LEDGER_WRITE };
@@ -31,7 +32,8 @@ enum err_code ledger_open(struct cli *cli, const struct config *config, enum led
                           struct ledger *ret_ledger, struct err *err);
 void ledger_close(struct ledger *ledger);
 
-/* Waits until reads see everything that was appended here. */
+/* Waits until reads see everything that was appended here; a server that takes more than ten
+ * seconds for it is no failure: what was appended is durable. */
 enum err_code ledger_settle(struct ledger *ledger, struct err *err);
 
 struct ledger_appended {
