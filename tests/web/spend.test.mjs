@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { execFile } from "node:child_process";
 import { after, before, test } from "node:test";
 import { promisify } from "node:util";
-import { columnsWith, launch, liveSelector, openPage, waitForFrames } from "./browser.mjs";
+import { columnsWith, launch, liveSelector, openPage } from "./browser.mjs";
 import { startMock, startServer } from "./server.mjs";
 
 const shell = promisify(execFile);
@@ -64,7 +64,7 @@ async function waitUntil(holds) {
     const end = Date.now() + 20000;
     while (!holds()) {
         assert.ok(Date.now() < end, `not in time: ${holds}`);
-        await new Promise((resolve) => setImmediate(resolve));
+        await new Promise((resolve) => setTimeout(resolve, 5));
     }
 }
 
@@ -314,7 +314,7 @@ test("frames carry spending only while it is looked at, and everything else alwa
                 }
             })),
     });
-    await waitForFrames(page, 5);
+    await waitUntil(() => frames.length >= 5);
     assert.ok(frames.every((frame) => !("spend" in frame)));
     await page.click("#tab-spend");
     await page.waitForSelector(".budget");
@@ -330,7 +330,8 @@ test("frames carry spending only while it is looked at, and everything else alwa
     }
     await page.click("#tab-live");
     await waitUntil(() => !("spend" in frames.at(-1)));
-    await waitForFrames(page, 3);
+    const before = frames.length;
+    await waitUntil(() => frames.length >= before + 3);
     assert.ok(frames.every((frame) => "market_data" in frame && "system" in frame));
     assert.ok(!("spend" in frames.at(-1)));
 });

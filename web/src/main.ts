@@ -2,8 +2,8 @@
 import "../styles/base.css";
 import "../styles/parts.css";
 import "../styles/views.css";
-import "../styles/spend.css";
 import "../styles/dashboard.css";
+import "../styles/spend.css";
 import { HealthPill, LinkIndicator, logo, themeButton, utcClock } from "./header";
 import { h, setAttr, show } from "./lib/dom";
 import { startTheme } from "./lib/theme";

@@ -19,9 +19,10 @@ const commit = () => command("api/v1/spend/commit", {
     reservation_id: "my-first-call", status_code: 200, latency_ms: 120, credits: 60,
 });
 
-const gateway = () => `curl '${address("gateway/birdeye/defi/price")}?address=So111…' \\\n` +
-    (getToken() ? '  -H "Authorization: Bearer $EIDER_TOKEN" \\\n' : "") +
-    '  -H "X-API-KEY: $BIRDEYE_API_KEY"';
+const gateway = () => `curl '${address("gateway/birdeye/defi/price")}` +
+    "?address=So11111111111111111111111111111111111111112' \\\n" +
+    (getToken() ? '  -H "X-Eider-Token: $EIDER_TOKEN" \\\n' : "") +
+    '  -H "X-API-KEY: $BIRDEYE_API_KEY" -H "X-Eider-Run-Id: first-run"';
 
 export function firstCall(): HTMLElement {
     const place = h("ol", { class: "steps" });
@@ -31,7 +32,8 @@ export function firstCall(): HTMLElement {
         h("li", null, h("p", null, "Make the call. Then say how it went; what was not used is " +
             "free again."), snippet(commit())),
         h("li", null, h("p", null, "Or change one address in your program and let Eider do " +
-            "both: the gateway reserves, calls, and books."), snippet(gateway())));
+            "both: the gateway reserves, calls, and books. It needs an upstream of that name in " +
+            "the configuration (gateway.upstreams)."), snippet(gateway())));
     fill();
     addEventListener(TOKEN_EVENT, fill);
     return panel("Meter your first call", "first", [],

@@ -1,7 +1,7 @@
 // The spend view: budgets and their breakers, credits over time, the event log, and what is
 // reserved and in force. Bars and totals follow the stream, the rest is asked for.
 import { getJson, messageOf } from "../lib/api";
-import { h, setAttr, show } from "../lib/dom";
+import { h, show } from "../lib/dom";
 import { integer, percent } from "../lib/format";
 import { Poll } from "../lib/poll";
 import { panel, Stat, stats, type View } from "../lib/ui";
@@ -53,9 +53,9 @@ export class SpendView implements View {
                     this.badge.root),
                 stats(this.reserved, this.booked, this.calls, this.success)));
         show(this.first, false);
-        this.root = h("div", { class: "spend-grid" }, now, this.first, this.budgets.root,
-            this.chart.root, this.log.root, this.reservations.root, this.prices.root,
-            this.chain.root);
+        const side = h("div", { class: "spend-side" }, this.chart.root, this.reservations.root);
+        this.root = h("div", { class: "spend-grid" }, now, this.first, this.budgets.root, side,
+            this.log.root, this.prices.root, this.chain.root);
         setInterval(() => {
             if (this.visible && !document.hidden) {
                 this.reservations.draw();
@@ -127,7 +127,6 @@ export class SpendView implements View {
         const isEmpty = count === 0;
         const wasEmpty = !this.first.hidden;
         show(this.first, isEmpty);
-        setAttr(this.root, "data-empty", isEmpty ? "" : null);
         show(this.chart.root, !isEmpty);
         show(this.log.root, !isEmpty);
         if (wasEmpty && !isEmpty) {
