@@ -361,6 +361,9 @@ simulate(struct spend *spend, struct err *err)
     if (code != ERR_OK) {
         return code;
     }
+    /* A definition has a name, even one that is only thought of. */
+    json_object_set_new(body, "name",
+                        json_string(spend->cli->arg_count > 1 ? spend->cli->args[1] : "simulated"));
     add_range(spend->cli, body);
     code = spend_ask(spend, NULL, "/api/v1/spend/simulate", body, &answer, err);
     if (code == ERR_OK) {
