@@ -12,7 +12,7 @@
  * object goes through as it is: that reader says what is wrong with it. */
 static enum err_code
 take_range(struct http_exchange *exchange, struct buf *ret_def, struct slice *ret_from,
-           struct slice *ret_to, struct err *err)
+           struct slice *ret_to, bool *ret_named, struct err *err)
 {
     struct json_reader json;
     struct scalar value;
@@ -40,6 +40,7 @@ take_range(struct http_exchange *exchange, struct buf *ret_def, struct slice *re
             *(is_from ? ret_from : ret_to) = value.text;
             continue;
         }
+        *ret_named = *ret_named || slice_is(key, "name");
         json_key_slice(&w, key);
         switch (value.type) {
         case SCALAR_NULL:
@@ -108,6 +109,7 @@ post_simulate(struct api *api, const struct route *route, struct http_exchange *
     struct buf text BUF_AUTO = {0};
     struct slice from = {"", 0};
     struct slice to = {"", 0};
+    bool named = false;
     struct budget_def def;
     int64_t to_us = clock_wall_us(api->clock);
     int64_t from_us = INT64_MIN;
@@ -116,9 +118,9 @@ post_simulate(struct api *api, const struct route *route, struct http_exchange *
 
     (void)route;
     buf_init(&text, 0);
-    enum err_code code = take_range(exchange, &text, &from, &to, &err);
+    enum err_code code = take_range(exchange, &text, &from, &to, &named, &err);
     if (code == ERR_OK) {
-        code = budget_def_parse(buf_slice(&text), NULL, &def, &err);
+        code = budget_def_parse(buf_slice(&text), named ? NULL : "simulation", &def, &err);
     }
     if (code == ERR_OK) {
         code = read_time(to, "to", &to_us, &err);
