@@ -737,6 +737,58 @@ test_gateway_ends_the_transfer_when_the_client_leaves_the_answer(void **state)
     world_free(world);
 }
 
+static void
+test_gateway_answers_for_bodies_that_cannot_be_had(void **state)
+{
+    static const struct {
+        const char *request;
+        int status;
+        size_t notes;
+    } cases[] = {
+        {"POST /gateway/up/echo HTTP/1.1\r\nHost: a\r\nContent-Length: 11\r\n\r\n", 413, 0},
+        {"POST /gateway/up/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "3\r\nabc\r\nzz\r\n",
+         400, 2},
+        {"POST /gateway/up/echo HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
+         "6\r\nabcdef\r\n6\r\nabcdef\r\n",
+         413, 2},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct world *world = world_new();
+        ANSWER_AUTO struct answer answer;
+        world->gateway_options.body_bytes_max = 10;
+        world_start(world);
+        ask(world, cases[i].request, &answer);
+        assert_int_equal(answer.status, cases[i].status);
+        /* Released or booked, by what was sent until then; the answer comes behind that. */
+        assert_int_equal(world->notes.count, cases[i].notes);
+        world_free(world);
+    }
+}
+
+static void
+test_gateway_forwards_so_many_calls_at_once(void **state)
+{
+    struct world *world = world_new();
+    ANSWER_AUTO struct answer answer;
+
+    (void)state;
+    world->gateway_options.calls_max = 1;
+    world_start(world);
+    int fd = front_connect(world);
+    client_send_text(fd, "GET /gateway/up/hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct http_exchange *held = take_upstream(world);
+    ask(world, "GET /gateway/up/x HTTP/1.1\r\nHost: a\r\n\r\n", &answer);
+    assert_int_equal(answer.status, 503);
+    assert_true(has_text(&answer, "1 calls are being forwarded already"));
+    http_reply(held);
+    assert_answer(fd, 200, "");
+    close(fd);
+    world_free(world);
+}
+
 /* ---- upstreams that fail ---- */
 
 static void
@@ -1080,6 +1132,8 @@ main(void)
         cmocka_unit_test(test_gateway_releases_when_the_client_leaves_before),
         cmocka_unit_test(test_gateway_books_the_most_when_the_client_leaves_within),
         cmocka_unit_test(test_gateway_ends_the_transfer_when_the_client_leaves_the_answer),
+        cmocka_unit_test(test_gateway_answers_for_bodies_that_cannot_be_had),
+        cmocka_unit_test(test_gateway_forwards_so_many_calls_at_once),
         cmocka_unit_test(test_gateway_tells_timeouts),
         cmocka_unit_test(test_gateway_tells_upstreams_that_are_not_there),
         cmocka_unit_test(test_gateway_cuts_answers_that_break_off),
