@@ -136,8 +136,8 @@ void http_reply_err(struct http_exchange *exchange, const struct err *err);
 
 enum http_gone {
     HTTP_GONE_CLIENT, /* the connection is lost, or the client has ended its side */
-    HTTP_GONE_BODY,   /* the body is broken, too large or did not come in time; the client gets 400,
-                         413 or 408 for it when the exchange is given away, if no answer has begun */
+    HTTP_GONE_BODY,   /* the body is broken, too large or late; the client gets 400, 413 or 408 for
+                         it when the exchange is given away, if no answer has begun */
     HTTP_GONE_STOP,   /* the server has stopped */
 };
 
@@ -243,10 +243,10 @@ enum { HTTP_GROUPS = 64 };
 
 /*
  * Offers the newest frame of a stream to every client in `group` (below HTTP_GROUPS) of every loop:
- * a client that is still busy with an older one keeps only the newest as pending, one that has had a
- * pending frame for 10 s is dropped. Work is sliced so that other connections are served in between.
- * Any thread. A client is in no group until ws_join; it may be in several (a bit mask), and gets the
- * frame once for each group it is in.
+ * a client that is still busy with an older one keeps only the newest as pending, one that has had
+ * a pending frame for 10 s is dropped. Work is sliced so that other connections are served in
+ * between. Any thread. A client is in no group until ws_join; it may be in several (a bit mask),
+ * and gets the frame once for each group it is in.
  */
 void http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame);
 void ws_join(struct ws_client *client, uint64_t group_mask); /* replaces the mask; loop thread */
