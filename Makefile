@@ -10,8 +10,8 @@ help: ## list what there is
 bootstrap: ## install what the build needs (Debian packages, npm packages); quick when all is there
 	@scripts/bootstrap
 
-build: bootstrap ## build the release program: build/eider
-	@scripts/build release eider
+build: bootstrap ## build the release program, build/eider, and libeider
+	@scripts/build release eider libeider
 
 run: build ## start the server on http://127.0.0.1:8000, data in ./data (ARGS="--demo" for demo data)
 	@exec build/eider serve $(ARGS)

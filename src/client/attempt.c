@@ -280,7 +280,7 @@ hand_over(struct run *run, enum eider_client_status status)
         .status = run->call.http_status,
         .sent = run->answer.sent,
         .final = status == EIDER_CLIENT_TOO_LARGE || status == EIDER_CLIENT_STOPPED ||
-                 run->answer.sink_used,
+                 run->answer.sink_used || run->answer.hopeless,
         .repeatable = retry_method(slice_of(run->attempt->method)) || run->request->retry_unsafe,
     };
     if (after && result->answered && !run->call.success) {

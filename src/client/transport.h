@@ -40,6 +40,7 @@ struct transport_answer {
     enum transport_result result;
     bool sent;      /* something may have reached the server */
     bool sink_used; /* the sink has got bytes */
+    bool hopeless;  /* asking again would fail the same way (certificates) */
     int status;     /* 0: no answer began */
     struct eider_headers headers;
     struct buf body;

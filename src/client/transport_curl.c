@@ -256,6 +256,9 @@ send_by_curl(struct transport *self, const struct transport_request *request,
     ret_answer->result = judge(&exchange, code);
     ret_answer->status = (int)status;
     ret_answer->sent = sent > 0;
+    ret_answer->hopeless = code == CURLE_PEER_FAILED_VERIFICATION ||
+                           code == CURLE_SSL_CACERT_BADFILE || code == CURLE_UNSUPPORTED_PROTOCOL ||
+                           code == CURLE_URL_MALFORMAT;
     if (code != CURLE_OK) {
         snprintf(ret_answer->problem, sizeof(ret_answer->problem), "%s",
                  problem[0] ? problem : curl_easy_strerror(code));

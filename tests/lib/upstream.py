@@ -10,7 +10,7 @@ counts what it served and what it billed, and misbehaves on order.
         up.faults(status=429, count=3, retry_after=1)   # the next three calls
         up.faults(kind="disconnect", ratio=0.1, seed=7) # every call, one in ten, repeatable
 
-start()/stop() do the same without `with`; up.calls() lists every call; up.reset() forgets calls,
+Upstream(tls=an ssl.SSLContext) speaks TLS. start()/stop() do the same without `with`; up.calls() lists every call; up.reset() forgets calls,
 counters and faults. From other languages and for other processes:
 
     python3 tests/lib/upstream.py [--port N] [--key K]... [--latency-ms N]
@@ -30,10 +30,10 @@ parameter is 400, a key that is not in `keys` 401. Values depend only on the add
 so two servers agree. Free of charge, any method: /echo (what was asked, as JSON), /bytes/N,
 /status/N, /headers/NAME/VALUE (answers with that header).
 
-The bill, by seeds' rule: an OHLCV call costs 120 credits when it asks for candles_full (1000) or
-more candles and 60 below, every other /defi call 60, a call that fails 0. Candles are counted from
-the parameters: (time_to - time_from) / type, at most 5000. Pass price=function(path, candles,
-status) -> int to bill differently.
+The bill, as prices/birdeye.yaml has it: an OHLCV call costs 120 credits when it asks for
+candles_full (5000) candles and 60 below, every other /defi call 60, a call that fails 0. Candles are
+counted from the parameters: (time_to - time_from) / type, at most 5000. Pass price=function(path,
+candles, status) -> int to bill differently.
 
 Faults, in the order of their coming; the first that applies is used up by one:
     status=N         answer with N (429, 500, 503, ...); retry_after: that header (text or seconds)
@@ -69,7 +69,7 @@ KINDS = ("status", "timeout", "disconnect", "reset", "truncate", "garbage", "del
 FREE = ("/echo", "/bytes/", "/status/", "/headers/")
 
 
-def birdeye_price(path, candles, status, candles_full=1000):
+def birdeye_price(path, candles, status, candles_full=CANDLES_MAX):
     """The bill of one call in credits."""
     if not 200 <= status < 300 or path.startswith(FREE):
         return 0
@@ -106,9 +106,10 @@ class Fault:
 
 
 class Upstream:
-    def __init__(self, keys=None, port=0, price=None, candles_full=1000, latency_ms=0,
-                 calls_max=100000):
+    def __init__(self, keys=None, port=0, price=None, candles_full=CANDLES_MAX, latency_ms=0,
+                 calls_max=100000, tls=None):
         self.keys = set(keys) if keys else None
+        self.tls = tls
         self.port = port
         self.latency_ms = latency_ms
         self.calls_max = calls_max
@@ -130,6 +131,10 @@ class Upstream:
         self.held.clear()
         self.server = _Server(("127.0.0.1", self.port), _Handler)
         self.server.upstream = self
+        if self.tls:
+            # The handshake is made by the connection's own thread, at its first read.
+            self.server.socket = self.tls.wrap_socket(self.server.socket, server_side=True,
+                                                      do_handshake_on_connect=False)
         self.port = self.server.server_address[1]
         self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True)
         self.thread.start()
@@ -152,7 +157,7 @@ class Upstream:
 
     @property
     def url(self):
-        return f"http://127.0.0.1:{self.port}"
+        return f"{'https' if self.tls else 'http'}://127.0.0.1:{self.port}"
 
     def stats(self):
         with self.lock:
