@@ -2,6 +2,7 @@
 import datetime
 import gzip
 import json
+import re
 
 import pytest
 
@@ -239,3 +240,17 @@ def test_the_head_is_told_and_written_down(tmp_path):
         assert (int(seq), digest) == (2, head["hash"]) and at.endswith("Z")
         server.start()
         assert f"event log head: seq 2 hash {digest}" in server.log()
+
+
+def test_old_ids_are_looked_up_in_the_store():
+    with Server("--set", "collect.system=false", "--set", "meter.ids_recent_max=1000") as server:
+        at = ago(minutes=3)
+        rows = [entry(id=f"old-{n}", timestamp=at) for n in range(5000)]
+        assert append(server, rows).json()["accepted"] == 5000
+        settled(server, 5000)
+        again = append(server, rows[:20])
+        assert again.status_code == 200 and (again.json()["accepted"], again.json()["duplicates"]) == (0, 20), again.text
+        answer = append(server, {**rows[7], "credits_cost": 1})
+        assert answer.status_code == 409 and "old-7" in answer.json()["detail"]
+        looked_up = int(re.search(r"^eider_meter_ids_looked_up_total (\d+)$", server.get("/metrics").text, re.M)[1])
+        assert looked_up > 0
