@@ -559,6 +559,43 @@ test_stream_pauses_between_pieces(void **state)
     stream_free(test);
 }
 
+static bool
+has_two_pieces(void)
+{
+    return tap.pieces >= 2;
+}
+
+/* The same from another thread, which the loop must be told of. */
+static void
+test_stream_pause_stops_the_clients_time(void **state)
+{
+    struct fixture *test = stream_run();
+    int fd = client_connect(test);
+
+    (void)state;
+    client_send_text(fd, "POST /tap HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nabc");
+    struct http_exchange *exchange = take_tap();
+    http_body_resume(exchange);
+    wait_tap(has_piece);
+    http_body_pause(exchange);
+    int other = client_connect(test);
+    assert_hello(other); /* so the loop has been round */
+    fixture_advance(test, 600);
+    assert_hello(other = client_connect(test));
+    http_body_resume(exchange);
+    client_send_text(fd, "def");
+    wait_tap(has_two_pieces);
+    client_send_text(fd, "ghi");
+    wait_tap(has_ended);
+    assert_int_equal(tap.gones, 0);
+    assert_true(slice_is(buf_slice(&tap.body), "abcdefghi"));
+    http_reply(exchange);
+    assert_answer(fd, 200, "");
+    close(fd);
+    fixture_wait_stats(test, none_active);
+    stream_free(test);
+}
+
 /* Broken, too large, late: the holder is told once and the client gets the reason. */
 static void
 test_stream_tells_bodies_that_fail(void **state)
@@ -753,15 +790,37 @@ test_stream_says_when_the_client_has_left_before(void **state)
     assert_false(http_on_gone(held, tap_gone, &tap));
     http_reply(held);
     fixture_wait_stats(test, none_active);
-    /* The exchange is used again, and knows nothing of it. */
-    fd = client_connect(test);
-    client_send_text(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
-    held = fixture_take_held(test);
-    assert_true(http_on_gone(held, tap_gone, &tap));
-    http_reply(held);
-    assert_answer(fd, 200, "");
-    close(fd);
-    fixture_wait_stats(test, none_active);
+    stream_free(test);
+}
+
+/* The exchange is used again, and knows nothing of the client that was lost. */
+static void
+test_stream_forgets_lost_clients(void **state)
+{
+    struct fixture *test = stream_run();
+
+    (void)state;
+    for (int asked = 0; asked < 2; asked++) {
+        int fd = client_connect(test);
+        client_send_text(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        struct http_exchange *held = fixture_take_held(test);
+        if (asked) {
+            assert_true(http_on_gone(held, tap_gone, &tap));
+        }
+        client_abort(fd);
+        fixture_wait_stats(test, no_connections);
+        http_reply(held);
+        fixture_wait_stats(test, none_active);
+        fd = client_connect(test);
+        client_send_text(fd, "GET /hold HTTP/1.1\r\nHost: a\r\n\r\n");
+        held = fixture_take_held(test);
+        assert_true(http_on_gone(held, tap_gone, &tap));
+        http_reply(held);
+        assert_answer(fd, 200, "");
+        close(fd);
+        fixture_wait_stats(test, no_connections);
+    }
+    assert_int_equal(tap.gones, 1);
     stream_free(test);
 }
 
@@ -1285,12 +1344,14 @@ main(void)
         cmocka_unit_test(test_stream_refuses_without_reading_and_closes),
         cmocka_unit_test(test_stream_closes_behind_an_answer_to_half_a_body),
         cmocka_unit_test(test_stream_pauses_between_pieces),
+        cmocka_unit_test(test_stream_pause_stops_the_clients_time),
         cmocka_unit_test(test_stream_tells_bodies_that_fail),
         cmocka_unit_test(test_stream_refuses_lengths_over_the_limit_at_once),
         cmocka_unit_test(test_stream_tells_when_the_client_leaves),
         cmocka_unit_test(test_stream_tells_holders_of_ordinary_requests),
         cmocka_unit_test(test_stream_does_not_tell_who_has_answered),
         cmocka_unit_test(test_stream_says_when_the_client_has_left_before),
+        cmocka_unit_test(test_stream_forgets_lost_clients),
         cmocka_unit_test(test_stream_answers_in_pieces),
         cmocka_unit_test(test_stream_answers_without_a_body),
         cmocka_unit_test(test_stream_cuts_answers_visibly),
