@@ -164,6 +164,11 @@ static const struct catalog_column reservation_columns[] = {
      .type = COL_TEXT,
      .missing = MISSING_NULL,
      .help = "Rule of the price book that the credits came from."},
+    {.name = "lease_us",
+     .type = COL_INT64,
+     .missing = MISSING_NULL,
+     .unit = "us",
+     .help = "Length of the lease as it was last given."},
 };
 
 static const struct catalog_column budget_columns[] = {

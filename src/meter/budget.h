@@ -248,7 +248,7 @@ bool budgets_view_at(struct budgets *budgets, size_t index, int64_t now_us,
 /* The longest window of all definitions, for rebuilding: how far back entries matter. */
 int64_t budgets_horizon_us(const struct budgets *budgets, int64_t now_us);
 
-/* What happened since it was asked last, oldest first; at most 1024 are kept. */
+/* What happened since it was asked last, oldest first; at most 128 are kept. */
 enum budget_event_kind { BUDGET_OPENED, BUDGET_HALF_OPENED, BUDGET_CLOSED, BUDGET_SOFT };
 struct budget_event {
     enum budget_event_kind kind;

@@ -4,7 +4,7 @@
 
 #include "meter/budget.h"
 
-enum { BUDGET_EVENTS_MAX = 1024, BUDGET_KEY_MAX = DIM_COUNT * (BUDGET_VALUE_MAX + 16) };
+enum { BUDGET_EVENTS_MAX = 128, BUDGET_KEY_MAX = DIM_COUNT * (BUDGET_VALUE_MAX + 16) };
 
 struct budget {
     struct budget_def def;

@@ -194,6 +194,15 @@ meter_close(struct meter *meter)
     meter_free(meter);
 }
 
+void
+meter_abandon(struct meter *meter)
+{
+    assert(meter->options.manual);
+    op_list_drop(&meter->flight);
+    op_list_drop(&meter->pending);
+    meter_free(meter);
+}
+
 int64_t
 meter_tick(struct meter *meter)
 {

@@ -103,6 +103,10 @@ enum err_code meter_open(const struct meter_options *options, struct meter **ret
  * NULL is fine. */
 void meter_close(struct meter *meter);
 
+/* Drops everything without waiting, as a crash would: nobody is answered. For tests with a log of
+ * their own that has let go of its record. */
+void meter_abandon(struct meter *meter);
+
 /* Prices that fill in what a caller leaves out; referenced; may be NULL; any time. */
 void meter_set_prices(struct meter *meter, struct prices *prices);
 struct prices *meter_prices(struct meter *meter); /* a reference of the caller's, or NULL */

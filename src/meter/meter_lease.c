@@ -29,6 +29,7 @@ lease_expire(struct meter *meter)
     struct reservation *first = reservations_first(&meter->reservations);
     size_t count = 0;
 
+    budgets_time(meter->budgets, clock_wall_us(meter->clock)); /* a step forward is seen */
     if (now_us < meter->retry_at_us) {
         return first ? meter->retry_at_us : INT64_MAX;
     }

@@ -57,22 +57,32 @@ visit(struct meter *meter, const struct store_scan *scan, store_visit_fn *fn, vo
 /* ---- numbers and the head of the chain ---- */
 
 static enum err_code
-max_seq(struct meter *meter, enum table_id table, uint64_t *ret, struct err *err)
+max_of(struct meter *meter, enum table_id table, const char *column_name, int64_t *ret,
+       struct err *err)
 {
-    struct store_bucket bucket = {
-        .scan = scan_of(table), .aggregates = {{AGG_MAX, "seq", "seq"}}, .aggregate_count = 1};
+    struct store_bucket bucket = {.scan = scan_of(table),
+                                  .aggregates = {{AGG_MAX, column_name, "most"}},
+                                  .aggregate_count = 1};
     struct batch rows;
     enum err_code code = meter->options.io.bucket(meter->options.io.ctx, &bucket, &rows, err);
 
     if (code != ERR_OK) {
         return code;
     }
-    int column = batch_column_index(&rows, SLICE_LITERAL("seq"));
-    *ret = rows.rows > 0 && column != CATALOG_NONE
-               ? (uint64_t)batch_get_i64(&rows, (size_t)column, 0)
-               : 0;
+    int column = batch_column_index(&rows, SLICE_LITERAL("most"));
+    *ret = rows.rows > 0 && column != CATALOG_NONE ? batch_get_i64(&rows, (size_t)column, 0) : 0;
     batch_fini(&rows);
     return ERR_OK;
+}
+
+static enum err_code
+max_seq(struct meter *meter, enum table_id table, uint64_t *ret, struct err *err)
+{
+    int64_t most = 0;
+    enum err_code code = max_of(meter, table, "seq", &most, err);
+
+    *ret = (uint64_t)most;
+    return code;
 }
 
 static enum err_code
@@ -324,8 +334,8 @@ make_reservation(struct meter *meter, const struct batch *rows, size_t row, stru
                               .project = text_at(rows, "project", row)};
     int64_t expires_us = i64_at(rows, "expires_at", row);
     int64_t at_us = i64_at(rows, "timestamp", row);
-    int64_t left_us = expires_us - clock_wall_us(meter->clock);
-    int64_t ttl_us = expires_us > at_us ? expires_us - at_us : 0;
+    int64_t left_us = expires_us - meter->loaded_at_us;
+    int64_t ttl_us = i64_at(rows, "lease_us", row);
 
     /* A clock that stepped back must not give a lease more than its length. */
     left_us = left_us < 0 ? 0 : left_us > ttl_us ? ttl_us : left_us;
@@ -335,6 +345,7 @@ make_reservation(struct meter *meter, const struct batch *rows, size_t row, stru
     reservation->durable = true;
     reservation->created_us = at_us;
     reservation->expires_us = expires_us;
+    reservation->logged_expires_us = expires_us;
     reservation->ttl_us = ttl_us;
     slice_to_cstr(text_at(rows, "price_rule", row), reservation->price_rule,
                   sizeof(reservation->price_rule));
@@ -374,7 +385,7 @@ take_changes(void *ctx, const struct batch *rows, struct err *err)
         }
         struct reservation *reservation = reservations_find(&meter->reservations, id);
         bool opens = slice_is(change, "reserve") || slice_is(change, "extend");
-        if (reservation && opens && reservation->state == RESERVATION_OPEN) {
+        if (reservation && opens) {
             reservations_remove(&meter->reservations, reservation); /* the newer row says it all */
             reservation = NULL;
         }
@@ -398,10 +409,17 @@ load_reservations(struct meter *meter, struct err *err)
     int64_t wall_us = clock_wall_us(meter->clock);
     int64_t window_us = budgets_time(meter->budgets, wall_us);
 
+    /* A lease that ended by the log's own time is over, though the clock has stepped back since. */
+    enum err_code code =
+        max_of(meter, TABLE_RESERVATION_CHANGES, "timestamp", &meter->loaded_at_us, err);
+    if (code != ERR_OK) {
+        return code;
+    }
+    meter->loaded_at_us = meter->loaded_at_us > wall_us ? meter->loaded_at_us : wall_us;
     /* Every row carries all there is to know, and the lease's end: those that end later suffice. */
     scan.at_least_column = "expires_at";
-    scan.at_least = wall_us - CLOSED_KEEP_US;
-    enum err_code code = visit(meter, &scan, take_changes, meter, err);
+    scan.at_least = meter->loaded_at_us - CLOSED_KEEP_US;
+    code = visit(meter, &scan, take_changes, meter, err);
     if (code != ERR_OK) {
         return code;
     }

@@ -66,10 +66,24 @@ list_shift(struct op_list *list)
 }
 
 void
+op_list_drop(struct op_list *list)
+{
+    while (list->first) {
+        op_free(list_shift(list));
+    }
+}
+
+void
 op_enqueue(struct meter *meter, struct op *op)
 {
     if (op->reservation) {
         op->reservation->ops++;
+        struct reservation *reservation = op->reservation;
+        if (reservation->logged_expires_us < reservation->expires_us) {
+            reservation->logged_expires_us = reservation->expires_us;
+        }
+        op->row_expires_us = reservation->logged_expires_us;
+        op->ttl_us = reservation->ttl_us;
         op->reservation_id = op_keep(op, slice_of(op->reservation->id)).ptr;
     }
     list_push(&meter->pending, op);

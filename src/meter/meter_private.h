@@ -55,6 +55,8 @@ struct op {
     int64_t credits;                 /* reserved, booked or given back */
     int64_t old_credits, old_expires_us, old_deadline_us; /* extend: to undo */
     int64_t expires_us;
+    int64_t row_expires_us; /* what the row says: reservation.logged_expires_us */
+    int64_t ttl_us;
     bool probe_success;
     const char *probe_of;
     const char *price_rule;
@@ -92,7 +94,8 @@ struct meter {
     bool has_thread, has_loader;
     bool closing;
     atomic_bool stop_loading;
-    uint64_t old_ids_to; /* entries up to this one go to the filter of ids */
+    int64_t loaded_at_us; /* wall time of the start, or of the newest change if that is later */
+    uint64_t old_ids_to;  /* entries up to this one go to the filter of ids */
 
     struct budgets *budgets;
     struct reservations reservations;
@@ -129,6 +132,9 @@ struct slice op_keep(struct op *op, struct slice text);
 
 /* Puts a decided op behind the others. Under the lock. */
 void op_enqueue(struct meter *meter, struct op *op);
+
+/* Frees ops without answering them. */
+void op_list_drop(struct op_list *list);
 
 /* Sends what is pending unless something is in flight. Without the lock. */
 void meter_flush(struct meter *meter);

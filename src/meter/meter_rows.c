@@ -20,6 +20,7 @@ enum {
     CHANGE_EVENT_ID,
     CHANGE_PROBE_OF,
     CHANGE_PRICE_RULE,
+    CHANGE_LEASE_US,
     BUDGET_SEQ = 0,
     BUDGET_TIMESTAMP,
     BUDGET_NAME,
@@ -77,7 +78,8 @@ add_change(struct meter *meter, const struct op *op)
     batch_set_text(batch, CHANGE_RESERVATION_ID, row, slice_of(op->reservation_id));
     batch_set_text(batch, CHANGE_CHANGE, row, slice_of(meter_change_names[op->kind]));
     batch_set_i64(batch, CHANGE_CREDITS, row, op->credits);
-    batch_set_i64(batch, CHANGE_EXPIRES_AT, row, op->expires_us);
+    batch_set_i64(batch, CHANGE_EXPIRES_AT, row, op->row_expires_us);
+    batch_set_i64(batch, CHANGE_LEASE_US, row, op->ttl_us);
     set_text(batch, CHANGE_API_NAME, row, reservation->api_name);
     set_text(batch, CHANGE_ENDPOINT, row, reservation->endpoint);
     set_text(batch, CHANGE_METHOD, row, reservation->method);

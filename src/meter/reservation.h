@@ -35,6 +35,8 @@ struct reservation {
     unsigned ops;                   /* of ops on their way that point here: it stays */
     int64_t credits;                /* reserved */
     int64_t created_us, expires_us; /* wall */
+    int64_t logged_expires_us;      /* latest of all its rows: whoever reads those of the open ones
+                                       reads those that close them, too */
     int64_t deadline_us;            /* monotonic */
     int64_t ttl_us;
     struct slice api_name, endpoint, method, api_key, run_id, project, query; /* in `texts` */
