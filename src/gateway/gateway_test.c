@@ -920,6 +920,42 @@ test_gateway_passes_the_last_failure_on(void **state)
     }
 }
 
+/* A body is kept for another attempt up to 64 KiB. */
+static void
+test_gateway_sends_small_bodies_again_and_large_ones_once(void **state)
+{
+    static const int sizes[] = {60000, 200000};
+
+    (void)state;
+    for (int large = 0; large < 2; large++) {
+        struct world *world = world_new();
+        ANSWER_AUTO struct answer answer;
+        BUF_AUTO struct buf request = {0};
+        world->options.retries = 1;
+        world->fail_first = 1;
+        world_start(world);
+        buf_init(&request, 0);
+        buf_add_fmt(&request,
+                    "PUT /gateway/up/echo HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n",
+                    sizes[large]);
+        size_t at = request.len;
+        for (int i = 0; i < sizes[large]; i++) {
+            buf_add_char(&request, (char)('a' + i % 23));
+        }
+        int fd = front_connect(world);
+        client_send(fd, buf_slice(&request));
+        client_answer(fd, &answer);
+        close(fd);
+        assert_int_equal(answer.status, large ? 503 : 200);
+        assert_int_equal(stats_of(world).attempts, large ? 1 : 2);
+        if (!large) {
+            assert_int_equal(answer.body.len, sizes[0]);
+            assert_memory_equal(answer.body.ptr, request.ptr + at, answer.body.len);
+        }
+        world_free(world);
+    }
+}
+
 static const char billed_book[] = "book: b\napi: Paid\nversion: 1\neffective_from: 2020-01-01\n"
                                   "rules:\n  - {name: all, credits: 5, on_failure: 2}\n";
 
@@ -1139,6 +1175,7 @@ main(void)
         cmocka_unit_test(test_gateway_cuts_answers_that_break_off),
         cmocka_unit_test(test_gateway_tries_again_until_it_has_an_answer),
         cmocka_unit_test(test_gateway_passes_the_last_failure_on),
+        cmocka_unit_test(test_gateway_sends_small_bodies_again_and_large_ones_once),
         cmocka_unit_test(test_gateway_reserves_for_another_attempt_that_costs),
         cmocka_unit_test(test_gateway_leaves_the_price_of_one_attempt_to_the_meter),
         cmocka_unit_test(test_gateway_books_the_price_whatever_was_reserved),
