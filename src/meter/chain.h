@@ -7,8 +7,8 @@
  *   hash(0)  = 32 zero bytes
  *
  * The content is every column of api_event_log up to price_rule, in order: one byte 0 for NULL or
- * 1, then the value: texts as 4 bytes length and bytes, whole numbers, times and credits as 8 bytes,
- * booleans as 1, doubles as the 8 bytes of their IEEE 754 form; all little-endian. Format:
+ * 1, then the value: texts as 4 bytes length and bytes, whole numbers, times and credits as 8
+ * bytes, booleans as 1, doubles as the 8 bytes of their IEEE 754 form; all little-endian. Format:
  * docs/formats/chain.md.
  *
  * Pure; any thread.
@@ -40,23 +40,23 @@ bool chain_from_hex(struct slice text, uint8_t ret_hash[EVENT_HASH_BYTES]);
 struct chain_verifier;
 
 struct chain_verify_options {
-    uint64_t from_seq;         /* first entry to check; 0 or 1: the beginning. The hash of the entry
-                                  before is then taken as given from the entry before, which must be
-                                  pushed first */
-    uint64_t to_seq;           /* last; 0: to the end */
-    bool has_head;             /* the head that was written down */
-    struct chain_head head;    /* seq 0: some entry must have this hash */
-    unsigned threads;          /* for leaves; 0: as many as there are processors, at most 4 */
+    uint64_t from_seq;      /* first entry to check; 0 or 1: the beginning. The hash of the entry
+                               before is then taken as given from the entry before, which must be
+                               pushed first */
+    uint64_t to_seq;        /* last; 0: to the end */
+    bool has_head;          /* the head that was written down */
+    struct chain_head head; /* seq 0: some entry must have this hash */
+    unsigned threads;       /* for leaves; 0: as many as there are processors, at most 4 */
 };
 
 struct chain_verdict {
     bool ok;
     uint64_t checked;
-    struct chain_head head;  /* of the last entry that was checked */
-    uint64_t bad_seq;        /* the first entry that does not fit; 0: none */
-    char bad_id[64];         /* its id, cut */
-    char problem[256];       /* what is wrong with it, as a sentence */
-    bool head_found;         /* has_head: the entry with that hash is there */
+    struct chain_head head; /* of the last entry that was checked */
+    uint64_t bad_seq;       /* the first entry that does not fit; 0: none */
+    char bad_id[64];        /* its id, cut */
+    char problem[256];      /* what is wrong with it, as a sentence */
+    bool head_found;        /* has_head: the entry with that hash is there */
 };
 
 struct chain_verifier *chain_verifier_new(const struct chain_verify_options *options);
