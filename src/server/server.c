@@ -351,12 +351,13 @@ start_meter(struct server *server, const sigset_t *signals, struct err *err)
         code = server_meter_open(config, server->engine, server->live, &server->meter, err);
     }
     if (code == ERR_OK) {
-        server_meter_tell_head(config, server->meter, &server->told_seq);
-        api_attach_meter(server->api, server->meter);
         code = server_gateway_open(config, server->meter, server->api, &server->gateway, err);
     }
     if (code == ERR_OK) {
+        server_meter_tell_head(config, server->meter, &server->told_seq);
+        /* With the meter the server says that it is ready, and then it must forward, too. */
         api_attach_gateway(server->api, server->gateway);
+        api_attach_meter(server->api, server->meter);
     }
     return code;
 }
