@@ -1,5 +1,6 @@
 /* eider eventlog list, tail, stats, head, import: what the log holds. */
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -160,6 +161,19 @@ read_groups(const struct cli *cli, enum event_group ret_groups[2], struct err *e
     return ERR_OK;
 }
 
+/* A reader of a table wants milliseconds and thousandths, not what a division left. */
+static void
+round_doubles(struct batch *rows)
+{
+    for (size_t i = 0; i < rows->column_count; i++) {
+        for (size_t row = 0; rows->columns[i].type == COL_DOUBLE && row < rows->rows; row++) {
+            if (!batch_is_null(rows, i, row)) {
+                batch_set_f64(rows, i, row, round(rows->columns[i].f64[row] * 1000) / 1000);
+            }
+        }
+    }
+}
+
 enum err_code
 eventlog_stats(struct eventlog *log, struct err *err)
 {
@@ -179,6 +193,9 @@ eventlog_stats(struct eventlog *log, struct err *err)
         code = ledger_stats(&log->ledger, &filter, groups, &rows, err);
     }
     if (code == ERR_OK) {
+        if (format == ROWS_TABLE) {
+            round_doubles(&rows);
+        }
         code = print_rows(log->cli, format, &rows, err);
         batch_fini(&rows);
     }

@@ -188,9 +188,13 @@ def test_a_server_on_the_directory_is_asked(tmp_path):
     with Server(data_dir=str(tmp_path / "data" / "event_log.eider")) as server:
         program.log({**EVENT, "id": "second"})
         assert json.loads(program.operation("get_stats"))["total_events"] == 2
+        # When the program has ended, whoever asks knows of the call: the breaker must.
         assert server.get("/api/v1/events/second").json()["endpoint"] == EVENT["endpoint"]
+        for i in range(5):
+            program.log({**EVENT, "id": f"more{i}"})
+            assert server.get("/api/v1/events/credits?since=2026-01-01T00:00:00").json()["total_credits"] == 60 * (3 + i)
         server.stop()
-    assert json.loads(program.operation("get_stats"))["total_events"] == 2
+    assert json.loads(program.operation("get_stats"))["total_events"] == 7
 
 
 def test_a_server_s_directory_beside_the_file_is_used(tmp_path):
