@@ -247,6 +247,20 @@ dump(struct life *life)
     }
 }
 
+/* What the reservation of a row held before it. */
+static int64_t
+credits_before(const struct batch *rows, size_t row)
+{
+    struct slice id = text_of(rows, "reservation_id", row);
+
+    for (size_t i = row; i > 0; i--) {
+        if (slice_eq(text_of(rows, "reservation_id", i - 1), id)) {
+            return number_of(rows, "credits", i - 1);
+        }
+    }
+    return 0;
+}
+
 /*
  * Whether the newest record granted anything in a budget: a clock that stepped back before a start
  * may make more count than there was; nothing is granted then.
@@ -259,8 +273,10 @@ has_granted(struct life *life, const struct budget_def *def, struct slice run)
 
     for (size_t i = life->changes_checked; i < rows->rows; i++) {
         struct slice change = text_of(rows, "change", i);
-        granted |= (slice_is(change, "reserve") || slice_is(change, "extend")) &&
-                   covers(def, text_of(rows, "run_id", i), run);
+        bool more =
+            slice_is(change, "reserve") ||
+            (slice_is(change, "extend") && number_of(rows, "credits", i) > credits_before(rows, i));
+        granted |= more && covers(def, text_of(rows, "run_id", i), run);
     }
     return granted;
 }
