@@ -63,7 +63,8 @@ struct eider_birdeye_options {
     int64_t quota_credits; /* of the account, micro-credits; 0: 20 000 000 credits */
 };
 
-/* As eider_client_open. EIDER_CLIENT_INVALID when there is no key. */
+/* As eider_client_open. EIDER_CLIENT_INVALID when there is no key. Reads the environment, which no
+ * other thread may change meanwhile. */
 EIDER_API enum eider_client_status eider_birdeye_open(const struct eider_birdeye_options *options,
                                                       struct eider_birdeye **ret_birdeye,
                                                       char *ret_problem, size_t problem_size);

@@ -8,7 +8,13 @@
 #include "codec/json_write.h"
 #include "meter/redact.h"
 
-enum { HTTP_TOO_MANY = 429, METADATA_BYTES_MAX = 65536, ERROR_BYTES_MAX = 1024 };
+enum {
+    HTTP_TOO_MANY = 429,
+    PATH_BYTES_MAX = 65536, /* of a path with its masks */
+    METADATA_BYTES_MAX = 2 * PATH_BYTES_MAX,
+    WHOLE_URL_BYTES_MAX = 2 * URL_BYTES_MAX,
+    ERROR_BYTES_MAX = 1024
+};
 
 /* All that belongs to one attempt while it runs. */
 struct run {
@@ -91,10 +97,10 @@ begin_metering(struct run *run)
 static void
 begin(struct run *run)
 {
-    buf_init(&run->url, URL_BYTES_MAX * 2);
-    buf_init(&run->masked_path, METADATA_BYTES_MAX);
-    buf_init(&run->metadata, METADATA_BYTES_MAX * 2);
-    buf_init(&run->endpoint, URL_BYTES_MAX + 1);
+    buf_init(&run->url, WHOLE_URL_BYTES_MAX);
+    buf_init(&run->masked_path, PATH_BYTES_MAX);
+    buf_init(&run->metadata, METADATA_BYTES_MAX);
+    buf_init(&run->endpoint, PATH_BYTES_MAX);
     transport_answer_init(&run->answer, run->client->settings.body_bytes_max);
     begin_urls(run);
     begin_metering(run);
@@ -190,7 +196,7 @@ write_metadata(struct run *run)
     struct json_writer json;
     struct buf base BUF_AUTO = {0};
 
-    buf_init(&base, METADATA_BYTES_MAX);
+    buf_init(&base, PATH_BYTES_MAX);
     redact_url(slice_of(run->client->settings.base_url), &base);
     json_init(&json, &run->metadata);
     json_object_begin(&json);

@@ -72,7 +72,7 @@ add_from_environment(struct keys *keys, char *problem, size_t size)
         if (i > 0) {
             snprintf(name, sizeof(name), "BIRDEYE_API_KEY_%d", i);
         }
-        const char *value = getenv(name);
+        const char *value = getenv(name); /* NOLINT(concurrency-mt-unsafe): birdeye.h says so */
         if (value && slice_trim(slice_of(value)).len > 0 && !add_key(keys, value, problem, size)) {
             return false;
         }

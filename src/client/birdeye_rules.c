@@ -4,7 +4,7 @@
 #include "client/birdeye_internal.h"
 #include "codec/number.h"
 
-enum { COST_FULL = 120, COST = 60, DAY_S = 86400 };
+enum { COST_FULL = 120, COST = 60 };
 
 const char *
 birdeye_chain(const char *chain, const char *address)
@@ -33,11 +33,10 @@ birdeye_candles(struct slice type, int64_t time_from, int64_t time_to)
     static const struct {
         const char *type;
         int64_t seconds;
-    } types[] = {{"1s", 1},         {"15s", 15},       {"30s", 30},   {"1m", 60},
-                 {"3m", 180},       {"5m", 300},       {"15m", 900},  {"30m", 1800},
-                 {"1H", 3600},      {"2H", 7200},      {"4H", 14400}, {"6H", 21600},
-                 {"8H", 28800},     {"12H", 43200},    {"1D", DAY_S}, {"3D", 3 * DAY_S},
-                 {"1W", 7 * DAY_S}, {"1M", 30 * DAY_S}};
+    } types[] = {{"1s", 1},      {"15s", 15},    {"30s", 30},    {"1m", 60},     {"3m", 180},
+                 {"5m", 300},    {"15m", 900},   {"30m", 1800},  {"1H", 3600},   {"2H", 7200},
+                 {"4H", 14400},  {"6H", 21600},  {"8H", 28800},  {"12H", 43200}, {"1D", 86400},
+                 {"3D", 259200}, {"1W", 604800}, {"1M", 2592000}};
 
     for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
         if (slice_is(type, types[i].type)) {

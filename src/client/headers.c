@@ -10,9 +10,8 @@ void
 headers_fini(struct eider_headers *headers)
 {
     for (size_t i = 0; i < headers->count; i++) {
-        /* The list made these copies; its type is const for those who read. */
-        free((void *)(uintptr_t)headers->items[i].name);
-        free((void *)(uintptr_t)headers->items[i].value);
+        mem_cleanup(&headers->items[i].name);
+        mem_cleanup(&headers->items[i].value);
     }
     free(headers->items);
     *headers = (struct eider_headers){0};
@@ -60,7 +59,7 @@ headers_set(struct eider_headers *headers, struct slice name, struct slice value
         return false;
     }
     if (found) {
-        free((void *)(uintptr_t)found->value);
+        mem_cleanup(&found->value);
         found->value = mem_strdup(value);
         return true;
     }
@@ -79,8 +78,8 @@ headers_remove(struct eider_headers *headers, struct slice name)
         return;
     }
     size_t index = (size_t)(found - headers->items);
-    free((void *)(uintptr_t)found->name);
-    free((void *)(uintptr_t)found->value);
+    mem_cleanup(&found->name);
+    mem_cleanup(&found->value);
     memmove(found, found + 1, (headers->count - index - 1) * sizeof(*found));
     headers->count--;
 }

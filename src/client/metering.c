@@ -73,15 +73,16 @@ note_new(enum note_kind kind, const char *reservation_id, const struct metering_
 static void
 note_free(struct note *note)
 {
-    const char *const texts[] = {note->call.api_name,         note->call.endpoint,
-                                 note->call.method,           note->call.key,
-                                 note->call.run_id,           note->call.project,
-                                 note->call.query.ptr,        note->call.params_json.ptr,
-                                 note->outcome.error_message, note->outcome.metadata_json};
-
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        free((void *)(uintptr_t)texts[i]);
-    }
+    mem_cleanup(&note->call.api_name);
+    mem_cleanup(&note->call.endpoint);
+    mem_cleanup(&note->call.method);
+    mem_cleanup(&note->call.key);
+    mem_cleanup(&note->call.run_id);
+    mem_cleanup(&note->call.project);
+    mem_cleanup(&note->call.query.ptr);
+    mem_cleanup(&note->call.params_json.ptr);
+    mem_cleanup(&note->outcome.error_message);
+    mem_cleanup(&note->outcome.metadata_json);
     free(note);
 }
 

@@ -44,7 +44,7 @@ new_backend(const struct eider_client_options *options, struct metering_backend 
         return err->code;
     }
     if (metering_http_new(&http, ret_backend, err) != ERR_OK) {
-        http.transport->free(http.transport);
+        env_close(&(struct client_env){.transport = http.transport});
         return err->code;
     }
     return ERR_OK;

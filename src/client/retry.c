@@ -8,7 +8,7 @@
 
 enum { DATE_TEXT_MAX = 64 };
 
-static const int64_t YEAR_S = 366 * 86400;
+static const int64_t YEAR_S = INT64_C(366) * 86400;
 
 bool
 retry_status(int status)

@@ -218,7 +218,7 @@ settings_init(struct client_settings *settings, const struct eider_client_option
         return false;
     }
     struct slice base = slice_of(options->base_url);
-    while (base.ptr[base.len - 1] == '/') {
+    while (base.len > 0 && base.ptr[base.len - 1] == '/') {
         base.len--;
     }
     *settings = (struct client_settings){
