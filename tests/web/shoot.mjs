@@ -1,12 +1,12 @@
 // Takes the pictures of docs/images: node tests/web/shoot.mjs [URL] [FOLDER]. Without a URL, or
-// with an empty one, the mock server is used.
+// with an empty one, the mock server is used; it is always used for what a demo has nothing of.
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { launch, openPage, waitForFrames } from "./browser.mjs";
 import { MockServer } from "./mock-server.mjs";
 
 const [url, folder = "docs/images"] = process.argv.slice(2);
-const mock = url ? null : await new MockServer().start();
+const mock = await new MockServer().start();
 const address = url || mock.url;
 const browser = await launch();
 
@@ -15,7 +15,7 @@ const pictures = [
     { name: "dashboard-light", scheme: "light", width: 1440, height: 1000 },
     { name: "dashboard-narrow", scheme: "dark", width: 360, height: 780 },
     { name: "trades", scheme: "dark", width: 1280, height: 800, view: "trades" },
-    { name: "spend", scheme: "dark", width: 1440, height: 1300, view: "spend" },
+    { name: "spend", scheme: "dark", width: 1440, height: 1240, view: "spend", mock: true },
     { name: "history", scheme: "light", width: 1280, height: 900, view: "history" },
     { name: "sql", scheme: "dark", width: 1280, height: 800, view: "sql" },
     { name: "status", scheme: "dark", width: 1280, height: 900, view: "status" },
@@ -24,7 +24,8 @@ const pictures = [
 
 mkdirSync(folder, { recursive: true });
 for (const picture of pictures) {
-    const page = await openPage(null, browser, new URL(picture.path ?? "", address).href, {
+    const server = picture.mock ? mock.url : address;
+    const page = await openPage(null, browser, new URL(picture.path ?? "", server).href, {
         viewport: { width: picture.width, height: picture.height }, colorScheme: picture.scheme,
     });
     if (picture.path) {
@@ -48,4 +49,4 @@ for (const picture of pictures) {
     await page.context().close();
 }
 await browser.close();
-await mock?.stop();
+await mock.stop();
