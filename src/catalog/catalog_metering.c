@@ -164,11 +164,10 @@ static const struct catalog_column reservation_columns[] = {
      .type = COL_TEXT,
      .missing = MISSING_NULL,
      .help = "Rule of the price book that the credits came from."},
-    {.name = "lease_us",
+    {.name = "open_from",
      .type = COL_INT64,
      .missing = MISSING_NULL,
-     .unit = "us",
-     .help = "Length of the lease as it was last given."},
+     .help = "The seq from which on the rows tell of every reservation that was open."},
 };
 
 static const struct catalog_column budget_columns[] = {

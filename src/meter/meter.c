@@ -187,7 +187,7 @@ meter_close(struct meter *meter)
     }
     meter_flush(meter);
     pthread_mutex_lock(&meter->lock);
-    while (meter->in_flight || meter->pending.first) {
+    while (meter->in_flight || meter->completing > 0 || meter->pending.first) {
         pthread_cond_wait(&meter->changed, &meter->lock);
     }
     pthread_mutex_unlock(&meter->lock);

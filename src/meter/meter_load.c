@@ -14,9 +14,6 @@ enum {
     COLUMN_ALL = 0
 };
 
-/* Closed reservations are remembered for callers that ask again behind a crash. */
-#define CLOSED_KEEP_US (600 * TIME_US_PER_S)
-
 #define COLUMN(index) (UINT64_C(1) << (index))
 
 static struct store_scan
@@ -116,6 +113,7 @@ load_head(struct meter *meter, struct err *err)
     if (code == ERR_OK) {
         code = max_seq(meter, TABLE_BUDGET_CHANGES, &budgets, err);
     }
+    meter->reservation_seq = reservations;
     meter->change_seq = reservations > budgets ? reservations : budgets;
     if (code == ERR_OK && meter->head.seq > 0) {
         struct store_scan scan = scan_of(TABLE_EVENTS);
@@ -334,8 +332,8 @@ make_reservation(struct meter *meter, const struct batch *rows, size_t row, stru
                               .project = text_at(rows, "project", row)};
     int64_t expires_us = i64_at(rows, "expires_at", row);
     int64_t at_us = i64_at(rows, "timestamp", row);
-    int64_t left_us = expires_us - meter->loaded_at_us;
-    int64_t ttl_us = i64_at(rows, "lease_us", row);
+    int64_t left_us = expires_us - clock_wall_us(meter->clock);
+    int64_t ttl_us = expires_us > at_us ? expires_us - at_us : 0;
 
     /* A clock that stepped back must not give a lease more than its length. */
     left_us = left_us < 0 ? 0 : left_us > ttl_us ? ttl_us : left_us;
@@ -343,9 +341,9 @@ make_reservation(struct meter *meter, const struct batch *rows, size_t row, stru
         reservations_add(&meter->reservations, id, &call, (struct slice){"", 0},
                          i64_at(rows, "credits", row), clock_mono_us(meter->clock) + left_us);
     reservation->durable = true;
+    reservation->row_seq = (uint64_t)i64_at(rows, "seq", row);
     reservation->created_us = at_us;
     reservation->expires_us = expires_us;
-    reservation->logged_expires_us = expires_us;
     reservation->ttl_us = ttl_us;
     slice_to_cstr(text_at(rows, "price_rule", row), reservation->price_rule,
                   sizeof(reservation->price_rule));
@@ -364,6 +362,7 @@ take_close(struct meter *meter, const struct batch *rows, size_t row,
         return;
     }
     reservations_close(&meter->reservations, reservation, state);
+    reservations_ended(&meter->reservations, reservation);
     reservation->result = (struct reservation_result){.closed_us = i64_at(rows, "timestamp", row)};
     if (state == RESERVATION_COMMITTED) {
         reservation->result.credits = i64_at(rows, "credits", row);
@@ -402,23 +401,38 @@ take_changes(void *ctx, const struct batch *rows, struct err *err)
     return ERR_OK;
 }
 
+/* What the newest row says of where to begin. */
+static enum err_code
+take_open_from(void *ctx, const struct batch *rows, struct err *err)
+{
+    int64_t *open_from = ctx;
+
+    (void)err;
+    for (size_t i = 0; i < rows->rows; i++) {
+        *open_from = i64_at(rows, "open_from", i);
+    }
+    return ERR_OK;
+}
+
 static enum err_code
 load_reservations(struct meter *meter, struct err *err)
 {
     struct store_scan scan = scan_of(TABLE_RESERVATION_CHANGES);
-    int64_t wall_us = clock_wall_us(meter->clock);
-    int64_t window_us = budgets_time(meter->budgets, wall_us);
+    int64_t window_us = budgets_time(meter->budgets, clock_wall_us(meter->clock));
+    int64_t last = (int64_t)meter->reservation_seq;
+    int64_t open_from = last;
 
-    /* A lease that ended by the log's own time is over, though the clock has stepped back since. */
-    enum err_code code =
-        max_of(meter, TABLE_RESERVATION_CHANGES, "timestamp", &meter->loaded_at_us, err);
+    scan.at_least_column = "seq";
+    scan.at_least = last;
+    enum err_code code = visit(meter, &scan, take_open_from, &open_from, err);
     if (code != ERR_OK) {
         return code;
     }
-    meter->loaded_at_us = meter->loaded_at_us > wall_us ? meter->loaded_at_us : wall_us;
-    /* Every row carries all there is to know, and the lease's end: those that end later suffice. */
-    scan.at_least_column = "expires_at";
-    scan.at_least = meter->loaded_at_us - CLOSED_KEEP_US;
+    /* Closed ones are remembered for callers that ask again behind a crash. */
+    scan.at_least = last > RECENT_AT_START ? last - RECENT_AT_START : 0;
+    if (open_from < scan.at_least) {
+        scan.at_least = open_from;
+    }
     code = visit(meter, &scan, take_changes, meter, err);
     if (code != ERR_OK) {
         return code;

@@ -78,12 +78,6 @@ op_enqueue(struct meter *meter, struct op *op)
 {
     if (op->reservation) {
         op->reservation->ops++;
-        struct reservation *reservation = op->reservation;
-        if (reservation->logged_expires_us < reservation->expires_us) {
-            reservation->logged_expires_us = reservation->expires_us;
-        }
-        op->row_expires_us = reservation->logged_expires_us;
-        op->ttl_us = reservation->ttl_us;
         op->reservation_id = op_keep(op, slice_of(op->reservation->id)).ptr;
     }
     list_push(&meter->pending, op);
@@ -224,13 +218,17 @@ complete(struct meter *meter, uint64_t lsn, enum err_code code, const struct err
     struct op_list done = meter->flight;
     meter->flight = (struct op_list){0};
     meter->in_flight = false;
-    pthread_cond_broadcast(&meter->changed);
+    meter->completing++;
     pthread_mutex_unlock(&meter->lock);
     if (code != ERR_OK && meter->options.event) {
         meter->options.event(meter->options.event_ctx, true, err->msg);
     }
     meter_flush(meter);
     finish(&done, lsn, code, err);
+    pthread_mutex_lock(&meter->lock);
+    meter->completing--;
+    pthread_cond_broadcast(&meter->changed);
+    pthread_mutex_unlock(&meter->lock);
 }
 
 static void
@@ -243,6 +241,10 @@ on_done(struct wal_entry *entry, enum err_code code, const struct err *err)
 static void
 load_flight(struct meter *meter)
 {
+    const struct reservation *oldest = meter->reservations.logged_oldest;
+
+    /* As it will be when the record is durable: what it closes is still in the list. */
+    meter->open_from = oldest ? oldest->row_seq : meter->change_seq + 1;
     do {
         list_push(&meter->flight, list_shift(&meter->pending));
     } while (meter->pending.first &&

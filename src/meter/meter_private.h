@@ -55,8 +55,6 @@ struct op {
     int64_t credits;                 /* reserved, booked or given back */
     int64_t old_credits, old_expires_us, old_deadline_us; /* extend: to undo */
     int64_t expires_us;
-    int64_t row_expires_us; /* what the row says: reservation.logged_expires_us */
-    int64_t ttl_us;
     bool probe_success;
     const char *probe_of;
     const char *price_rule;
@@ -94,8 +92,8 @@ struct meter {
     bool has_thread, has_loader;
     bool closing;
     atomic_bool stop_loading;
-    int64_t loaded_at_us; /* wall time of the start, or of the newest change if that is later */
-    uint64_t old_ids_to;  /* entries up to this one go to the filter of ids */
+    uint64_t reservation_seq; /* newest row of reservation_changes at the start */
+    uint64_t old_ids_to;      /* entries up to this one go to the filter of ids */
 
     struct budgets *budgets;
     struct reservations reservations;
@@ -110,6 +108,8 @@ struct meter {
     struct buf record;
     struct chain_head head;      /* durable */
     struct chain_head next_head; /* with the flight */
+    uint64_t open_from;          /* what the rows of the flight say: see reservation.row_seq */
+    unsigned completing;         /* records whose end is being told: the meter stays */
     uint64_t change_seq;         /* durable, of both tables of changes */
     uint64_t next_change_seq;
 

@@ -20,7 +20,7 @@ enum {
     CHANGE_EVENT_ID,
     CHANGE_PROBE_OF,
     CHANGE_PRICE_RULE,
-    CHANGE_LEASE_US,
+    CHANGE_OPEN_FROM,
     BUDGET_SEQ = 0,
     BUDGET_TIMESTAMP,
     BUDGET_NAME,
@@ -70,16 +70,19 @@ static void
 add_change(struct meter *meter, const struct op *op)
 {
     struct batch *batch = &meter->batches[1];
-    const struct reservation *reservation = op->reservation;
+    struct reservation *reservation = op->reservation;
     size_t row = batch_add_row(batch);
 
     batch_set_i64(batch, CHANGE_SEQ, row, (int64_t)++meter->next_change_seq);
+    if (op->kind == OP_RESERVE) {
+        reservation->row_seq = meter->next_change_seq;
+    }
     batch_set_i64(batch, CHANGE_TIMESTAMP, row, op->at_us);
     batch_set_text(batch, CHANGE_RESERVATION_ID, row, slice_of(op->reservation_id));
     batch_set_text(batch, CHANGE_CHANGE, row, slice_of(meter_change_names[op->kind]));
     batch_set_i64(batch, CHANGE_CREDITS, row, op->credits);
-    batch_set_i64(batch, CHANGE_EXPIRES_AT, row, op->row_expires_us);
-    batch_set_i64(batch, CHANGE_LEASE_US, row, op->ttl_us);
+    batch_set_i64(batch, CHANGE_EXPIRES_AT, row, op->expires_us);
+    batch_set_i64(batch, CHANGE_OPEN_FROM, row, (int64_t)meter->open_from);
     set_text(batch, CHANGE_API_NAME, row, reservation->api_name);
     set_text(batch, CHANGE_ENDPOINT, row, reservation->endpoint);
     set_text(batch, CHANGE_METHOD, row, reservation->method);

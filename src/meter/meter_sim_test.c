@@ -80,8 +80,7 @@ struct life {
     size_t def_count;
     bool strict; /* nobody books without a reservation: limits hold for everything */
     int64_t high_water_us;
-    bool jumped;            /* the wall clock did, since the last start */
-    int64_t loaded_from_us; /* leases that end before were over at the last start */
+    bool jumped; /* the wall clock did, since the last start */
     struct caller callers[CALLERS];
     struct booked booked[STEPS * 4];
     size_t booked_count;
@@ -216,9 +215,7 @@ reserved_of(struct life *life, const struct budget_def *def, struct slice run, u
     for (size_t i = 0; i < rows->rows; i++) {
         struct slice change = text_of(rows, "change", i);
         bool opens = slice_is(change, "reserve") || slice_is(change, "extend");
-        /* A lease that ended while nobody ran is over without a row that says so. */
-        if (!opens || batch_get_i64(rows, CHANGE_EXPIRES, i) < life->loaded_from_us ||
-            !covers(def, text_of(rows, "run_id", i), run) || !is_last(rows, i)) {
+        if (!opens || !covers(def, text_of(rows, "run_id", i), run) || !is_last(rows, i)) {
             continue;
         }
         reserved += number_of(rows, "credits", i);
@@ -548,20 +545,6 @@ step_append(struct life *life)
     decided(booked, first, call);
 }
 
-/* The time of a start: the log's own when the clock has stepped back. */
-static int64_t
-start_time(struct life *life)
-{
-    const struct batch *rows = &life->log.rows[TABLE_RESERVATION_CHANGES];
-    int64_t at_us = life->clock.wall_now_us;
-
-    for (size_t i = 0; i < rows->rows; i++) {
-        int64_t row_us = number_of(rows, "timestamp", i);
-        at_us = row_us > at_us ? row_us : at_us;
-    }
-    return at_us;
-}
-
 static void
 open_meter(struct life *life)
 {
@@ -569,7 +552,6 @@ open_meter(struct life *life)
 
     life->high_water_us = INT64_MIN;
     life->jumped = false;
-    life->loaded_from_us = start_time(life) - 10 * MINUTE_US;
     note_time(life);
     if (meter_open(&life->options, &life->meter, &err) != ERR_OK) {
         fail(life, err.msg);
@@ -586,7 +568,8 @@ carry_leases(struct life *life)
         struct caller *caller = &life->callers[i];
         for (size_t r = rows->rows; caller->id[0] && r > 0; r--) {
             if (slice_is(text_of(rows, "reservation_id", r - 1), caller->id)) {
-                int64_t left_us = batch_get_i64(rows, CHANGE_EXPIRES, r - 1) - start_time(life);
+                int64_t left_us =
+                    batch_get_i64(rows, CHANGE_EXPIRES, r - 1) - life->clock.wall_now_us;
                 left_us = left_us < 0 ? 0 : left_us > caller->ttl_us ? caller->ttl_us : left_us;
                 caller->deadline_us = life->clock.mono_now_us + left_us;
                 break;
@@ -786,7 +769,7 @@ check_start(struct life *life)
     clock_manual_advance(&life->clock, RETRY_US); /* a failed record delays the end of leases */
     note_time(life);
     settle(life);
-    bool straight = !life->jumped && start_time(life) == life->clock.wall_now_us;
+    bool straight = !life->jumped;
     meter_each_budget(life->meter, add_up, &before);
     settle(life);
     meter_close(life->meter);

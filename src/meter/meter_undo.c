@@ -92,6 +92,7 @@ settle_commit(struct meter *meter, struct op *op)
     /* What was reserved went back with the decision; the probe's place goes now. */
     budgets_release(meter->budgets, &reservation->hold, 0, true);
     budget_hold_fini(&reservation->hold);
+    reservations_ended(&meter->reservations, reservation);
     settle_events(meter, op);
     meter_note_breakers(meter);
 }
@@ -125,10 +126,12 @@ op_settle(struct meter *meter, struct op *op)
         break;
     case OP_RELEASE:
         meter->stats.releases++;
+        reservations_ended(&meter->reservations, op->reservation);
         budget_hold_fini(&op->reservation->hold);
         break;
     case OP_EXPIRE:
         meter->stats.expired++;
+        reservations_ended(&meter->reservations, op->reservation);
         budget_hold_fini(&op->reservation->hold);
         break;
     case OP_EXTEND:

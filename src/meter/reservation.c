@@ -210,6 +210,14 @@ reservations_add(struct reservations *table, struct slice id, const struct meter
     *bucket = reservation;
     table->count++;
     heap_add(table, reservation);
+    reservation->logged = true;
+    reservation->logged_older = table->logged_newest;
+    if (table->logged_newest) {
+        table->logged_newest->logged_newer = reservation;
+    } else {
+        table->logged_oldest = reservation;
+    }
+    table->logged_newest = reservation;
     return reservation;
 }
 
@@ -232,6 +240,27 @@ closed_unlink(struct reservations *table, struct reservation *reservation)
 }
 
 void
+reservations_ended(struct reservations *table, struct reservation *reservation)
+{
+    if (!reservation->logged) {
+        return;
+    }
+    if (reservation->logged_older) {
+        reservation->logged_older->logged_newer = reservation->logged_newer;
+    } else {
+        table->logged_oldest = reservation->logged_newer;
+    }
+    if (reservation->logged_newer) {
+        reservation->logged_newer->logged_older = reservation->logged_older;
+    } else {
+        table->logged_newest = reservation->logged_older;
+    }
+    reservation->logged = false;
+    reservation->logged_newer = NULL;
+    reservation->logged_older = NULL;
+}
+
+void
 reservations_remove(struct reservations *table, struct reservation *reservation)
 {
     struct reservation **at = bucket_of(table, slice_of(reservation->id));
@@ -241,6 +270,7 @@ reservations_remove(struct reservations *table, struct reservation *reservation)
     }
     *at = reservation->next;
     table->count--;
+    reservations_ended(table, reservation);
     if (reservation->state == RESERVATION_OPEN) {
         heap_remove(table, reservation);
     } else {

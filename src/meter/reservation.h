@@ -35,8 +35,6 @@ struct reservation {
     unsigned ops;                   /* of ops on their way that point here: it stays */
     int64_t credits;                /* reserved */
     int64_t created_us, expires_us; /* wall */
-    int64_t logged_expires_us;      /* latest of all its rows: whoever reads those of the open ones
-                                       reads those that close them, too */
     int64_t deadline_us;            /* monotonic */
     int64_t ttl_us;
     struct slice api_name, endpoint, method, api_key, run_id, project, query; /* in `texts` */
@@ -48,6 +46,9 @@ struct reservation {
     size_t heap_at;                    /* while open */
     struct reservation *next;          /* in its bucket */
     struct reservation *newer, *older; /* among the closed */
+    uint64_t row_seq;                  /* of its reserve; 0: not written yet. A meter's flusher's */
+    bool logged;                       /* in the list of those whose end is not durable */
+    struct reservation *logged_newer, *logged_older;
 };
 
 struct reservations {
@@ -57,6 +58,7 @@ struct reservations {
     size_t heap_count, heap_capacity;
     struct reservation *closed_oldest, *closed_newest;
     size_t closed_count, closed_max;
+    struct reservation *logged_oldest, *logged_newest; /* not durably closed, by their reserve */
     int64_t credits_open;
 };
 
@@ -88,6 +90,9 @@ void reservations_resize(struct reservations *table, struct reservation *reserva
 
 /* The open one whose lease ends first, or NULL. */
 struct reservation *reservations_first(const struct reservations *table);
+
+/* Its end is durable: a start need not read it any more. */
+void reservations_ended(struct reservations *table, struct reservation *reservation);
 
 /* Forgets the oldest closed ones beyond closed_max that no op points to. */
 void reservations_trim(struct reservations *table);
