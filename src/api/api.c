@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "meter/rollup.h"
 #include "gateway/gateway.h"
 
 enum {
@@ -77,6 +78,7 @@ api_open(const struct api_options *options, struct api **ret_api)
     api->writers = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->stream = stream_open(api);
     api->stream_spend = stream_spend_open(api);
+    api->rollup = rollup_new(&(struct rollup_options){0});
     *ret_api = api;
 }
 
@@ -92,6 +94,7 @@ api_close(struct api *api)
     jobs_close(api->writers);
     stream_close(api->stream);
     stream_spend_close(api->stream_spend);
+    rollup_free(api->rollup);
     refusals_free(api->refusals);
     tokens_close(api);
     free(api);
@@ -113,6 +116,7 @@ void
 api_attach_meter(struct api *api, struct meter *meter)
 {
     atomic_store(&api->meter, meter);
+    events_rollup_start(api);
 }
 
 void

@@ -35,6 +35,8 @@ struct api {
     struct jobs *writers;      /* large bodies: slow queries must not hold up writes */
     atomic_bool closing;       /* whoever could still ask is gone: what waits is not begun */
     struct stream *stream;
+    struct rollup *rollup;    /* figures of the event log, once it was read */
+    atomic_bool rollup_reads; /* a job reads it */
     struct stream_spend *stream_spend; /* what the stream shows of the meter */
     bool need_token;
     struct api_token *tokens;
@@ -165,6 +167,11 @@ void reply_rows(struct json_writer *writer, const struct batch *rows, const char
 /* ---- shapes of the meter for the reference (schemas_meter.c) ---- */
 
 void write_meter_schemas(struct json_writer *writer);
+
+/* ---- the event log's figures (events_read.c) ---- */
+
+/* Reads the log into the rollup on a job thread, unless that is done or under way. */
+void events_rollup_start(struct api *api);
 
 /* ---- metrics of the meter (prometheus_meter.c) ---- */
 

@@ -13,12 +13,15 @@
 struct events_op {
     struct api *api; /* not once the meter has it: the answer may outlive the api */
     struct meter *meter;
+    struct engine *engine;
     struct refusals *refusals;
     struct http_exchange *exchange;
     struct event_rows rows;
     struct buf inflated;
     bool gzip;
     bool enforce;
+    bool applied; /* answer when queries see the entries */
+    struct engine_waiter waiter;
     bool may_block;
     bool *again; /* in the call of meter_append alone: ids must be looked up, once more, then */
 };
@@ -153,6 +156,27 @@ write_stored(struct json_writer *w, const struct meter_answer *answer)
     json_object_end(w);
 }
 
+/* The store has the entries, or it stops before: they are durable all the same. */
+static void
+answer_applied(struct engine_waiter *waiter, bool applied)
+{
+    struct events_op *op = waiter->ctx;
+    struct http_exchange *exchange = op->exchange;
+    struct err err;
+
+    if (!applied) {
+        err_set(&err, ERR_UNAVAILABLE,
+                "the entries are durable (LSN %llu), but the server stops before the store has "
+                "them; it will after the next start",
+                (unsigned long long)waiter->lsn);
+        buf_reset(http_out(exchange));
+        refuse_op(op, &err, NULL);
+        return;
+    }
+    op_free(op);
+    http_reply(exchange);
+}
+
 static void
 answer_append(void *ctx, const struct meter_answer *answer)
 {
@@ -179,6 +203,11 @@ answer_append(void *ctx, const struct meter_answer *answer)
     }
     reply_json(exchange, &w);
     write_stored(&w, answer);
+    if (op->applied && answer->lsn > 0) {
+        op->waiter = (struct engine_waiter){.lsn = answer->lsn, .fn = answer_applied, .ctx = op};
+        engine_when_applied(op->engine, &op->waiter);
+        return;
+    }
     op_free(op);
     http_reply(exchange);
 }
@@ -254,9 +283,11 @@ void
 post_events(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
     static const char *const breakers[] = {"log", "enforce", NULL};
+    static const char *const acks[] = {"durable", "applied", NULL};
     struct meter *meter = metering_meter(api, exchange);
     bool gzip = false;
     int breaker = 0;
+    int ack = 0;
     struct err err;
 
     (void)route;
@@ -266,6 +297,9 @@ post_events(struct api *api, const struct route *route, struct http_exchange *ex
     enum err_code code = request_encoding(exchange, &gzip, &err);
     if (code == ERR_OK) {
         code = request_word(exchange, "breaker", breakers, 0, &breaker, &err);
+    }
+    if (code == ERR_OK) {
+        code = request_word(exchange, "ack", acks, 0, &ack, &err);
     }
     if (code != ERR_OK) {
         reply_error(exchange, &err, 0);
@@ -278,6 +312,8 @@ post_events(struct api *api, const struct route *route, struct http_exchange *ex
     op->exchange = exchange;
     op->gzip = gzip;
     op->enforce = breaker == 1;
+    op->applied = ack == 1;
+    op->engine = api->engine;
     event_rows_init(&op->rows);
     buf_init(&op->inflated, (size_t)api->options.body_bytes_max);
     if (!gzip && http_body(exchange).len <= API_INLINE_BODY_BYTES) {

@@ -5,7 +5,7 @@
 #include "api/metering.h"
 #include "codec/number.h"
 #include "codec/time.h"
-#include "meter/event_query.h"
+#include "meter/rollup.h"
 
 enum {
     LIMIT_DEFAULT = 100,
@@ -255,6 +255,33 @@ read_groups(const struct http_exchange *exchange, struct event_stats *stats, str
     return ERR_OK;
 }
 
+static void
+read_rollup(void *arg)
+{
+    struct api *api = arg;
+    struct err err;
+
+    /* What fails here (the store is being rebuilt, say) is tried again by the next question. */
+    if (!atomic_load(&api->closing)) {
+        (void)rollup_refresh(api->rollup, api->engine, &err);
+    }
+    atomic_store(&api->rollup_reads, false);
+}
+
+void
+events_rollup_start(struct api *api)
+{
+    struct rollup_status status;
+
+    rollup_status(api->rollup, &status);
+    if (status.ready || status.over || atomic_exchange(&api->rollup_reads, true)) {
+        return;
+    }
+    if (!jobs_submit(api->jobs, read_rollup, api)) {
+        atomic_store(&api->rollup_reads, false);
+    }
+}
+
 void
 get_event_stats(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
@@ -267,16 +294,17 @@ get_event_stats(struct api *api, const struct route *route, struct http_exchange
     struct err err;
 
     (void)route;
+    events_rollup_start(api);
     enum err_code code = read_filter(exchange, &total.filter, &err);
     grouped = total;
     if (code == ERR_OK) {
         code = read_groups(exchange, &grouped, &err);
     }
     if (code == ERR_OK) {
-        code = event_stats(api->engine, &total, &rows, &err);
+        code = rollup_stats(api->rollup, api->engine, &total, &rows, &err);
     }
     if (code == ERR_OK && grouped.groups[0] != GROUP_NONE) {
-        code = event_stats(api->engine, &grouped, &groups, &err);
+        code = rollup_stats(api->rollup, api->engine, &grouped, &groups, &err);
         has_groups = code == ERR_OK;
         if (!has_groups) {
             batch_fini(&rows);

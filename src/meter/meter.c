@@ -114,6 +114,7 @@ meter_free(struct meter *meter)
 {
     meter_rows_fini(meter);
     series_fini(meter);
+    meter_prices_fini(meter);
     reservations_fini(&meter->reservations);
     budgets_free(meter->budgets);
     ids_free(meter->ids);
@@ -228,6 +229,9 @@ meter_set_prices(struct meter *meter, struct prices *prices)
     meter->prices = prices;
     pthread_mutex_unlock(&meter->prices_lock);
     prices_unref(old);
+    if (prices) {
+        meter_record_prices(meter, prices);
+    }
 }
 
 struct prices *

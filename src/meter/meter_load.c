@@ -585,6 +585,9 @@ meter_load(struct meter *meter, struct err *err)
     if (code == ERR_OK) {
         code = load_ids(meter, err);
     }
+    if (code == ERR_OK) {
+        code = meter_load_prices(meter, err);
+    }
     if (code != ERR_OK) {
         return err_context(err, code, "loading what was spent");
     }

@@ -22,10 +22,11 @@
 
 enum {
     METER_QUERY_MAX = 4096,
+    METER_DIGEST_MAX = 65, /* SHA-256 in hex */
     METER_METADATA_MAX = 64 * 1024,
     METER_OP_BYTES_MAX = 32 << 20,    /* texts of one op */
     METER_FLIGHT_BYTES_MAX = 8 << 20, /* texts of one record; one op alone may be larger */
-    METER_BATCHES = 3,                /* events, reservation changes, budget changes */
+    METER_BATCHES = 4,                /* events, reservation changes, budget changes, prices */
     METER_INSTANCE_TEXT = 320
 };
 
@@ -36,6 +37,7 @@ enum op_kind {
     OP_EXTEND,
     OP_EXPIRE,
     OP_APPEND,
+    OP_PRICES, /* rows of price_book */
     OP_BUDGET, /* a row of budget_changes; takes effect when durable */
     OP_NOTHING /* only an answer, behind what is on its way (a repetition) */
 };
@@ -70,6 +72,12 @@ struct op {
 
     const char *budget_name, *budget_change, *budget_instance;
     struct slice budget_definition, budget_reason;
+
+    struct price_row {
+        struct slice book, digest, source;
+        int64_t effective_us;
+    } * prices;
+    size_t price_count;
 
     struct budget_view *views; /* reserve: who covers it, texts in the arena */
     size_t view_count;
@@ -112,6 +120,9 @@ struct meter {
     unsigned completing;         /* records whose end is being told: the meter stays */
     uint64_t change_seq;         /* durable, of both tables of changes */
     uint64_t next_change_seq;
+
+    char (*price_digests)[METER_DIGEST_MAX]; /* of versions that are written down */
+    size_t price_digest_count, price_digest_capacity;
 
     pthread_mutex_t prices_lock;
     struct prices *prices;
@@ -184,6 +195,15 @@ enum err_code text_check(const char *field, struct slice text, size_t max, struc
 
 void series_count_event(struct meter *meter, const struct event *event);
 void series_fini(struct meter *meter);
+
+/* ---- meter_prices.c ---- */
+
+/* Writes down the versions of books that do not stand in the log yet. */
+void meter_record_prices(struct meter *meter, const struct prices *prices);
+/* Reads which do. */
+enum err_code meter_load_prices(struct meter *meter, struct err *err);
+void meter_prices_fini(struct meter *meter);
+void meter_prices_forget(struct meter *meter, const struct op *op);
 
 /* ---- meter_load.c ---- */
 

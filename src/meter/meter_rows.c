@@ -1,4 +1,4 @@
-/* A flight becomes a record: rows of the three tables, numbered, chained, encoded. */
+/* A flight becomes a record: rows of the four tables, numbered, chained, encoded. */
 #include <assert.h>
 
 #include "meter/meter_private.h"
@@ -27,7 +27,12 @@ enum {
     BUDGET_CHANGE,
     BUDGET_INSTANCE,
     BUDGET_DEFINITION,
-    BUDGET_REASON
+    BUDGET_REASON,
+    PRICE_TIMESTAMP = 0,
+    PRICE_BOOK,
+    PRICE_VERSION,
+    PRICE_EFFECTIVE_FROM,
+    PRICE_SOURCE
 };
 
 /* The words of reservation_changes.change. */
@@ -41,7 +46,7 @@ void
 meter_rows_init(struct meter *meter)
 {
     static const enum table_id tables[METER_BATCHES] = {TABLE_EVENTS, TABLE_RESERVATION_CHANGES,
-                                                        TABLE_BUDGET_CHANGES};
+                                                        TABLE_BUDGET_CHANGES, TABLE_PRICE_BOOK};
 
     for (size_t i = 0; i < METER_BATCHES; i++) {
         batch_init(&meter->batches[i], catalog_table(tables[i]), ROW_TEXT_MAX);
@@ -127,6 +132,22 @@ add_events(struct meter *meter, struct op *op)
 }
 
 static void
+add_prices(struct meter *meter, const struct op *op)
+{
+    struct batch *batch = &meter->batches[3];
+
+    for (size_t i = 0; i < op->price_count; i++) {
+        const struct price_row *price = &op->prices[i];
+        size_t row = batch_add_row(batch);
+        batch_set_i64(batch, PRICE_TIMESTAMP, row, op->at_us);
+        batch_set_text(batch, PRICE_BOOK, row, price->book);
+        batch_set_text(batch, PRICE_VERSION, row, price->digest);
+        batch_set_i64(batch, PRICE_EFFECTIVE_FROM, row, price->effective_us);
+        batch_set_text(batch, PRICE_SOURCE, row, price->source);
+    }
+}
+
+static void
 number_items(struct op *op)
 {
     size_t event = 0;
@@ -159,6 +180,9 @@ add_op(struct meter *meter, struct op *op)
         break;
     case OP_BUDGET:
         add_budget(meter, op);
+        break;
+    case OP_PRICES:
+        add_prices(meter, op);
         break;
     case OP_NOTHING:
         break;

@@ -64,6 +64,9 @@ op_undo(struct meter *meter, struct op *op)
         count_events(meter, op, -1);
         forget_ids(meter, op);
         break;
+    case OP_PRICES:
+        meter_prices_forget(meter, op);
+        break;
     case OP_BUDGET:
     case OP_NOTHING:
         break;
@@ -143,6 +146,8 @@ op_settle(struct meter *meter, struct op *op)
         break;
     case OP_BUDGET:
         settle_budget(meter, op);
+        break;
+    case OP_PRICES:
         break;
     case OP_NOTHING:
         meter->stats.duplicates += op->duplicates;

@@ -126,6 +126,9 @@ struct price_version {
 size_t prices_version_count(const struct prices *prices);
 void prices_version_at(const struct prices *prices, size_t index, struct price_version *ret);
 
+/* Appends one version with its rules as a JSON object. */
+void prices_version_json(const struct prices *prices, size_t index, struct buf *out);
+
 /* Appends all versions with their rules as a JSON array. */
 void prices_write_json(const struct prices *prices, struct buf *out);
 

@@ -1,4 +1,5 @@
 /* Price books as JSON: for the API, and for the digest of a version. */
+#include <assert.h>
 #include <stdio.h>
 
 #include "codec/decimal.h"
@@ -191,6 +192,13 @@ price_book_write(const struct price_book *book, bool meaning, struct buf *out)
     }
     json_array_end(&json);
     json_object_end(&json);
+}
+
+void
+prices_version_json(const struct prices *prices, size_t index, struct buf *out)
+{
+    assert(index < prices->count);
+    price_book_write(prices->books[index], false, out);
 }
 
 void
