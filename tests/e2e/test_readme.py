@@ -7,10 +7,10 @@ import tempfile
 from eider import ROOT, Server
 
 
-def examples():
-    """The commands of the section "Five examples", one text each."""
+def examples(section):
+    """The commands of a section, one text each."""
     text = open(os.path.join(ROOT, "README.md")).read()
-    block = re.search(r"## Five examples.*?```sh\n(.*?)```", text, re.S).group(1)
+    block = re.search(r"## " + section + r".*?```sh\n(.*?)```", text, re.S).group(1)
     parts = re.split(r"^# \d\. ", block, flags=re.M)[1:]
     return ["# " + part for part in parts]
 
@@ -29,7 +29,7 @@ def test_the_five_examples_work_pasted_one_after_the_other():
                 assert done.returncode == 0, done.stdout + done.stderr
                 return done.stdout
 
-            write, ask, line, imported, plug = examples()
+            write, ask, line, imported, plug = examples("Five examples")
             assert '"accepted":2' in paste(write).replace(" ", "")
             assert paste(ask).replace("\r", "").splitlines() == ["symbol,side,notional", "AAPL,buy,18725.0", "AAPL,sell,7492.4"]
             assert "204" in paste(line).splitlines()[0]
@@ -38,5 +38,30 @@ def test_the_five_examples_work_pasted_one_after_the_other():
             answer = paste(plug)
             assert re.search(r"\b2\b", answer), answer
             server.process.wait(10)
+        finally:
+            server.close()
+
+
+def test_the_budget_holds_as_the_readme_says():
+    with tempfile.TemporaryDirectory(prefix="eider-readme-") as folder:
+        os.symlink(os.path.join(ROOT, "build"), os.path.join(folder, "build"))
+        server = Server(data_dir=os.path.join(folder, "data"))
+        try:
+            server.start()
+
+            def paste(text):
+                done = subprocess.run(["sh", "-e", "-c", text.replace(":8000", f":{server.port}")], cwd=folder, text=True,
+                                      capture_output=True, timeout=120, env={**os.environ, "HOME": folder})
+                assert done.returncode == 0, done.stdout + done.stderr
+                return done.stdout
+
+            limit, call, refused, log = examples("A budget that holds")
+            paste(limit)
+            booked = paste(call).replace(" ", "")
+            assert '"event_id"' in booked and '"credits":60' in booked, booked
+            answer = paste(refused)
+            assert "CIRCUIT_BREAKER_TRIPPED" in answer and "would_exceed" in answer, answer
+            proof = paste(log)
+            assert "Birdeye" in proof and "60" in proof, proof
         finally:
             server.close()
