@@ -42,7 +42,6 @@ class Judge:
 
     def __init__(self, journals, billed, entries):
         self.calls = [call for journal in journals for call in journal["calls"]]
-        self.complaints = [text for journal in journals for text in journal["complaints"]]
         self.errors = sum(journal["errors"] for journal in journals)
         self.refusals = {}
         for journal in journals:
@@ -60,7 +59,7 @@ class Judge:
             self.entries.setdefault(call_id, []).append((decimal.Decimal(credits), run_id))
 
     def check(self):
-        bad = list(self.complaints)
+        bad = []
         known = {call["id"]: call for call in self.calls}
         expected = {call["id"] for call in self.calls if call.get("committed") or call.get("committed_gateway")}
         # A gateway call that the kill cut off may or may not be booked; in the log it must be what was billed.
@@ -160,7 +159,7 @@ def upstream():
 def check_log(server, judge):
     """The log, the sums of it and the budgets agree with what was billed."""
     bad = judge.check()
-    assert not bad, f"seed {SEED}: {bad[:20]}; {server.log()}"
+    assert not bad, f"seed {SEED}: {bad}; {server.log()}"
     logged, billed = judge.committed_credits()
     assert logged == billed > 0
     used, = instances(server, "all")
@@ -192,13 +191,15 @@ def test_spending_survives_kills(upstream, tmp_path, capsys):
         spenders.start()
         heads, starts, limit = kill_again_and_again(server, spenders, rng)
         journals = spenders.finish()
+        complaints = [text for journal in journals for text in journal["complaints"]]
+        assert not complaints, f"seed {SEED}: {len(complaints)} complaints, e.g. {complaints[:5]}; {server.log()}"
         settle(server, journals)
         pipe.send("calls")
         billed = pipe.recv()
         entries = log_entries(server)
         judge = Judge(journals, billed, entries)
         check_log(server, judge)
-        assert judge.most == limit and judge.refusals["all would_exceed"] and judge.refusals["run would_exceed"]
+        assert judge.most > limit - 10 * CALL and judge.refusals["all would_exceed"] and judge.refusals["run would_exceed"]
         assert {call["way"] for call in judge.calls} == set(WAYS)
         server.kill()
         server.start()
