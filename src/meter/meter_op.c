@@ -210,9 +210,19 @@ complete(struct meter *meter, uint64_t lsn, enum err_code code, const struct err
         meter->options.sink(meter->options.sink_ctx, meter->batches, METER_BATCHES, lsn);
     }
     pthread_mutex_lock(&meter->lock);
+    bool tells = false;
+    struct err problem;
     if (code == ERR_OK) {
         settle_flight(meter);
     } else {
+        /* One line a series of failures: each record that is tried meanwhile fails the same. */
+        tells = meter->options.event && clock_mono_us(meter->clock) >= meter->retry_at_us;
+        /* Nothing was kept, so the caller should try again: a failed disk is a part that is down.
+         */
+        code = code == ERR_IO ? ERR_UNAVAILABLE : code;
+        err_set(&problem, code, "nothing was written: %s",
+                err && err->msg[0] ? err->msg : "the log refused the record");
+        err = &problem;
         undo_all(meter);
     }
     struct op_list done = meter->flight;
@@ -220,7 +230,7 @@ complete(struct meter *meter, uint64_t lsn, enum err_code code, const struct err
     meter->in_flight = false;
     meter->completing++;
     pthread_mutex_unlock(&meter->lock);
-    if (code != ERR_OK && meter->options.event) {
+    if (tells) {
         meter->options.event(meter->options.event_ctx, true, err->msg);
     }
     meter_flush(meter);

@@ -347,7 +347,7 @@ on_answer(void *ctx, const struct meter_answer *answer)
     if (answer->code == ERR_OK && booked && (call->is_commit || answer->stored > 0)) {
         booked->acked = true;
     }
-    if (answer->code == ERR_IO && booked && !is_durable(life, call->event_id)) {
+    if (answer->code == ERR_UNAVAILABLE && booked && !is_durable(life, call->event_id)) {
         booked->decided = false;
     }
     call->code = answer->code;

@@ -267,15 +267,50 @@ test_failed_record_undoes_all_that_was_decided(void **state)
     first = (struct told){0};
     meter_reserve(world->meter, &request, on_done, &first);
     fake_log_end(&world->log, ERR_IO);
-    assert_int_equal(ERR_IO, world->told.code);
+    assert_int_equal(ERR_UNAVAILABLE, world->told.code);
     assert_int_equal(1, first.calls);
-    assert_int_equal(ERR_IO, first.code);
+    assert_int_equal(ERR_UNAVAILABLE, first.code);
     assert_int_equal(0, look(world).used);
     assert_int_equal(CREDITS(10), look(world).reserved);
     world->log.mode = FAKE_LOG_INSTANT;
     assert_int_equal(ERR_OK, commit(world, "r0", CREDITS(10))->code);
     assert_int_equal(ERR_NOT_FOUND, commit(world, "r1", CREDITS(10))->code);
     assert_int_equal(1, world->log.rows[TABLE_EVENTS].rows);
+    world_free(world);
+}
+
+static void
+count_problem(void *ctx, bool is_problem, const char *text)
+{
+    unsigned *problems = ctx;
+
+    assert_non_null(strstr(text, "nothing was written: the log failed"));
+    *problems += is_problem;
+}
+
+static void
+test_failing_log_is_told_once_a_series(void **state)
+{
+    struct world *world = world_new(CREDITS(100));
+    unsigned problems = 0;
+
+    (void)state;
+    meter_close(world->meter);
+    world->options.event = count_problem;
+    world->options.event_ctx = &problems;
+    start(world);
+    for (unsigned series = 1; series <= 2; series++) {
+        world->log.mode = FAKE_LOG_FAILING;
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(ERR_UNAVAILABLE, reserve(world, "r1", CREDITS(10))->code);
+            clock_manual_advance(&world->clock, 100000);
+        }
+        assert_int_equal(series, problems);
+        clock_manual_advance(&world->clock, 1000000);
+    }
+    world->log.mode = FAKE_LOG_INSTANT;
+    assert_int_equal(0, look(world).reserved);
+    assert_int_equal(ERR_OK, reserve(world, "r1", CREDITS(100))->code);
     world_free(world);
 }
 
@@ -589,6 +624,7 @@ main(void)
         cmocka_unit_test(test_reserve_never_passes_the_limit),
         cmocka_unit_test(test_answer_waits_for_the_log),
         cmocka_unit_test(test_failed_record_undoes_all_that_was_decided),
+        cmocka_unit_test(test_failing_log_is_told_once_a_series),
         cmocka_unit_test(test_lease_ends_by_itself),
         cmocka_unit_test(test_closed_reservations_answer_again_or_contradict),
         cmocka_unit_test(test_start_brings_everything_back),
