@@ -1,6 +1,7 @@
 /* Arenas: a list of blocks, each twice the size of the one before. */
 #include "base/arena.h"
 
+#include <assert.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@ struct arena_block {
     size_t cap;
     size_t used;
     char *data;
+    bool borrowed; /* the caller's memory */
 };
 
 void
@@ -28,7 +30,9 @@ free_blocks(struct arena_block *block)
 {
     while (block) {
         struct arena_block *next = block->next;
-        free(block);
+        if (!block->borrowed) {
+            free(block);
+        }
         block = next;
     }
 }
@@ -53,11 +57,24 @@ arena_reset(struct arena *arena)
     arena->overflow = false;
 }
 
+/* The first aligned byte behind a block's head. */
+static char *
+data_of(struct arena_block *block)
+{
+    char *data = (char *)(block + 1);
+    size_t past = (uintptr_t)data % ARENA_ALIGN;
+
+    return data + (past > 0 ? ARENA_ALIGN - past : 0);
+}
+
 static void
 add_block(struct arena *arena, size_t need)
 {
     size_t cap = arena->head ? arena->head->cap * 2 : ARENA_FIRST_BYTES;
 
+    if (cap < ARENA_FIRST_BYTES) {
+        cap = ARENA_FIRST_BYTES;
+    }
     if (cap > ARENA_BLOCK_MAX_BYTES) {
         cap = ARENA_BLOCK_MAX_BYTES;
     }
@@ -65,10 +82,20 @@ add_block(struct arena *arena, size_t need)
         cap = need;
     }
     struct arena_block *block = mem_alloc(sizeof(*block) + ARENA_ALIGN + cap);
-    char *data = (char *)(block + 1);
-    size_t past = (uintptr_t)data % ARENA_ALIGN;
-    data += past > 0 ? ARENA_ALIGN - past : 0;
-    *block = (struct arena_block){.next = arena->head, .cap = cap, .data = data};
+    *block = (struct arena_block){.next = arena->head, .cap = cap, .data = data_of(block)};
+    arena->head = block;
+}
+
+void
+arena_init_with(struct arena *arena, size_t max_bytes, void *memory, size_t size)
+{
+    struct arena_block *block = memory;
+
+    assert(size >= ARENA_MEMORY_MIN && (uintptr_t)memory % _Alignof(struct arena_block) == 0);
+    arena_init(arena, max_bytes);
+    char *data = data_of(block);
+    size_t cap = (size_t)((char *)memory + size - data) & ~(size_t)(ARENA_ALIGN - 1);
+    *block = (struct arena_block){.cap = cap, .data = data, .borrowed = true};
     arena->head = block;
 }
 

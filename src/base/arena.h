@@ -24,6 +24,11 @@ struct arena {
 /* Prepares an arena that may hold max_bytes in all. Allocates nothing yet. */
 void arena_init(struct arena *arena, size_t max_bytes);
 
+/* The same, with memory of the caller's to begin with, of at least ARENA_MEMORY_MIN bytes, that
+ * outlives the arena: what fits there costs no allocation. */
+enum { ARENA_MEMORY_MIN = 128 };
+void arena_init_with(struct arena *arena, size_t max_bytes, void *memory, size_t size);
+
 /* Frees all of it. */
 void arena_fini(struct arena *arena);
 

@@ -30,6 +30,32 @@ test_arena_gives_aligned_memory_that_does_not_overlap(void **state)
 }
 
 static void
+test_arena_begins_in_the_memory_it_was_given(void **state)
+{
+    struct arena arena;
+    _Alignas(16) char memory[512];
+
+    (void)state;
+    arena_init_with(&arena, 1 << 20, memory, sizeof(memory));
+    char *inside = arena_alloc(&arena, 100);
+    assert_true(inside > memory && inside + 100 <= memory + sizeof(memory));
+    memset(inside, 1, 100);
+    char *rest = NULL;
+    while ((rest = arena_alloc(&arena, 48)) >= memory && rest < memory + sizeof(memory)) {
+        assert_true(rest + 48 <= memory + sizeof(memory));
+        memset(rest, 2, 48);
+    }
+    assert_non_null(rest);
+    memset(rest, 3, 48);
+    assert_int_equal(inside[0], 1);
+    arena_reset(&arena);
+    assert_int_equal(arena.used_bytes, 0);
+    assert_non_null(arena_alloc(&arena, 5000));
+    arena_fini(&arena);
+    assert_null(arena.head);
+}
+
+static void
 test_arena_refuses_more_than_its_cap_and_remembers(void **state)
 {
     ARENA_AUTO struct arena arena;
@@ -114,6 +140,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_arena_begins_in_the_memory_it_was_given),
         cmocka_unit_test(test_arena_gives_aligned_memory_that_does_not_overlap),
         cmocka_unit_test(test_arena_refuses_more_than_its_cap_and_remembers),
         cmocka_unit_test(test_arena_without_cap_refuses_sizes_that_wrap_round),

@@ -2,7 +2,10 @@
 #include "base/id.h"
 
 #include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/random.h>
 
 static void
@@ -16,6 +19,53 @@ kernel_random(uint8_t *dst, size_t len)
             done += (size_t)got;
         }
     }
+}
+
+/* Random bytes ahead for one thread: asking the kernel costs more than all the rest of an id. A
+ * process that forks must not give its children the same ones. */
+enum { POOL_IDS = 32, UUID_BYTES = 16 };
+
+struct pool {
+    uint8_t bytes[POOL_IDS * UUID_BYTES];
+    size_t left; /* at the end of `bytes` */
+    unsigned life;
+};
+
+static _Thread_local struct pool pool;
+static atomic_uint life; /* 0: nobody watches for forks yet */
+static pthread_once_t watched = PTHREAD_ONCE_INIT;
+
+static void
+begin_life(void)
+{
+    atomic_fetch_add(&life, 1);
+}
+
+static void
+watch_forks(void)
+{
+    /* Without memory for the handler every id asks the kernel: life stays 0. */
+    if (pthread_atfork(NULL, NULL, begin_life) == 0) {
+        begin_life();
+    }
+}
+
+static void
+pooled_random(uint8_t ret_bytes[UUID_BYTES])
+{
+    pthread_once(&watched, watch_forks);
+    unsigned now = atomic_load_explicit(&life, memory_order_relaxed);
+    if (now == 0) {
+        kernel_random(ret_bytes, UUID_BYTES);
+        return;
+    }
+    if (pool.left == 0 || pool.life != now) {
+        kernel_random(pool.bytes, sizeof(pool.bytes));
+        pool.left = sizeof(pool.bytes);
+        pool.life = now;
+    }
+    memcpy(ret_bytes, pool.bytes + sizeof(pool.bytes) - pool.left, UUID_BYTES);
+    pool.left -= UUID_BYTES;
 }
 
 static void
@@ -41,7 +91,7 @@ id_uuid7(int64_t wall_us, char ret_text[ID_UUID_LEN + 1])
     uint8_t bytes[16];
     uint64_t millis = (uint64_t)(wall_us / 1000);
 
-    kernel_random(bytes, sizeof(bytes));
+    pooled_random(bytes);
     for (int i = 0; i < 6; i++) {
         bytes[i] = (uint8_t)(millis >> (40 - 8 * i));
     }

@@ -9,7 +9,10 @@
 #include <cmocka.h>
 
 #include <stdbool.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 static void
 check_uuid(const char *text, char version)
@@ -53,6 +56,55 @@ test_id_uuids_of_one_time_differ(void **state)
     id_uuid4(second);
     check_uuid(first, '4');
     assert_string_not_equal(first, second);
+}
+
+static int
+by_text(const void *a, const void *b)
+{
+    return strcmp(a, b);
+}
+
+static void
+test_id_uuid7_never_repeats_beyond_what_is_kept_ahead(void **state)
+{
+    static char ids[1000][ID_UUID_LEN + 1];
+
+    (void)state;
+    for (size_t i = 0; i < 1000; i++) {
+        id_uuid7(1000000, ids[i]);
+        check_uuid(ids[i], '7');
+    }
+    qsort(ids, 1000, sizeof(ids[0]), by_text);
+    for (size_t i = 1; i < 1000; i++) {
+        assert_string_not_equal(ids[i - 1], ids[i]);
+    }
+}
+
+static void
+test_id_uuid7_differs_behind_a_fork(void **state)
+{
+    char ours[ID_UUID_LEN + 1];
+    char theirs[ID_UUID_LEN + 1] = "";
+    int ends[2];
+    int status;
+
+    (void)state;
+    id_uuid7(1000000, ours);
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        id_uuid7(1000000, theirs);
+        _exit(write(ends[1], theirs, sizeof(theirs)) == sizeof(theirs) ? 0 : 1);
+    }
+    id_uuid7(1000000, ours);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_int_equal(read(ends[0], theirs, sizeof(theirs)), sizeof(theirs));
+    close(ends[0]);
+    close(ends[1]);
+    check_uuid(theirs, '7');
+    assert_string_not_equal(ours, theirs);
 }
 
 static void
@@ -107,6 +159,8 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_id_uuid7_never_repeats_beyond_what_is_kept_ahead),
+        cmocka_unit_test(test_id_uuid7_differs_behind_a_fork),
         cmocka_unit_test(test_id_uuid7_begins_with_its_time_and_orders_by_it),
         cmocka_unit_test(test_id_uuids_of_one_time_differ),
         cmocka_unit_test(test_rng_repeats_with_its_seed),
