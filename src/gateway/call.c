@@ -153,7 +153,9 @@ give_up(struct call *call)
         money_release(call);
         return;
     }
-    call->aborted = at_work;
+    /* Once the upstream has said that it failed, the price of a failure is known. */
+    bool refused = call->status != 0 && (call->status < 200 || call->status >= 300);
+    call->aborted = at_work && !refused;
     snprintf(call->fail_text, sizeof(call->fail_text),
              "the client left before the answer was over");
     commit(call, ENDING_CUT);

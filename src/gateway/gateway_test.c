@@ -712,6 +712,29 @@ test_gateway_books_the_most_when_the_client_leaves_within(void **state)
 }
 
 static void
+test_gateway_books_a_failure_as_such_though_the_client_leaves(void **state)
+{
+    struct world *world = world_run();
+    ANSWER_AUTO struct answer answer;
+
+    (void)state;
+    int fd = front_connect(world);
+    client_send_text(fd, "GET /gateway/up/hold HTTP/1.1\r\nHost: a\r\n\r\n");
+    struct http_exchange *held = take_upstream(world);
+    http_set_status(held, 404);
+    http_reply_begin(held, -1);
+    http_reply_write(held, SLICE_LITERAL("begun"));
+    client_answer_to(fd, true, &answer);
+    assert_int_equal(answer.status, 404);
+    client_abort(fd);
+    assert_notes(&world->notes, "RC");
+    assert_int_equal(note_at(&world->notes, 1)->status, 404);
+    assert_int_equal(note_at(&world->notes, 1)->credits, 0);
+    http_reply_end(held);
+    world_free(world);
+}
+
+static void
 test_gateway_ends_the_transfer_when_the_client_leaves_the_answer(void **state)
 {
     struct world *world = world_run();
@@ -1167,6 +1190,7 @@ main(void)
         cmocka_unit_test(test_gateway_answers_refusals_without_asking_the_upstream),
         cmocka_unit_test(test_gateway_releases_when_the_client_leaves_before),
         cmocka_unit_test(test_gateway_books_the_most_when_the_client_leaves_within),
+        cmocka_unit_test(test_gateway_books_a_failure_as_such_though_the_client_leaves),
         cmocka_unit_test(test_gateway_ends_the_transfer_when_the_client_leaves_the_answer),
         cmocka_unit_test(test_gateway_answers_for_bodies_that_cannot_be_had),
         cmocka_unit_test(test_gateway_forwards_so_many_calls_at_once),
