@@ -7,6 +7,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
+pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats)
 find_library(CMOCKA_LIB cmocka REQUIRED)
 
 # A system libduckdb wins; otherwise the library comes from npm's prebuilt package and the header
