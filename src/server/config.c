@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "nats/url.h"
 #include "server/config_internal.h"
 #include "server/config_upstreams.h"
 #include "server/suggest.h"
@@ -352,6 +353,25 @@ check_tls_file(const struct config *config, const char *name, const char *path, 
 }
 
 static enum err_code
+check_head_nats(const struct config *config, struct err *err)
+{
+    struct nats_url url;
+    const char *setting = "meter.head_nats.url";
+    enum err_code code = nats_url_parse(slice_of(config->meter.head_nats.url), &url, err);
+
+    if (code == ERR_OK) {
+        setting = "meter.head_nats.subject";
+        code = nats_subject_check(slice_of(config->meter.head_nats.subject), err);
+    }
+    if (code != ERR_OK) {
+        err_context(err, code, "%s: %s", origin_of(config, setting)->where, setting);
+        err->code = ERR_USAGE;
+        return ERR_USAGE;
+    }
+    return code;
+}
+
+static enum err_code
 check_server(const struct config *config, struct err *err)
 {
     const char *cert = config->server.tls.certfile;
@@ -381,6 +401,9 @@ check_server(const struct config *config, struct err *err)
                        "%s: server.host %s can be reached from other machines; set server.token "
                        "(EIDER_TOKEN), or say --insecure",
                        origin_of(config, "server.host")->where, config->server.host);
+    }
+    if (code == ERR_OK && config->meter.head_nats.url) {
+        code = check_head_nats(config, err);
     }
     return code;
 }

@@ -143,6 +143,11 @@ struct config {
         char *prices_dir; /* NULL: ./prices, if it is there */
         struct config_list price_books;
         char *head_file; /* NULL: none */
+        struct {
+            char *url; /* NULL: none */
+            char *subject;
+            int64_t retry_ms;
+        } head_nats;
     } meter;
 
     struct {

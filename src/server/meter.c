@@ -118,7 +118,7 @@ server_meter_reload(const struct config *config, struct meter *meter)
 }
 
 static void
-append_head(const char *path, const struct chain_head *head, const char *hex)
+append_head(const char *path, const struct chain_head *head, const char *hex, int64_t at_us)
 {
     char time[TIME_TEXT_MAX];
     char line[LINE_BYTES];
@@ -129,7 +129,7 @@ append_head(const char *path, const struct chain_head *head, const char *hex)
                   strerrordesc_np(errno));
         return;
     }
-    time_format_iso8601(clock_wall_us(clock_system()), time);
+    time_format_iso8601(at_us, time);
     int len =
         snprintf(line, sizeof(line), "%sZ %llu %s\n", time, (unsigned long long)head->seq, hex);
     if (write(fd, line, (size_t)len) != len) {
@@ -140,8 +140,10 @@ append_head(const char *path, const struct chain_head *head, const char *hex)
 }
 
 void
-server_meter_tell_head(const struct config *config, struct meter *meter, uint64_t *last_seq)
+server_meter_tell_head(const struct config *config, struct meter *meter,
+                       struct head_nats *head_nats, uint64_t *last_seq)
 {
+    int64_t at_us = clock_wall_us(clock_system());
     struct chain_head head;
     char hex[CHAIN_HEX_BYTES];
 
@@ -154,6 +156,7 @@ server_meter_tell_head(const struct config *config, struct meter *meter, uint64_
     log_write(LOG_INFO, "meter", "event log head: seq %llu hash %s", (unsigned long long)head.seq,
               hex);
     if (config->meter.head_file) {
-        append_head(config->meter.head_file, &head, hex);
+        append_head(config->meter.head_file, &head, hex, at_us);
     }
+    head_nats_tell(head_nats, &head, at_us);
 }

@@ -45,7 +45,8 @@ struct server {
     struct ingest *ingest;
     struct meter *meter; /* NULL: switched off, or not there yet */
     struct gateway *gateway;
-    uint64_t told_seq; /* head of the event log that was told last */
+    struct head_nats *head_nats; /* NULL: the head is not published */
+    uint64_t told_seq;           /* head of the event log that was told last */
     struct collect_system *system;
     struct collect_demo *demo;
     struct access_log *access;
@@ -354,7 +355,10 @@ start_meter(struct server *server, const sigset_t *signals, struct err *err)
         code = server_gateway_open(config, server->meter, server->api, &server->gateway, err);
     }
     if (code == ERR_OK) {
-        server_meter_tell_head(config, server->meter, &server->told_seq);
+        code = head_nats_open(config, &server->head_nats, err);
+    }
+    if (code == ERR_OK) {
+        server_meter_tell_head(config, server->meter, server->head_nats, &server->told_seq);
         /* With the meter the server says that it is ready, and then it must forward, too. */
         api_attach_gateway(server->api, server->gateway);
         api_attach_meter(server->api, server->meter);
@@ -457,11 +461,12 @@ server_fini(struct server *server)
     collect_demo_stop(server->demo);
     collect_system_stop(server->system);
     if (server->meter) {
-        server_meter_tell_head(server->config, server->meter, &server->told_seq);
+        server_meter_tell_head(server->config, server->meter, server->head_nats, &server->told_seq);
         meter_close(server->meter);
     }
     ingest_close(server->ingest);
     engine_close(server->engine);
+    head_nats_stop(server->head_nats); /* published meanwhile, if NATS is there */
     live_close(server->live);
     access_log_stop(server->access);
 }
@@ -529,7 +534,8 @@ run(struct server *server, const struct config_options *sources, const sigset_t 
         } else if (number == SIGTERM || number == SIGINT) {
             return;
         } else if (server->meter) {
-            server_meter_tell_head(server->config, server->meter, &server->told_seq);
+            server_meter_tell_head(server->config, server->meter, server->head_nats,
+                                   &server->told_seq);
         }
     }
 }
