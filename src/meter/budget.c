@@ -236,6 +236,13 @@ budgets_delete(struct budgets *budgets, const char *name)
 void
 budget_hold_fini(struct budget_hold *hold)
 {
+    for (size_t i = 0; i < hold->count; i++) {
+        struct budget_instance *instance = held_instance(hold_at(hold, i));
+        if (instance) {
+            assert(instance->holds > 0);
+            instance->holds--;
+        }
+    }
     free(hold->more);
     *hold = (struct budget_hold){0};
 }
@@ -253,6 +260,7 @@ hold_push(struct budget_hold *hold, struct budget_instance *instance, bool probe
     *held = (struct budget_held){
         .instance = instance, .generation = instance->generation, .probe = probe};
     hold->count++;
+    instance->holds++;
 }
 
 const char *
@@ -638,6 +646,7 @@ budgets_restore_reset(struct budgets *budgets, const char *name, int64_t reset_u
 
     if (budget) {
         budget->reset_us = reset_us;
+        each_of(budgets, budget, close_breaker);
     }
 }
 

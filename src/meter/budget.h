@@ -52,6 +52,7 @@ enum {
     BUDGET_VALUE_MAX = 256,         /* bytes of one value of a dimension */
     BUDGET_COVER_MAX = BUDGETS_MAX, /* budgets that may cover one call */
     BUDGET_HOLD_INLINE = 4,
+    BUDGET_INSTANCE_MAX = 5 * (BUDGET_VALUE_MAX + 16), /* of an instance's text, with the NUL */
     BUDGET_WINDOW_MINUTES_MAX = 31 * 24 * 60
 };
 
@@ -155,7 +156,7 @@ struct budget_view {
 struct refusal {
     enum refusal_reason reason;
     char budget[BUDGET_NAME_MAX + 1];
-    char instance[BUDGET_VALUE_MAX + 64];
+    char instance[BUDGET_INSTANCE_MAX];
     enum budget_window window;
     int64_t window_us;
     int64_t limit, used, reserved, requested;
@@ -234,7 +235,8 @@ bool budgets_reset(struct budgets *budgets, const char *name, int64_t now_us);
 void budgets_restore_state(struct budgets *budgets, const char *name, struct slice instance,
                            enum breaker_state state, int64_t now_us);
 
-/* Puts the time of the last reset where it was before a start: earlier entries do not count. */
+/* Puts the time of the last reset where it was before a start: earlier entries do not count, and
+ * breakers are closed. */
 void budgets_restore_reset(struct budgets *budgets, const char *name, int64_t reset_us);
 
 /* The instances that cover a call, at most BUDGET_COVER_MAX; returns how many. */
@@ -252,11 +254,20 @@ int64_t budgets_horizon_us(const struct budgets *budgets, int64_t now_us);
 enum budget_event_kind { BUDGET_OPENED, BUDGET_HALF_OPENED, BUDGET_CLOSED, BUDGET_SOFT };
 struct budget_event {
     enum budget_event_kind kind;
+    enum breaker_state from; /* where the breaker was; not BUDGET_SOFT */
     char budget[BUDGET_NAME_MAX + 1];
-    char instance[BUDGET_VALUE_MAX + 64];
+    char instance[BUDGET_INSTANCE_MAX];
     int64_t used, limit;
 };
 bool budgets_next_event(struct budgets *budgets, struct budget_event *ret_event);
+
+/* Takes back what the breakers did since then, the newest first: a decision was not made after all.
+ */
+void budgets_undo_events(struct budgets *budgets);
+
+/* Puts the breaker of an instance that is there back to where it was before an event. */
+void budgets_undo_event(struct budgets *budgets, const char *name, struct slice instance,
+                        enum breaker_state from);
 
 /* ---- looking ahead ---- */
 

@@ -119,6 +119,12 @@ take_name(struct parse *parse, const struct scalar *value)
     return ERR_OK;
 }
 
+static bool
+has_nul(struct slice text)
+{
+    return text.len > 0 && memchr(text.ptr, '\0', text.len) != NULL;
+}
+
 static enum err_code
 take_dimension(struct parse *parse, struct slice key, const struct scalar *value)
 {
@@ -132,9 +138,10 @@ take_dimension(struct parse *parse, struct slice key, const struct scalar *value
         if (value->type == SCALAR_NULL) {
             return ERR_OK;
         }
-        if (value->type != SCALAR_STRING || value->text.len == 0 ||
+        if (value->type != SCALAR_STRING || value->text.len == 0 || has_nul(value->text) ||
             !slice_to_cstr(value->text, parse->def->value[i], sizeof(parse->def->value[i]))) {
-            return wrong(parse, field, value, "a text of 1 to 256 bytes, or \"*\" for each");
+            return wrong(parse, field, value,
+                         "a text of 1 to 256 bytes without NUL, or \"*\" for each");
         }
         parse->def->has_value[i] = true;
         return ERR_OK;
@@ -174,9 +181,9 @@ take_description(struct parse *parse, const struct scalar *value)
     if (value->type == SCALAR_NULL) {
         return ERR_OK;
     }
-    if (value->type != SCALAR_STRING ||
+    if (value->type != SCALAR_STRING || has_nul(value->text) ||
         !slice_to_cstr(value->text, parse->def->description, sizeof(parse->def->description))) {
-        return wrong(parse, "description", value, "a text of at most 255 bytes");
+        return wrong(parse, "description", value, "a text of at most 255 bytes without NUL");
     }
     return ERR_OK;
 }

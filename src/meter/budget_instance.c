@@ -37,9 +37,22 @@ budget_matches(const struct budget_def *def, const struct call_scope *scope)
     return true;
 }
 
-/* "run_id=r1,api=birdeye"; values beyond BUDGET_VALUE_MAX are cut, as are definitions. */
+/* At most BUDGET_VALUE_MAX bytes, and whole characters: instances are written into the log. */
 static struct slice
-make_key(const struct budget_def *def, const struct call_scope *scope, char out[BUDGET_KEY_MAX])
+cut_value(struct slice value)
+{
+    size_t len = value.len < BUDGET_VALUE_MAX ? value.len : BUDGET_VALUE_MAX;
+
+    while (len > 0 && len < value.len && ((unsigned char)value.ptr[len] & 0xC0) == 0x80) {
+        len--;
+    }
+    return slice_sub(value, 0, len);
+}
+
+/* "api=birdeye,run_id=r1"; values beyond BUDGET_VALUE_MAX are cut. */
+static struct slice
+make_key(const struct budget_def *def, const struct call_scope *scope,
+         char out[BUDGET_INSTANCE_MAX])
 {
     size_t len = 0;
 
@@ -48,8 +61,8 @@ make_key(const struct budget_def *def, const struct call_scope *scope, char out[
         if (!is_each(def, i)) {
             continue;
         }
-        struct slice value = slice_sub(scope->values[i], 0, BUDGET_VALUE_MAX);
-        len += (size_t)snprintf(out + len, BUDGET_KEY_MAX - len, "%s%s=%.*s", len ? "," : "",
+        struct slice value = cut_value(scope->values[i]);
+        len += (size_t)snprintf(out + len, BUDGET_INSTANCE_MAX - len, "%s%s=%.*s", len ? "," : "",
                                 budget_dimension_name((enum budget_dimension)i), SLICE_FMT(value));
     }
     return slice_make(out, len);
@@ -97,7 +110,7 @@ evict(struct budgets *budgets, int64_t now_us)
         budgets->evict_at = (budgets->evict_at + 1) % budgets->live_count;
         struct budget_instance *instance = budgets->live[budgets->evict_at];
         instance_refresh(budgets, instance, now_us);
-        if (instance->window.entries == 0 && instance->reserved == 0 && instance->key[0] != '\0' &&
+        if (instance->window.entries == 0 && instance->holds == 0 && instance->key[0] != '\0' &&
             instance->state == BREAKER_CLOSED) {
             instance_free(budgets, instance);
             return true;
@@ -158,7 +171,7 @@ struct budget_instance *
 instance_of(struct budgets *budgets, struct budget *budget, const struct call_scope *scope,
             bool make, int64_t now_us)
 {
-    char text[BUDGET_KEY_MAX];
+    char text[BUDGET_INSTANCE_MAX];
 
     return instance_by_key(budgets, budget, make_key(&budget->def, scope, text), make, now_us);
 }

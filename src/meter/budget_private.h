@@ -4,7 +4,7 @@
 
 #include "meter/budget.h"
 
-enum { BUDGET_EVENTS_MAX = 128, BUDGET_KEY_MAX = DIM_COUNT * (BUDGET_VALUE_MAX + 16) };
+enum { BUDGET_EVENTS_MAX = 128 };
 
 struct budget {
     struct budget_def def;
@@ -28,6 +28,7 @@ struct budget_instance {
     int64_t reserved;
     enum breaker_state state;
     unsigned probes_out;
+    unsigned holds; /* that point here: while there are any, it is not given to another value */
     int64_t pause_until_us; /* open at least until then, after a failed probe */
     int64_t would_refuse, refused;
     bool soft_told;

@@ -117,6 +117,9 @@ walk_entry(void *ctx, int64_t at_us, int64_t amount)
 static int64_t
 clamp_credits(double micro)
 {
+    if (micro <= -(double)DECIMAL_MAX) {
+        return -DECIMAL_MAX;
+    }
     return micro >= (double)DECIMAL_MAX ? DECIMAL_MAX : (int64_t)micro;
 }
 

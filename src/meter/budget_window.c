@@ -80,8 +80,8 @@ instance_drain(struct budget_instance *instance, int64_t now_us)
 }
 
 static void
-note(struct budgets *budgets, enum budget_event_kind kind, const struct budget_instance *instance,
-     int64_t limit)
+note(struct budgets *budgets, enum budget_event_kind kind, enum breaker_state from,
+     const struct budget_instance *instance, int64_t limit)
 {
     if (budgets->event_count == BUDGET_EVENTS_MAX) {
         budgets->event_first = (budgets->event_first + 1) % BUDGET_EVENTS_MAX;
@@ -89,7 +89,8 @@ note(struct budgets *budgets, enum budget_event_kind kind, const struct budget_i
     }
     size_t at = (budgets->event_first + budgets->event_count++) % BUDGET_EVENTS_MAX;
     struct budget_event *event = &budgets->events[at];
-    *event = (struct budget_event){.kind = kind, .used = instance->window.sum, .limit = limit};
+    *event = (struct budget_event){
+        .kind = kind, .from = from, .used = instance->window.sum, .limit = limit};
     snprintf(event->budget, sizeof(event->budget), "%s", instance->budget->def.name);
     snprintf(event->instance, sizeof(event->instance), "%s", instance->key);
 }
@@ -103,8 +104,9 @@ enter(struct budgets *budgets, struct budget_instance *instance, enum breaker_st
                                                    [BREAKER_HALF_OPEN] = BUDGET_HALF_OPENED};
 
     assert(instance->state != state);
+    enum breaker_state from = instance->state;
     instance->state = state;
-    note(budgets, kinds[state], instance, instance->budget->def.hard_limit);
+    note(budgets, kinds[state], from, instance, instance->budget->def.hard_limit);
 }
 
 static bool
@@ -120,7 +122,7 @@ refresh_soft(struct budgets *budgets, struct budget_instance *instance)
     bool over = soft > 0 && instance->window.sum >= soft;
 
     if (over && !instance->soft_told) {
-        note(budgets, BUDGET_SOFT, instance, soft);
+        note(budgets, BUDGET_SOFT, instance->state, instance, soft);
     }
     instance->soft_told = over;
 }
@@ -209,4 +211,29 @@ budgets_next_event(struct budgets *budgets, struct budget_event *ret_event)
     budgets->event_first = (budgets->event_first + 1) % BUDGET_EVENTS_MAX;
     budgets->event_count--;
     return true;
+}
+
+void
+budgets_undo_event(struct budgets *budgets, const char *name, struct slice instance_key,
+                   enum breaker_state from)
+{
+    struct budget *budget = budget_by_name(budgets, name);
+    struct budget_instance *instance =
+        budget ? instance_by_key(budgets, budget, instance_key, false, budgets->latest_us) : NULL;
+
+    if (instance) {
+        instance->state = from;
+    }
+}
+
+void
+budgets_undo_events(struct budgets *budgets)
+{
+    while (budgets->event_count > 0) {
+        size_t at = (budgets->event_first + --budgets->event_count) % BUDGET_EVENTS_MAX;
+        const struct budget_event *event = &budgets->events[at];
+        if (event->kind != BUDGET_SOFT) {
+            budgets_undo_event(budgets, event->budget, slice_of(event->instance), event->from);
+        }
+    }
 }

@@ -264,6 +264,36 @@ meter_stats(struct meter *meter, struct meter_stats *ret_stats)
     pthread_mutex_unlock(&meter->lock);
 }
 
+/* Keeps the `max` oldest of all: the youngest of those that were kept is the first of a heap. */
+static void
+keep_oldest(const struct reservation **kept, size_t *count, size_t max,
+            const struct reservation *one)
+{
+    size_t at = *count;
+
+    if (at < max) {
+        (*count)++;
+        for (; at > 0 && kept[(at - 1) / 2]->created_us < one->created_us; at = (at - 1) / 2) {
+            kept[at] = kept[(at - 1) / 2];
+        }
+        kept[at] = one;
+        return;
+    }
+    if (max == 0 || kept[0]->created_us <= one->created_us) {
+        return;
+    }
+    at = 0;
+    for (size_t child = 1; child < max; child = 2 * at + 1) {
+        child += child + 1 < max && kept[child + 1]->created_us > kept[child]->created_us;
+        if (kept[child]->created_us <= one->created_us) {
+            break;
+        }
+        kept[at] = kept[child];
+        at = child;
+    }
+    kept[at] = one;
+}
+
 static int
 by_created(const void *a, const void *b)
 {
@@ -282,10 +312,15 @@ copy_cut(struct slice text, char *dst, size_t size)
 size_t
 meter_reservations(struct meter *meter, struct meter_open_reservation *ret_list, size_t max)
 {
+    const struct reservation **kept = mem_zalloc(max ? max : 1, sizeof(*kept));
+    size_t count = 0;
+
     pthread_mutex_lock(&meter->lock);
-    size_t count = meter->reservations.heap_count < max ? meter->reservations.heap_count : max;
+    for (size_t i = 0; i < meter->reservations.heap_count; i++) {
+        keep_oldest(kept, &count, max, meter->reservations.heap[i]);
+    }
     for (size_t i = 0; i < count; i++) {
-        const struct reservation *from = meter->reservations.heap[i];
+        const struct reservation *from = kept[i];
         struct meter_open_reservation *to = &ret_list[i];
         *to = (struct meter_open_reservation){.credits = from->credits,
                                               .created_us = from->created_us,
@@ -296,6 +331,7 @@ meter_reservations(struct meter *meter, struct meter_open_reservation *ret_list,
         copy_cut(from->run_id, to->run_id, sizeof(to->run_id));
     }
     pthread_mutex_unlock(&meter->lock);
+    free(kept);
     qsort(ret_list, count, sizeof(*ret_list), by_created);
     return count;
 }

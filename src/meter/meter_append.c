@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "codec/decimal.h"
+#include "meter/budget_private.h"
 #include "meter/meter_private.h"
 
 /* An append on its way to a decision. */
@@ -257,7 +258,9 @@ decide(struct append *append, struct refusal *ret_refusal, bool *ret_refused)
     for (size_t i = 0; i < count && code == ERR_OK; i++) {
         code = sort_in(append, i);
     }
+    meter_note_breakers(append->meter); /* what a refusal takes back begins behind these */
     if (code == ERR_OK && !book(append, ret_refusal)) {
+        budgets_undo_events(append->meter->budgets);
         *ret_refused = true;
         append->meter->stats.refused++;
     }
@@ -268,7 +271,7 @@ decide(struct append *append, struct refusal *ret_refusal, bool *ret_refused)
     }
     op->item_count = count;
     for (size_t i = 0; i < op->event_count; i++) {
-        op->credits += op->events[i].credits;
+        op->credits = budget_add_sat(op->credits, op->events[i].credits);
     }
     return ERR_OK;
 }

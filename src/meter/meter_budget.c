@@ -54,7 +54,8 @@ budget_op(struct meter *meter, const char *name, const char *change, struct slic
     return op;
 }
 
-/* Books in the budget being filled what was decided but is not durable yet. */
+/* Books in the budget being filled what was decided but is not durable yet. A reservation that is
+ * being closed holds nothing any more, but will again if that fails. */
 static void
 fill_from_list(struct meter *meter, const char *name, const struct op_list *list)
 {
@@ -63,6 +64,11 @@ fill_from_list(struct meter *meter, const char *name, const struct op_list *list
             struct call_scope scope = event_scope(&op->events[i]);
             budgets_fill(meter->budgets, name, &scope, op->event_window_us[i],
                          op->events[i].credits, op->window_us);
+        }
+        if (op->kind == OP_COMMIT || op->kind == OP_RELEASE || op->kind == OP_EXPIRE) {
+            struct call_scope scope = reservation_scope(op->reservation);
+            budgets_fill_hold(meter->budgets, name, &scope, 0, op->window_us,
+                              &op->reservation->hold);
         }
     }
 }
@@ -244,12 +250,9 @@ bool
 meter_check(struct meter *meter, const struct meter_call *call, int64_t credits,
             struct refusal *ret_refusal)
 {
-    struct call_scope scope = {
-        .values = {[DIM_API] = call->api_name,
-                   [DIM_ENDPOINT] = call->endpoint.len ? call->endpoint : SLICE_LITERAL("unknown"),
-                   [DIM_KEY] = call->api_key,
-                   [DIM_RUN_ID] = call->run_id,
-                   [DIM_PROJECT] = call->project}};
+    struct op *op = op_new(meter, OP_NOTHING, NULL, NULL); /* for the texts */
+    struct meter_call clean = call_redact(op, call);
+    struct call_scope scope = call_scope_of(&clean);
 
     pthread_mutex_lock(&meter->lock);
     int64_t now_us = budgets_time(meter->budgets, clock_wall_us(meter->clock));
@@ -257,5 +260,6 @@ meter_check(struct meter *meter, const struct meter_call *call, int64_t credits,
     meter_note_breakers(meter);
     pthread_mutex_unlock(&meter->lock);
     meter_flush(meter);
+    op_free(op);
     return allowed;
 }

@@ -106,6 +106,16 @@ keep_redacted(struct op *op, struct slice text, redact_fn *redact)
     return op_keep(op, out.overflow ? SLICE_LITERAL("[redacted]") : buf_slice(&out));
 }
 
+struct meter_call
+call_redact(struct op *op, const struct meter_call *call)
+{
+    struct meter_call clean = *call;
+
+    clean.endpoint = keep_redacted(op, call->endpoint, redact_url);
+    clean.api_key = keep_redacted(op, call->api_key, redact_text);
+    return clean;
+}
+
 static struct slice
 make_id(struct op *op)
 {
@@ -169,4 +179,15 @@ event_scope(const struct event *event)
                                           [DIM_KEY] = event->api_key,
                                           [DIM_RUN_ID] = event->run_id,
                                           [DIM_PROJECT] = event->project}};
+}
+
+struct call_scope
+call_scope_of(const struct meter_call *call)
+{
+    return (struct call_scope){
+        .values = {[DIM_API] = call->api_name,
+                   [DIM_ENDPOINT] = call->endpoint.len ? call->endpoint : SLICE_LITERAL("unknown"),
+                   [DIM_KEY] = call->api_key,
+                   [DIM_RUN_ID] = call->run_id,
+                   [DIM_PROJECT] = call->project}};
 }

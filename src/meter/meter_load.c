@@ -155,15 +155,28 @@ load_definition(struct meter *meter, struct slice json)
     }
 }
 
+static bool
+state_of(struct slice change, enum breaker_state *ret)
+{
+    *ret = slice_is(change, "opened")      ? BREAKER_OPEN
+           : slice_is(change, "half_open") ? BREAKER_HALF_OPEN
+                                           : BREAKER_CLOSED;
+    return *ret != BREAKER_CLOSED || slice_is(change, "closed");
+}
+
+/* In the order in which it happened: a definition with other counters, a delete and a reset end
+ * what the breakers did before. */
 static enum err_code
 take_budgets(void *ctx, const struct batch *rows, struct err *err)
 {
     struct meter *meter = ctx;
+    int64_t now_us = budgets_time(meter->budgets, clock_wall_us(meter->clock));
     char name[BUDGET_NAME_MAX + 1];
 
     (void)err;
     for (size_t i = 0; i < rows->rows; i++) {
         struct slice change = text_at(rows, "change", i);
+        enum breaker_state state;
         if (!slice_to_cstr(text_at(rows, "name", i), name, sizeof(name))) {
             continue;
         }
@@ -176,27 +189,7 @@ take_budgets(void *ctx, const struct batch *rows, struct err *err)
         } else if (slice_is(change, "force_open") || slice_is(change, "metrics_only") ||
                    slice_is(change, "enforce")) {
             budgets_set_mode(meter->budgets, name, mode_of(change));
-        }
-    }
-    return ERR_OK;
-}
-
-static enum err_code
-take_states(void *ctx, const struct batch *rows, struct err *err)
-{
-    struct meter *meter = ctx;
-    int64_t now_us = budgets_time(meter->budgets, clock_wall_us(meter->clock));
-    char name[BUDGET_NAME_MAX + 1];
-
-    (void)err;
-    for (size_t i = 0; i < rows->rows; i++) {
-        struct slice change = text_at(rows, "change", i);
-        enum breaker_state state = slice_is(change, "opened")      ? BREAKER_OPEN
-                                   : slice_is(change, "half_open") ? BREAKER_HALF_OPEN
-                                                                   : BREAKER_CLOSED;
-        bool is_state = state != BREAKER_CLOSED || slice_is(change, "closed") ||
-                        slice_is(change, "reset") || slice_is(change, "set");
-        if (is_state && slice_to_cstr(text_at(rows, "name", i), name, sizeof(name))) {
+        } else if (state_of(change, &state)) {
             budgets_restore_state(meter->budgets, name, text_at(rows, "instance", i), state,
                                   now_us);
         }
@@ -218,8 +211,7 @@ load_budgets(struct meter *meter, struct err *err)
         }
         budgets_filled(meter->budgets, meter->options.default_budget.name);
     }
-    enum err_code code = visit(meter, &scan, take_budgets, meter, err);
-    return code == ERR_OK ? visit(meter, &scan, take_states, meter, err) : code;
+    return visit(meter, &scan, take_budgets, meter, err);
 }
 
 /* ---- what was spent ---- */
@@ -368,6 +360,8 @@ take_close(struct meter *meter, const struct batch *rows, size_t row,
         reservation->result.credits = i64_at(rows, "credits", row);
         slice_to_cstr(text_at(rows, "event_id", row), reservation->result.event_id,
                       sizeof(reservation->result.event_id));
+        slice_to_cstr(text_at(rows, "price_rule", row), reservation->result.price_rule,
+                      sizeof(reservation->result.price_rule));
     }
 }
 

@@ -36,6 +36,13 @@ op_keep(struct op *op, struct slice text)
     return text.len == 0 ? (struct slice){"", 0} : arena_dup(&op->arena, text);
 }
 
+/* What an op counts for: itself, its texts, and those of its reservation in its row. */
+static size_t
+op_bytes(const struct op *op)
+{
+    return sizeof(*op) + op->arena.used_bytes + op->row_bytes;
+}
+
 static void
 list_push(struct op_list *list, struct op *op)
 {
@@ -47,7 +54,7 @@ list_push(struct op_list *list, struct op *op)
         list->first = op;
     }
     list->last = op;
-    list->bytes += sizeof(*op) + op->arena.used_bytes;
+    list->bytes += op_bytes(op);
 }
 
 static struct op *
@@ -61,7 +68,7 @@ list_shift(struct op_list *list)
     } else {
         list->last = NULL;
     }
-    list->bytes -= sizeof(*op) + op->arena.used_bytes;
+    list->bytes -= op_bytes(op);
     return op;
 }
 
@@ -79,6 +86,7 @@ op_enqueue(struct meter *meter, struct op *op)
     if (op->reservation) {
         op->reservation->ops++;
         op->reservation_id = op_keep(op, slice_of(op->reservation->id)).ptr;
+        op->row_bytes = op->kind == OP_NOTHING ? 0 : op->reservation->text_bytes;
     }
     list_push(&meter->pending, op);
 }
@@ -192,6 +200,7 @@ settle_flight(struct meter *meter)
 static void
 undo_all(struct meter *meter)
 {
+    meter_note_breakers(meter); /* so that nothing is left but what ops tell */
     meter->stats.failures++;
     meter->retry_at_us = clock_mono_us(meter->clock) + RETRY_PAUSE_US;
     while (meter->pending.first) {
@@ -253,13 +262,13 @@ load_flight(struct meter *meter)
 {
     const struct reservation *oldest = meter->reservations.logged_oldest;
 
-    /* As it will be when the record is durable: what it closes is still in the list. */
-    meter->open_from = oldest ? oldest->row_seq : meter->change_seq + 1;
+    /* As it will be when the record is durable: what it closes is still in the list, and what is
+     * not written yet (0) comes with it or later. */
+    meter->open_from = oldest && oldest->row_seq > 0 ? oldest->row_seq : meter->change_seq + 1;
     do {
         list_push(&meter->flight, list_shift(&meter->pending));
     } while (meter->pending.first &&
-             meter->flight.bytes + sizeof(struct op) + meter->pending.first->arena.used_bytes <=
-                 METER_FLIGHT_BYTES_MAX);
+             meter->flight.bytes + op_bytes(meter->pending.first) <= METER_FLIGHT_BYTES_MAX);
 }
 
 void

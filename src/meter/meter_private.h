@@ -26,8 +26,7 @@ enum {
     METER_METADATA_MAX = 64 * 1024,
     METER_OP_BYTES_MAX = 32 << 20,    /* texts of one op */
     METER_FLIGHT_BYTES_MAX = 8 << 20, /* texts of one record; one op alone may be larger */
-    METER_BATCHES = 4,                /* events, reservation changes, budget changes, prices */
-    METER_INSTANCE_TEXT = 320
+    METER_BATCHES = 4                 /* events, reservation changes, budget changes, prices */
 };
 
 enum op_kind {
@@ -49,13 +48,14 @@ struct op {
     meter_done_fn *done; /* NULL: nobody waits */
     void *ctx;
     struct arena arena;
+    size_t row_bytes;  /* of its row's texts that are not in the arena */
     int64_t at_us;     /* wall time of the decision */
     int64_t window_us; /* the same in the budgets' time */
 
     struct reservation *reservation; /* stays until the op is settled or undone */
     const char *reservation_id;      /* in the arena */
     int64_t credits;                 /* reserved, booked or given back */
-    int64_t old_credits, old_expires_us, old_deadline_us; /* extend: to undo */
+    int64_t old_credits, old_expires_us, old_deadline_us, old_ttl_us; /* extend: to undo */
     int64_t expires_us;
     bool probe_success;
     const char *probe_of;
@@ -71,6 +71,9 @@ struct op {
     size_t duplicates;
 
     const char *budget_name, *budget_change, *budget_instance;
+    const char *breaker_text; /* told when it is durable; NULL: not a breaker's op */
+    bool breaker_is_problem;
+    enum breaker_state breaker_from; /* where it was, to undo */
     struct slice budget_definition, budget_reason;
 
     struct price_row {
@@ -188,6 +191,10 @@ void meter_note_breakers(struct meter *meter);
 enum err_code event_take(struct op *op, const struct event *from, int64_t now_us,
                          struct event *ret_event, struct err *err);
 struct call_scope event_scope(const struct event *event);
+/* The call as its event will stand in the log; the new texts are in the op. */
+struct meter_call call_redact(struct op *op, const struct meter_call *call);
+/* What budgets see of a call. */
+struct call_scope call_scope_of(const struct meter_call *call);
 /* Checks one text of a call. */
 enum err_code text_check(const char *field, struct slice text, size_t max, struct err *err);
 

@@ -6,7 +6,7 @@
 #include "codec/time.h"
 #include "meter/meter.h"
 
-enum { DETAIL_MAX = 640 };
+enum { DETAIL_MAX = BUDGET_INSTANCE_MAX + 640 };
 
 static const char *
 state_name(const struct refusal *refusal)

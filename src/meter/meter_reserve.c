@@ -9,6 +9,8 @@
 #include "codec/time.h"
 #include "meter/meter_private.h"
 
+#define HELD_CREDITS_MAX (INT64_C(4000000000000) * DECIMAL_ONE)
+
 /* ---- what is common ---- */
 
 /* Ends a decision: what the breakers did goes into the log behind it, then all of it is sent. */
@@ -21,24 +23,32 @@ decided(struct meter *meter, struct op *op)
     meter_flush(meter);
 }
 
+static void
+give_up(struct meter *meter, struct op *op, const struct err *err)
+{
+    meter_note_breakers(meter);
+    pthread_mutex_unlock(&meter->lock);
+    meter_flush(meter); /* leases that ended on the way */
+    meter_answer_err(op->done, op->ctx, err);
+    op_free(op);
+}
+
 /* A decision that changes nothing: the answer waits behind what is on its way, for it may speak of
  * that. */
 static void
 again(struct meter *meter, struct op *op, struct reservation *reservation)
 {
+    struct err err;
+
+    if (meter_admit(meter, &err) != ERR_OK) {
+        give_up(meter, op, &err);
+        return;
+    }
     op->kind = OP_NOTHING;
     op->replayed = true;
     op->duplicates = 1;
     op->reservation = reservation;
     decided(meter, op);
-}
-
-static void
-give_up(struct meter *meter, struct op *op, const struct err *err)
-{
-    pthread_mutex_unlock(&meter->lock);
-    meter_answer_err(op->done, op->ctx, err);
-    op_free(op);
 }
 
 static enum err_code
@@ -218,8 +228,20 @@ reserve_again(struct meter *meter, struct op *op, struct reservation *reservatio
     }
 }
 
+/* What is held altogether stays far from where sums of it and of what is booked wrap round. */
 static enum err_code
-admit_reserve(const struct meter *meter, struct err *err)
+admit_credits(const struct meter *meter, int64_t credits, struct err *err)
+{
+    if (credits > HELD_CREDITS_MAX - meter->reservations.credits_open) {
+        return err_set(err, ERR_BUSY,
+                       "open reservations would hold more than 4000000000000 credits together; "
+                       "commit or release some first");
+    }
+    return ERR_OK;
+}
+
+static enum err_code
+admit_reserve(const struct meter *meter, int64_t credits, struct err *err)
 {
     enum err_code code = meter_admit(meter, err);
 
@@ -227,7 +249,7 @@ admit_reserve(const struct meter *meter, struct err *err)
         code = err_set(err, ERR_BUSY, "%zu reservations are open (meter.reservations_max)",
                        meter->reservations.heap_count);
     }
-    return code;
+    return code == ERR_OK ? admit_credits(meter, credits, err) : code;
 }
 
 static void
@@ -268,22 +290,15 @@ reserve_locked(struct meter *meter, struct op *op, const struct meter_reserve *r
     struct budget_hold hold = {0};
     char made[ID_UUID_LEN + 1];
     struct slice id = reserve->reservation_id;
-    struct call_scope scope = {.values = {[DIM_API] = reserve->call.api_name,
-                                          [DIM_ENDPOINT] = reserve->call.endpoint,
-                                          [DIM_KEY] = reserve->call.api_key,
-                                          [DIM_RUN_ID] = reserve->call.run_id,
-                                          [DIM_PROJECT] = reserve->call.project}};
+    struct call_scope scope = call_scope_of(&reserve->call);
 
-    if (scope.values[DIM_ENDPOINT].len == 0) {
-        scope.values[DIM_ENDPOINT] = SLICE_LITERAL("unknown");
-    }
     lease_expire(meter);
     struct reservation *known = id.len > 0 ? reservations_find(&meter->reservations, id) : NULL;
     if (known) {
         reserve_again(meter, op, known, reserve);
         return;
     }
-    if (admit_reserve(meter, &err) != ERR_OK) {
+    if (admit_reserve(meter, op->credits, &err) != ERR_OK) {
         give_up(meter, op, &err);
         return;
     }
@@ -319,12 +334,15 @@ meter_reserve(struct meter *meter, const struct meter_reserve *reserve, meter_do
     } else if (code == ERR_OK) {
         code = quote(meter, reserve, op->at_us, op, &err);
     }
+    /* As its event will stand in the log, so that the same counters hold and book it. */
+    struct meter_reserve clean = *reserve;
+    clean.call = call_redact(op, &reserve->call);
     pthread_mutex_lock(&meter->lock);
     if (code != ERR_OK) {
         give_up(meter, op, &err);
         return;
     }
-    reserve_locked(meter, op, reserve);
+    reserve_locked(meter, op, &clean);
 }
 
 /* ---- commit ---- */
@@ -475,7 +493,7 @@ commit_again(struct meter *meter, struct op *op, struct reservation *reservation
     op->credits = reservation->result.credits;
     op->event_count = 0;
     op->answer_event_id = op_keep(op, slice_of(reservation->result.event_id)).ptr;
-    op->price_rule = op_keep(op, slice_of(reservation->price_rule)).ptr;
+    op->price_rule = op_keep(op, slice_of(reservation->result.price_rule)).ptr;
     again(meter, op, reservation);
 }
 
@@ -506,6 +524,8 @@ commit_decide(struct meter *meter, struct op *op, struct reservation *reservatio
                                                       .status_code = commit->status_code,
                                                       .closed_us = op->at_us};
     slice_to_cstr(event->id, reservation->result.event_id, sizeof(reservation->result.event_id));
+    slice_to_cstr(slice_of(op->price_rule), reservation->result.price_rule,
+                  sizeof(reservation->result.price_rule));
     decided(meter, op);
 }
 
@@ -515,11 +535,12 @@ meter_commit(struct meter *meter, const struct meter_commit *commit, meter_done_
     struct op *op = op_new(meter, OP_COMMIT, done, ctx);
     struct reservation *reservation = NULL;
     struct err err;
+    struct meter_call check = call_redact(op, &commit->check); /* as the reservation's is */
 
     pthread_mutex_lock(&meter->lock);
     lease_expire(meter);
     enum err_code code = find_open(meter, commit->reservation_id, &reservation, &err);
-    if (reservation && check_owner(reservation, &commit->check, &err) != ERR_OK) {
+    if (reservation && check_owner(reservation, &check, &err) != ERR_OK) {
         code = ERR_FORBIDDEN;
     } else if (reservation && code != ERR_OK && commit_is_same(reservation, commit)) {
         commit_again(meter, op, reservation);
@@ -609,6 +630,9 @@ meter_extend(struct meter *meter, struct slice reservation_id, int64_t ttl_ms, i
     if (code == ERR_OK && add_credits > DECIMAL_MAX - reservation->credits) {
         code = err_set(&err, ERR_INVALID, "add_credits makes more than 999999999999.999999");
     }
+    if (code == ERR_OK) {
+        code = admit_credits(meter, add_credits, &err);
+    }
     if (code != ERR_OK) {
         give_up(meter, op, &err);
         return;
@@ -618,7 +642,9 @@ meter_extend(struct meter *meter, struct slice reservation_id, int64_t ttl_ms, i
     if (add_credits > 0 &&
         !budgets_extend(meter->budgets, &reservation->hold, add_credits, op->window_us, &refusal)) {
         meter->stats.refused++;
+        meter_note_breakers(meter);
         pthread_mutex_unlock(&meter->lock);
+        meter_flush(meter);
         meter_answer_refusal(done, ctx, &refusal);
         op_free(op);
         return;
@@ -627,13 +653,16 @@ meter_extend(struct meter *meter, struct slice reservation_id, int64_t ttl_ms, i
     op->old_credits = reservation->credits;
     op->old_expires_us = reservation->expires_us;
     op->old_deadline_us = reservation->deadline_us;
+    op->old_ttl_us = reservation->ttl_us;
     reservations_resize(&meter->reservations, reservation, reservation->credits + add_credits);
     reservations_move(&meter->reservations, reservation, clock_mono_us(meter->clock) + ttl_us);
     reservation->expires_us = op->at_us + ttl_us;
     reservation->ttl_us = ttl_us;
     op->credits = reservation->credits;
     op->expires_us = reservation->expires_us;
+    /* Its row replaces that of the reserve at the next start: it says all that the first said. */
     const char *probe_of = budget_hold_probe_of(&reservation->hold);
     op->probe_of = probe_of ? op_keep(op, slice_of(probe_of)).ptr : NULL;
+    op->price_rule = op_keep(op, slice_of(reservation->price_rule)).ptr;
     decided(meter, op);
 }

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "meter/budget_private.h"
 #include "meter/meter_private.h"
 
 /* Books an op's events in the budgets, or (sign -1) takes them out again. */
@@ -59,6 +60,7 @@ op_undo(struct meter *meter, struct op *op)
         reservations_resize(&meter->reservations, reservation, op->old_credits);
         reservations_move(&meter->reservations, reservation, op->old_deadline_us);
         reservation->expires_us = op->old_expires_us;
+        reservation->ttl_us = op->old_ttl_us;
         break;
     case OP_APPEND:
         count_events(meter, op, -1);
@@ -68,6 +70,11 @@ op_undo(struct meter *meter, struct op *op)
         meter_prices_forget(meter, op);
         break;
     case OP_BUDGET:
+        if (op->breaker_text) {
+            budgets_undo_event(meter->budgets, op->budget_name, slice_of(op->budget_instance),
+                               op->breaker_from);
+        }
+        break;
     case OP_NOTHING:
         break;
     }
@@ -79,7 +86,8 @@ settle_events(struct meter *meter, struct op *op)
     for (size_t i = 0; i < op->event_count; i++) {
         series_count_event(meter, &op->events[i]);
         meter->stats.corrections += op->events[i].corrects.len > 0;
-        meter->stats.credits_booked += op->events[i].credits;
+        meter->stats.credits_booked =
+            budget_add_sat(meter->stats.credits_booked, op->events[i].credits);
     }
     meter->stats.events += op->event_count;
 }
@@ -103,7 +111,12 @@ settle_commit(struct meter *meter, struct op *op)
 static void
 settle_budget(struct meter *meter, const struct op *op)
 {
-    if (strcmp(op->budget_change, "delete") == 0) {
+    if (op->breaker_text) {
+        if (meter->options.event) {
+            meter->options.event(meter->options.event_ctx, op->breaker_is_problem,
+                                 op->breaker_text);
+        }
+    } else if (strcmp(op->budget_change, "delete") == 0) {
         budgets_delete(meter->budgets, op->budget_name);
     } else if (strcmp(op->budget_change, "reset") == 0) {
         budgets_reset(meter->budgets, op->budget_name, op->window_us);

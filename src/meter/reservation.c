@@ -193,6 +193,7 @@ reservations_add(struct reservations *table, struct slice id, const struct meter
     assert(id.len > 0 && id.len <= METER_ID_MAX);
     memcpy(reservation->id, id.ptr, id.len);
     reservation->texts = at;
+    reservation->text_bytes = bytes;
     reservation->api_name = keep(&at, call->api_name);
     reservation->endpoint = keep(&at, call->endpoint);
     reservation->method = keep(&at, call->method);

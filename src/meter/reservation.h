@@ -25,6 +25,7 @@ struct reservation_result {
     bool has_status;
     int32_t status_code;
     char event_id[METER_ID_MAX + 1];
+    char price_rule[128]; /* "" when the caller said what it cost */
     int64_t closed_us;
 };
 
@@ -39,6 +40,7 @@ struct reservation {
     int64_t ttl_us;
     struct slice api_name, endpoint, method, api_key, run_id, project, query; /* in `texts` */
     char *texts;
+    size_t text_bytes;
     char price_rule[128];
     char *probe_of;          /* only between loading and holding again; owned */
     struct budget_hold hold; /* while open, or not durably closed */
