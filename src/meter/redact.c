@@ -15,6 +15,25 @@ struct scan {
 
 static void scan_text(const struct scan *scan, struct slice text, struct buf *out);
 
+/* Most texts are a word, an id, a number: without anything that could stand between a name and a
+ * value, or make a URL, only the look of a token is left to ask for. */
+bool
+redact_is_plain(struct slice text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        if (!redact_is_alnum(text.ptr[i]) && !memchr("_-.", text.ptr[i], 3)) {
+            return false;
+        }
+    }
+    for (size_t i = 0; text.len - i >= REDACT_LOOKS_MIN && i < text.len; i++) {
+        bool fresh = i == 0 || !redact_is_alnum(text.ptr[i - 1]);
+        if (fresh && redact_looks_secret(slice_sub(text, i, text.len)) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- URLs ---- */
 
 static bool
@@ -25,7 +44,7 @@ text_holds_secret(const struct scan *scan, struct slice encoded)
 
     buf_init(&plain, 0);
     buf_init(&clean, 0);
-    if (encoded.len == 0 || slice_is(encoded, REDACTED)) {
+    if (slice_is(encoded, REDACTED) || redact_is_plain(encoded)) {
         return false;
     }
     if (scan->depth == DEPTH_MAX) {
@@ -285,7 +304,7 @@ redact_assignment(const struct scan *scan, struct slice text, size_t start, size
     struct slice name = slice_sub(text, start, end - start);
     struct assignment assignment = {0};
 
-    if (!redact_is_secret(scan->rules, name) || !read_assignment(text, end, &assignment)) {
+    if (!read_assignment(text, end, &assignment) || !redact_is_secret(scan->rules, name)) {
         return 0;
     }
     size_t value_end = assignment.quote ? quoted_end(text, &assignment)
@@ -396,7 +415,11 @@ redact_text_with(const struct redact_rules *rules, struct slice text, struct buf
 {
     struct scan scan = {rules, 0};
 
-    scan_text(&scan, text, out);
+    if (redact_is_plain(text)) {
+        buf_add_slice(out, text);
+    } else {
+        scan_text(&scan, text, out);
+    }
 }
 
 void

@@ -46,6 +46,9 @@ void redact_json_with(const struct redact_rules *rules, struct slice json, struc
 void redact_header_with(const struct redact_rules *rules, struct slice name, struct slice value,
                         struct buf *out);
 
+/* Letters, digits, "_", "-" and "." alone, and no token: redact_text leaves it as it is. */
+bool redact_is_plain(struct slice text);
+
 /* Whether a query parameter, header or member of this name holds a secret. */
 bool redact_is_secret(const struct redact_rules *rules, struct slice name);
 

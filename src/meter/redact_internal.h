@@ -7,6 +7,7 @@
 /* The length of what looks like a secret at the start of `text` (a JWT, sk-..., AKIA...), or 0. The
  * byte before must be no letter or digit. */
 size_t redact_looks_secret(struct slice text);
+enum { REDACT_LOOKS_MIN = 13 }; /* shorter ones never do */
 
 /* The length of the credentials behind "Bearer " or "Basic " at the start of `text`, with *ret_skip
  * the length of the word and its blanks; 0 when there are none. */

@@ -142,7 +142,11 @@ redact_looks_secret(struct slice text)
                  {"xoxp-", 10}, {"xoxa-", 10},       {"xoxs-", 10},    {"xapp-", 10},
                  {"AKIA", 16},  {"ASIA", 16},        {"AIza", 30},     {"npm_", 30},
                  {"hf_", 30},   {"ya29.", 20},       {"SG.", 20}};
+    static const char firsts[] = "sprgxAnhySe"; /* of these and of a JWT */
 
+    if (text.len < REDACT_LOOKS_MIN || !memchr(firsts, text.ptr[0], sizeof(firsts) - 1)) {
+        return 0;
+    }
     for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
         size_t prefix = strlen(known[i].prefix);
         if (slice_starts(text, known[i].prefix)) {

@@ -246,6 +246,43 @@ test_redact_lets_no_secret_survive(void **state)
     }
 }
 
+/* A blank behind a text sends it the long way, and changes nothing else. */
+static void
+test_redact_answers_plain_texts_as_the_long_way_does(void **state)
+{
+    static const char *const parts[] = {
+        "sk-", "ghp_", "xoxb-",      "eyJ",  "AKIA", "SG.", "ya29.", "-",    "_",   ".",     "Zz09",
+        "abc", "q",    "0123456789", "eyJh", "AIza", "key", "bot",   "npm_", "hf_", "glpat-"};
+    struct rng rng;
+    size_t plain = 0;
+    size_t redacted = 0;
+
+    (void)state;
+    rng_init(&rng, 7);
+    for (int round = 0; round < 20000; round++) {
+        BUF_AUTO struct buf text;
+        BUF_AUTO struct buf fast;
+        BUF_AUTO struct buf slow;
+        buf_init(&text, 0);
+        buf_init(&fast, 0);
+        buf_init(&slow, 0);
+        for (size_t i = rng_below(&rng, 10); i > 0; i--) {
+            buf_add_cstr(&text, parts[rng_below(&rng, sizeof(parts) / sizeof(parts[0]))]);
+        }
+        plain += redact_is_plain(buf_slice(&text));
+        redact_text(buf_slice(&text), &fast);
+        redacted += !slice_eq(buf_slice(&text), buf_slice(&fast));
+        buf_add_char(&text, ' ');
+        buf_add_char(&fast, ' ');
+        redact_text(buf_slice(&text), &slow);
+        if (!slice_eq(buf_slice(&fast), buf_slice(&slow))) {
+            fail_msg("%.*s: %.*s, %.*s", SLICE_FMT(buf_slice(&text)), SLICE_FMT(buf_slice(&fast)),
+                     SLICE_FMT(buf_slice(&slow)));
+        }
+    }
+    assert_true(plain > 1000 && redacted > 1000);
+}
+
 static void
 test_redact_takes_time_in_proportion(void **state)
 {
@@ -278,6 +315,7 @@ main(void)
         cmocka_unit_test(test_redact_header_goes_by_its_name),
         cmocka_unit_test(test_redact_knows_names_of_the_configuration),
         cmocka_unit_test(test_redact_lets_no_secret_survive),
+        cmocka_unit_test(test_redact_answers_plain_texts_as_the_long_way_does),
         cmocka_unit_test(test_redact_takes_time_in_proportion),
     };
 
