@@ -72,7 +72,7 @@ refuse_op(struct events_op *op, const struct err *err, const struct meter_answer
     struct http_exchange *exchange = op->exchange;
     struct json_writer w;
 
-    if (err->code == ERR_BUSY || err->code == ERR_UNAVAILABLE || err->code == ERR_TIMEOUT) {
+    if (metering_may_try_again(err->code)) {
         http_add_header(exchange, "Retry-After", slice_of("1"));
     }
     http_set_status(exchange, err_http_status(err->code));

@@ -21,12 +21,17 @@ metering_meter(struct api *api, struct http_exchange *exchange)
     return meter;
 }
 
+bool
+metering_may_try_again(enum err_code code)
+{
+    return code == ERR_BUSY || code == ERR_UNAVAILABLE || code == ERR_NO_SPACE ||
+           code == ERR_TIMEOUT;
+}
+
 void
 metering_error(struct http_exchange *exchange, const struct err *err)
 {
-    bool again = err->code == ERR_BUSY || err->code == ERR_UNAVAILABLE || err->code == ERR_TIMEOUT;
-
-    reply_error(exchange, err, again ? 1 : 0);
+    reply_error(exchange, err, metering_may_try_again(err->code) ? 1 : 0);
 }
 
 struct meter_call

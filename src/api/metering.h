@@ -10,6 +10,9 @@
 /* The meter, or NULL when the exchange was answered (503: it is not there yet, or switched off). */
 struct meter *metering_meter(struct api *api, struct http_exchange *exchange);
 
+/* Whether what failed so may succeed a moment later, and the answer has Retry-After. */
+bool metering_may_try_again(enum err_code code);
+
 /* Answers an error of the meter; ERR_BUSY, ERR_UNAVAILABLE and the like with Retry-After. */
 void metering_error(struct http_exchange *exchange, const struct err *err);
 

@@ -374,7 +374,8 @@ on_reserved(struct call *call)
             }
             reply_refusal(call);
         } else {
-            bool again = op->code == ERR_BUSY || op->code == ERR_UNAVAILABLE;
+            bool again =
+                op->code == ERR_BUSY || op->code == ERR_UNAVAILABLE || op->code == ERR_NO_SPACE;
             reply_error_json(call->exchange, err_http_status(op->code), err_name(op->code),
                              op->text, again ? 1 : 0);
         }
