@@ -184,11 +184,12 @@ def test_a_failed_commit_gives_nothing_away(tmp_path):
         for name in ("a", "b"):
             assert post("reserve", reservation_id=name, api_name="paid", max_credits=30).status_code == 200
         before = server.get("/api/v1/events/head").json()
+        event = {"id": "x", "api_name": "paid", "endpoint": "/x", "status_code": 200, "credits_cost": 7}
         trigger.touch()
         refused = [post("reserve", reservation_id="c", api_name="paid", max_credits=40),
                    post("commit", reservation_id="a", status_code=200, credits=20, event_id="ea"),
                    post("release", reservation_id="b"), post("extend", reservation_id="b", ttl_ms=60000, add_credits=5),
-                   server.post("/api/v1/events", json={"id": "x", "api_name": "paid", "endpoint": "/x", "credits_cost": 7}),
+                   server.post("/api/v1/events", json=event),
                    server.session.put(server.url + SPEND + "budgets/default", json={"hard_limit": 5}, timeout=30)]
         for answer in refused:
             assert answer.status_code == 503 and answer.headers["Retry-After"], answer.text
@@ -197,18 +198,21 @@ def test_a_failed_commit_gives_nothing_away(tmp_path):
         assert server.get("/api/v1/events/head").json()["seq"] == before["seq"] == 0
         trigger.unlink()
         wait_for(lambda: server.get("/health").status_code == 200, timeout_s=30, what="green health")
+        assert figures() == (0, 60)
+        sent_again = server.post("/api/v1/events", json=event).json()
+        assert (sent_again["accepted"], sent_again["duplicates"]) == (1, 0)
         for _ in range(2):
-            assert figures() == (0, 60)
+            assert figures() == (7, 60)
             assert [r["reservation_id"] for r in server.get(SPEND + "reservations").json()["reservations"]] == ["a", "b"]
             assert server.get(SPEND + "budgets/default").json()["hard_limit"] == 100
             server.kill()
             server.start()
-        assert post("reserve", reservation_id="c", api_name="paid", max_credits=41).json()["reason"] == "would_exceed"
-        assert post("reserve", reservation_id="c", api_name="paid", max_credits=40).json()["replayed"] is False
+        assert post("reserve", reservation_id="c", api_name="paid", max_credits=34).json()["reason"] == "would_exceed"
+        assert post("reserve", reservation_id="c", api_name="paid", max_credits=33).json()["replayed"] is False
         done = post("commit", reservation_id="a", status_code=200, credits=20, event_id="ea").json()
         assert (done["credits"], done["replayed"]) == (20, False)
         assert post("release", reservation_id="b").json()["replayed"] is False
-        assert figures() == (20, 40)
+        assert figures() == (27, 33)
 
 
 def test_full_disk_leaves_no_trace_of_what_was_refused(small_disk):  # noqa: F811
