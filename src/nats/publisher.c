@@ -84,20 +84,18 @@ set_options(natsOptions *options, const struct nats_url *url, const char *name)
     if (status == NATS_OK) {
         status = natsOptions_SetErrorHandler(options, on_async_error, NULL);
     }
+    /* A server that wants TLS gets it in any case; this is for one that does not offer it. */
     if (status == NATS_OK && url->is_tls) {
         status = natsOptions_SetSecure(options, true);
-    }
-    if (status == NATS_OK && url->is_tls) {
-        status = natsOptions_SetExpectedHostname(options, url->host);
     }
     return status;
 }
 
 /*
- * Once it has used TLS, the library frees OpenSSL's list of compression methods at exit, and
- * OpenSSL, if it was in use before, frees it again (https://github.com/nats-io/nats.c/issues/904,
- * open in 3.4). So it finds none. The list is empty anyway, contexts in use may still point
- * to it, hence it is kept.
+ * Once it has used TLS, which the server may ask for, the library frees OpenSSL's list of
+ * compression methods at exit, and OpenSSL, if it was in use before, frees it again
+ * (https://github.com/nats-io/nats.c/issues/904, open in 3.4). So it finds none. The list is empty
+ * anyway, contexts in use may still point to it, hence it is kept.
  */
 static void
 hide_compression_methods(void)
@@ -113,11 +111,9 @@ hide_compression_methods(void)
 }
 
 static void
-let_library_go(bool used_tls)
+let_library_go(void)
 {
-    if (used_tls) {
-        hide_compression_methods();
-    }
+    hide_compression_methods();
     if (atomic_fetch_sub(&open_count, 1) == 1) {
         nats_CloseAndWait(CLOSE_TIMEOUT_MS);
     }
@@ -244,7 +240,6 @@ nats_publisher_close(struct nats_publisher *publisher)
     }
     disconnect(publisher);
     natsOptions_Destroy(publisher->options);
-    bool used_tls = publisher->url.is_tls;
     free(publisher);
-    let_library_go(used_tls);
+    let_library_go();
 }

@@ -37,27 +37,19 @@ is_port(struct slice text)
     return port >= 1 && port <= PORT_MAX;
 }
 
-/* Takes the host out of "host", "host:port", "[::1]" or "[::1]:port". */
+/* Whether it is "host", "host:port", "[::1]" or "[::1]:port". */
 static bool
-split_host(struct slice address, struct slice *ret_host)
+is_address(struct slice address)
 {
-    const char *end;
-    struct slice rest;
+    bool is_bracketed = slice_starts(address, "[");
+    const char *end = memchr(address.ptr, is_bracketed ? ']' : ':', address.len);
 
-    if (slice_starts(address, "[")) {
-        end = memchr(address.ptr, ']', address.len);
-        if (!end) {
-            return false;
-        }
-        *ret_host = slice_make(address.ptr + 1, (size_t)(end - address.ptr) - 1);
-        end++;
-    } else {
-        end = memchr(address.ptr, ':', address.len);
-        end = end ? end : address.ptr + address.len;
-        *ret_host = slice_make(address.ptr, (size_t)(end - address.ptr));
+    if (is_bracketed && !end) {
+        return false;
     }
-    rest = slice_sub(address, (size_t)(end - address.ptr), address.len);
-    return ret_host->len > 0 &&
+    size_t host = end ? (size_t)(end - address.ptr) : address.len;
+    struct slice rest = slice_sub(address, host + is_bracketed, address.len);
+    return host > is_bracketed &&
            (rest.len == 0 || (rest.ptr[0] == ':' && is_port(slice_sub(rest, 1, rest.len))));
 }
 
@@ -79,7 +71,6 @@ add_server(struct nats_url *url, struct slice text, struct err *err)
 {
     size_t number = url->count + 1;
     bool is_tls = slice_starts(text, "tls://");
-    struct slice host;
 
     if (!is_tls && !slice_starts(text, "nats://")) {
         return err_set(err, ERR_INVALID, "server %zu has no scheme nats:// or tls://; %s", number,
@@ -101,15 +92,12 @@ add_server(struct nats_url *url, struct slice text, struct err *err)
     }
     const char *at = memrchr(rest.ptr, '@', rest.len);
     struct slice address = at ? slice_sub(rest, (size_t)(at - rest.ptr) + 1, rest.len) : rest;
-    if (!split_host(address, &host)) {
+    if (!is_address(address)) {
         return err_set(err, ERR_INVALID, "server %zu has no host, or no port from 1 to %d; %s",
                        number, PORT_MAX, form);
     }
     url->is_tls = is_tls;
     slice_to_cstr(text, url->servers[url->count], NATS_SERVER_BYTES);
-    if (url->count == 0) {
-        slice_to_cstr(host, url->host, sizeof(url->host));
-    }
     add_shown(url, at != NULL, address);
     url->count++;
     return ERR_OK;

@@ -25,7 +25,6 @@ struct nats_url {
     size_t count;
     bool is_tls; /* of all servers, or of none */
     char servers[NATS_SERVERS_MAX][NATS_SERVER_BYTES];
-    char host[NATS_SERVER_BYTES]; /* of the first, without brackets */
     char shown[NATS_SHOWN_BYTES]; /* for messages: credentials as ****, cut when it is long */
 };
 

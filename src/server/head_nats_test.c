@@ -25,15 +25,28 @@ struct stream {
     int attempts;
     int stored;
     char last[256];
+    struct head_nats *meanwhile; /* gets the next head while the first is on its way; NULL: none */
 };
 
 static struct log_record records[LINES_MAX];
+
+static void
+tell(struct head_nats *head_nats, uint64_t seq)
+{
+    const struct chain_head head = {.seq = seq, .hash = {0xab}};
+
+    head_nats_tell(head_nats, &head, AT_US);
+}
 
 static enum err_code
 publish(void *ctx, struct slice payload, struct err *err)
 {
     struct stream *stream = ctx;
 
+    if (stream->meanwhile) {
+        tell(stream->meanwhile, 2);
+        stream->meanwhile = NULL;
+    }
     pthread_mutex_lock(&stream->lock);
     enum err_code code = stream->answer;
     stream->attempts++;
@@ -80,14 +93,6 @@ start(struct stream *stream, int64_t retry_ms)
     return head_nats;
 }
 
-static void
-tell(struct head_nats *head_nats, uint64_t seq)
-{
-    const struct chain_head head = {.seq = seq, .hash = {0xab}};
-
-    head_nats_tell(head_nats, &head, AT_US);
-}
-
 /* How often a line of the level with this word was logged. */
 static int
 count_lines(enum log_level level, const char *word)
@@ -104,7 +109,8 @@ count_lines(enum log_level level, const char *word)
 static void
 test_head_nats_publishes_the_head_as_json(void **state)
 {
-    struct stream stream = {PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_OK, 0, 0, ""};
+    struct stream stream = {
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_OK, 0, 0, "", NULL};
     struct head_nats *head_nats = start(&stream, NEVER_MS);
 
     (void)state;
@@ -121,7 +127,7 @@ static void
 test_head_nats_warns_once_and_tries_until_it_is_stored(void **state)
 {
     struct stream stream = {
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_UNAVAILABLE, 0, 0, ""};
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_UNAVAILABLE, 0, 0, "", NULL};
     struct head_nats *head_nats = start(&stream, OFTEN_MS);
     char down[32];
 
@@ -143,7 +149,7 @@ static void
 test_head_nats_publishes_the_newest_head_alone(void **state)
 {
     struct stream stream = {
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_UNAVAILABLE, 0, 0, ""};
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_UNAVAILABLE, 0, 0, "", NULL};
     struct head_nats *head_nats = start(&stream, NEVER_MS);
 
     (void)state;
@@ -161,10 +167,26 @@ test_head_nats_publishes_the_newest_head_alone(void **state)
 }
 
 static void
+test_head_nats_keeps_a_head_that_comes_while_it_publishes(void **state)
+{
+    struct stream stream = {
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_OK, 0, 0, "", NULL};
+    struct head_nats *head_nats = start(&stream, NEVER_MS);
+
+    (void)state;
+    stream.meanwhile = head_nats;
+    tell(head_nats, 1);
+    wait_attempts(&stream, 1);
+    head_nats_stop(head_nats);
+    assert_int_equal(stream.stored, 2);
+    assert_non_null(strstr(stream.last, "\"seq\":2,"));
+}
+
+static void
 test_head_nats_stops_while_the_stream_is_down(void **state)
 {
     struct stream stream = {
-        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_UNAVAILABLE, 0, 0, ""};
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, ERR_UNAVAILABLE, 0, 0, "", NULL};
     struct head_nats *head_nats = start(&stream, NEVER_MS);
 
     (void)state;
@@ -184,6 +206,7 @@ main(void)
         cmocka_unit_test(test_head_nats_publishes_the_head_as_json),
         cmocka_unit_test(test_head_nats_warns_once_and_tries_until_it_is_stored),
         cmocka_unit_test(test_head_nats_publishes_the_newest_head_alone),
+        cmocka_unit_test(test_head_nats_keeps_a_head_that_comes_while_it_publishes),
         cmocka_unit_test(test_head_nats_stops_while_the_stream_is_down),
     };
     const struct log_options options = {.level = LOG_INFO};

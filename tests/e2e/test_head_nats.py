@@ -111,14 +111,23 @@ def test_tls_takes_a_certificate_it_can_check_only(tmp_path):
                     "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"],
                    check=True, capture_output=True, timeout=60)
     with NatsServer("--tls", "--tlscert", str(cert), "--tlskey", str(key)) as nats:
-        for host, trusted, is_published in (("localhost", cert, True), ("localhost", None, False), ("127.0.0.1", cert, False)):
+        for address, trusted, is_published in (("tls://localhost", cert, True), ("tls://localhost", None, False),
+                                               ("tls://127.0.0.1", cert, False), ("nats://localhost", cert, True)):
             env = {"SSL_CERT_FILE": str(trusted)} if trusted else {}
-            with Server(*options(f"tls://{host}:{nats.port}"), env=env) as server:
+            with Server(*options(f"{address}:{nats.port}"), env=env) as server:
                 append(server)
                 assert server.stop() == 0
                 # Without a stream the answer of a server that is trusted is that there is none.
                 assert ("covers the subject" in server.log()) == is_published, server.log()
                 assert ("cannot be reached" in server.log()) != is_published, server.log()
+
+
+def test_tls_is_not_done_without(nats):
+    nats.add_stream("HEADS", SUBJECT)
+    with Server(*options(nats.url.replace("nats:", "tls:"))) as server:
+        append(server)
+        assert server.stop() == 0
+        assert "cannot be reached" in server.log() and heads(nats) == []
 
 
 @pytest.mark.parametrize("settings, said", [
