@@ -130,7 +130,7 @@ test_catalog_has_the_tables_of_metering(void **state)
         "seq BIGINT, timestamp TIMESTAMP, reservation_id VARCHAR, change VARCHAR, credits "
         "DECIMAL(18,6), expires_at TIMESTAMP, api_name VARCHAR, endpoint VARCHAR, method "
         "VARCHAR, api_key VARCHAR, run_id VARCHAR, project VARCHAR, event_id VARCHAR, "
-        "probe_of VARCHAR, price_rule VARCHAR");
+        "probe_of VARCHAR, price_rule VARCHAR, open_from BIGINT");
     check_columns(TABLE_BUDGET_CHANGES, "seq BIGINT, timestamp TIMESTAMP, name VARCHAR, change "
                                         "VARCHAR, instance VARCHAR, definition JSON, reason "
                                         "VARCHAR");

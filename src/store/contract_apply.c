@@ -28,12 +28,12 @@ static void
 test_apply_keeps_decimals_exactly(void **state)
 {
     struct contract_store *at = *state;
-    const char *lines = "1|10|r1|reserve|60.5|-|birdeye|/price|GET|-|-|-|-|-|-\n"
-                        "2|10|r1|extend|999999999999.999999|20|-|-|-|-|-|-|-|-|-\n"
-                        "3|10|r2|reserve|-0.000001|-|-|-|-|-|-|-|-|-|-\n"
-                        "4|10|r3|reserve|-999999999999.999999|-|-|-|-|-|-|-|-|-|-\n"
-                        "5|10|r4|reserve|-|-|-|-|-|-|-|-|-|-|-\n"
-                        "6|10|r5|reserve|0|-|-|-|-|-|-|-|-|-|-\n";
+    const char *lines = "1|10|r1|reserve|60.5|-|birdeye|/price|GET|-|-|-|-|-|-|-\n"
+                        "2|10|r1|extend|999999999999.999999|20|-|-|-|-|-|-|-|-|-|-\n"
+                        "3|10|r2|reserve|-0.000001|-|-|-|-|-|-|-|-|-|-|-\n"
+                        "4|10|r3|reserve|-999999999999.999999|-|-|-|-|-|-|-|-|-|-|-\n"
+                        "5|10|r4|reserve|-|-|-|-|-|-|-|-|-|-|-|-\n"
+                        "6|10|r5|reserve|0|-|-|-|-|-|-|-|-|-|-|-\n";
 
     contract_put(at, TABLE_RESERVATION_CHANGES, lines);
     contract_expect(at, TABLE_RESERVATION_CHANGES, lines);

@@ -158,9 +158,9 @@ test_visit_and_scan_leave_columns_out(void **state)
     struct slice r2 = SLICE_LITERAL("r2");
 
     contract_put(at, TABLE_RESERVATION_CHANGES,
-                 "1|30|r1|reserve|60.5|-|birdeye|-|-|-|-|-|-|-|-\n"
-                 "2|20|r2|reserve|1|-|-|-|-|-|-|-|-|-|-\n"
-                 "3|10|r1|commit|60|-|-|-|-|-|-|-|e1|-|-\n");
+                 "1|30|r1|reserve|60.5|-|birdeye|-|-|-|-|-|-|-|-|-\n"
+                 "2|20|r2|reserve|1|-|-|-|-|-|-|-|-|-|-|-\n"
+                 "3|10|r1|commit|60|-|-|-|-|-|-|-|e1|-|-|-\n");
     scan.column_mask = 1U << 0 | 1U << 4 | 1U << 6;
     expect_visit(at, &scan, "1|60.5|birdeye\n2|1|-\n3|60|-\n");
     contract_expect_scan(at, &scan, "3|60|-\n2|1|-\n1|60.5|birdeye\n");
@@ -177,7 +177,7 @@ test_visit_and_scan_leave_columns_out(void **state)
     expect_visit(at, &scan, "commit\n");
     contract_expect_scan(at, &scan, "commit\n");
     scan.column_mask = 0;
-    expect_visit(at, &scan, "3|10|r1|commit|60|-|-|-|-|-|-|-|e1|-|-\n");
+    expect_visit(at, &scan, "3|10|r1|commit|60|-|-|-|-|-|-|-|e1|-|-|-\n");
 }
 
 static void
