@@ -75,6 +75,9 @@ budgets_free(struct budgets *budgets)
     for (size_t i = 0; i < budgets->spare_count; i++) {
         free(budgets->spare[i]);
     }
+    for (size_t i = 0; i < budgets->count; i++) {
+        budget_def_changed(&budgets->all[i]);
+    }
     free(budgets->live);
     free(budgets->spare);
     free(budgets->buckets);
@@ -152,11 +155,11 @@ static void
 make_single(struct budgets *budgets, struct budget *budget)
 {
     for (size_t i = 0; i < DIM_COUNT; i++) {
-        if (budget->def.has_value[i] && strcmp(budget->def.value[i], "*") == 0) {
+        if (budget_is_each(&budget->def, i)) {
             return;
         }
     }
-    instance_by_key(budgets, budget, slice_of(""), true, budgets->latest_us);
+    budget->single = instance_by_key(budgets, budget, slice_of(""), true, budgets->latest_us);
 }
 
 static struct budget *
@@ -175,6 +178,8 @@ static void
 drop(struct budgets *budgets, struct budget *budget)
 {
     instances_of_budget_free(budgets, budget);
+    budget_def_changed(budget);
+    budget->single = NULL;
     budget->in_use = false;
 }
 
@@ -190,6 +195,7 @@ budgets_set(struct budgets *budgets, const struct budget_def *def, bool *ret_fil
     }
     if (budget && same_counters(&budget->def, def)) {
         budget->def = *def;
+        budget_def_changed(budget);
         *ret_filling = false;
         return ERR_OK;
     }
@@ -599,6 +605,7 @@ budgets_set_mode(struct budgets *budgets, const char *name, enum budget_mode mod
         return false;
     }
     budget->def.mode = mode;
+    budget_def_changed(budget);
     return true;
 }
 

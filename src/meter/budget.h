@@ -243,6 +243,15 @@ void budgets_restore_reset(struct budgets *budgets, const char *name, int64_t re
 size_t budgets_covering(struct budgets *budgets, const struct call_scope *scope, int64_t now_us,
                         struct budget_view *ret_views, size_t max);
 
+/*
+ * Views of the counters that a reservation holds credits in. Their definitions are copies that many
+ * views share, and stay until budget_def_unref. `resets_at_us` is 0 for sliding windows: it takes a
+ * walk over the window.
+ */
+size_t budgets_held_views(const struct budget_hold *hold, int64_t now_us,
+                          struct budget_view *ret_views, size_t max);
+void budget_def_unref(const struct budget_def *def); /* any thread; NULL is fine */
+
 /* Views of all instances: index 0, 1, ... until false. One that is being filled has a NULL def. */
 bool budgets_view_at(struct budgets *budgets, size_t index, int64_t now_us,
                      struct budget_view *ret_view);

@@ -12,12 +12,6 @@
 
 enum { FIRST_BUCKETS = 256, EVICT_TRIES = 64 };
 
-static bool
-is_each(const struct budget_def *def, size_t dimension)
-{
-    return def->has_value[dimension] && strcmp(def->value[dimension], "*") == 0;
-}
-
 bool
 budget_matches(const struct budget_def *def, const struct call_scope *scope)
 {
@@ -25,7 +19,7 @@ budget_matches(const struct budget_def *def, const struct call_scope *scope)
         if (!def->has_value[i]) {
             continue;
         }
-        if (is_each(def, i)) {
+        if (budget_is_each(def, i)) {
             if (scope->values[i].len == 0) {
                 return false;
             }
@@ -58,12 +52,21 @@ make_key(const struct budget_def *def, const struct call_scope *scope,
 
     out[0] = '\0';
     for (size_t i = 0; i < DIM_COUNT; i++) {
-        if (!is_each(def, i)) {
+        if (!budget_is_each(def, i)) {
             continue;
         }
         struct slice value = cut_value(scope->values[i]);
-        len += (size_t)snprintf(out + len, BUDGET_INSTANCE_MAX - len, "%s%s=%.*s", len ? "," : "",
-                                budget_dimension_name((enum budget_dimension)i), SLICE_FMT(value));
+        struct slice name = slice_of(budget_dimension_name((enum budget_dimension)i));
+        assert(len + name.len + value.len + 3 <= BUDGET_INSTANCE_MAX);
+        if (len > 0) {
+            out[len++] = ',';
+        }
+        memcpy(out + len, name.ptr, name.len);
+        len += name.len;
+        out[len++] = '=';
+        memcpy(out + len, value.ptr, value.len);
+        len += value.len;
+        out[len] = '\0';
     }
     return slice_make(out, len);
 }
@@ -173,6 +176,9 @@ instance_of(struct budgets *budgets, struct budget *budget, const struct call_sc
 {
     char text[BUDGET_INSTANCE_MAX];
 
+    if (budget->single) {
+        return budget->single;
+    }
     return instance_by_key(budgets, budget, make_key(&budget->def, scope, text), make, now_us);
 }
 

@@ -2,12 +2,22 @@
 #ifndef EIDER_METER_BUDGET_PRIVATE_H
 #define EIDER_METER_BUDGET_PRIVATE_H
 
+#include <stdatomic.h>
+
 #include "meter/budget.h"
 
 enum { BUDGET_EVENTS_MAX = 128 };
 
+/* A definition as answers show it, until it changes: they share it, none of them waits. */
+struct budget_def_copy {
+    struct budget_def def; /* first: what answers point to */
+    atomic_uint refs;
+};
+
 struct budget {
     struct budget_def def;
+    struct budget_def_copy *copy;   /* made when it is first shown; NULL behind a change */
+    struct budget_instance *single; /* the one counter of a budget without "*", if there is room */
     bool in_use;
     bool filling;     /* counts, but does not decide yet; lookups by name pass it by */
     int64_t reset_us; /* entries before it do not count; INT64_MIN: never reset */
@@ -70,6 +80,9 @@ void instance_add(struct budgets *budgets, struct budget_instance *instance, int
 
 int64_t budget_add_sat(int64_t a, int64_t b);
 
+/* Behind every change of a definition: answers to come get a new copy. */
+void budget_def_changed(struct budget *budget);
+
 /* ---- budget_instance.c: finding and making instances ---- */
 
 bool budget_matches(const struct budget_def *def, const struct call_scope *scope);
@@ -84,6 +97,13 @@ void instance_free(struct budgets *budgets, struct budget_instance *instance);
 void instances_of_budget_free(struct budgets *budgets, const struct budget *budget);
 
 struct budget *budget_by_name(const struct budgets *budgets, const char *name);
+
+static inline bool
+budget_is_each(const struct budget_def *def, size_t dimension)
+{
+    return def->has_value[dimension] && def->value[dimension][0] == '*' &&
+           def->value[dimension][1] == '\0';
+}
 
 static inline const struct budget_held *
 hold_at(const struct budget_hold *hold, size_t index)

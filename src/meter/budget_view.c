@@ -1,15 +1,18 @@
 /* Looking at budgets: views of their instances, how far back they reach, and what comes. */
 #include <assert.h>
 #include <limits.h>
+#include <stdatomic.h>
+#include <stdlib.h>
 
+#include "base/mem.h"
 #include "codec/decimal.h"
 #include "codec/time.h"
 #include "meter/budget_private.h"
 
 #define SAMPLE_US (600 * TIME_US_PER_S)
 
-void
-instance_view(const struct budget_instance *instance, int64_t now_us, struct budget_view *ret_view)
+static void
+quick_view(const struct budget_instance *instance, int64_t now_us, struct budget_view *ret_view)
 {
     const struct budget_def *def = &instance->budget->def;
     int64_t from_us = budget_period_start(def, now_us);
@@ -28,6 +31,16 @@ instance_view(const struct budget_instance *instance, int64_t now_us, struct bud
                                      .joined = instance->window.joined};
     if (def->window != WINDOW_SLIDING) {
         ret_view->resets_at_us = budget_period_end(def, now_us);
+    }
+}
+
+void
+instance_view(const struct budget_instance *instance, int64_t now_us, struct budget_view *ret_view)
+{
+    const struct budget_def *def = &instance->budget->def;
+
+    quick_view(instance, now_us, ret_view);
+    if (def->window != WINDOW_SLIDING) {
         return;
     }
     int64_t last_us =
@@ -51,6 +64,56 @@ budgets_covering(struct budgets *budgets, const struct call_scope *scope, int64_
         struct budget_instance *instance = instance_of(budgets, budget, scope, false, now_us);
         if (instance) {
             instance_view(instance, now_us, &ret_views[count++]);
+        }
+    }
+    return count;
+}
+
+/* ---- what answers show ---- */
+
+void
+budget_def_unref(const struct budget_def *def)
+{
+    struct budget_def_copy *copy = (struct budget_def_copy *)(uintptr_t)def;
+
+    if (copy && atomic_fetch_sub(&copy->refs, 1) == 1) {
+        free(copy);
+    }
+}
+
+void
+budget_def_changed(struct budget *budget)
+{
+    if (budget->copy) {
+        budget_def_unref(&budget->copy->def);
+        budget->copy = NULL;
+    }
+}
+
+/* A reference for an answer; the budget keeps one for itself. */
+static const struct budget_def *
+show_def(struct budget *budget)
+{
+    if (!budget->copy) {
+        budget->copy = mem_alloc(sizeof(*budget->copy));
+        budget->copy->def = budget->def;
+        atomic_init(&budget->copy->refs, 1);
+    }
+    atomic_fetch_add(&budget->copy->refs, 1);
+    return &budget->copy->def;
+}
+
+size_t
+budgets_held_views(const struct budget_hold *hold, int64_t now_us, struct budget_view *ret_views,
+                   size_t max)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < hold->count && count < max; i++) {
+        const struct budget_instance *instance = held_instance(hold_at(hold, i));
+        if (instance && !instance->budget->filling) {
+            quick_view(instance, now_us, &ret_views[count]);
+            ret_views[count++].def = show_def(instance->budget);
         }
     }
     return count;

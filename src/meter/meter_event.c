@@ -98,7 +98,7 @@ keep_redacted(struct op *op, struct slice text, redact_fn *redact)
 {
     BUF_AUTO struct buf out = {0};
 
-    if (text.len == 0) {
+    if (text.len == 0 || (redact == redact_text && redact_is_plain(text))) {
         return op_keep(op, text);
     }
     buf_init(&out, REDACTED_BYTES_MAX);

@@ -380,6 +380,24 @@ test_a_failed_record_leaves_the_breaker_alone(void **state)
 }
 
 static void
+test_an_id_is_free_again_when_its_record_failed(void **state)
+{
+    struct world *world = world_new(CREDITS(100));
+    struct event event = event_of("e1", "", CREDITS(1));
+
+    (void)state;
+    start(world);
+    world->log.mode = FAKE_LOG_FAILING;
+    assert_int_equal(ERR_IO, append(world, &event, 1, false)->code);
+    world->log.mode = FAKE_LOG_INSTANT;
+    event.credits = CREDITS(2);
+    assert_int_equal(ERR_OK, append(world, &event, 1, false)->code);
+    assert_int_equal(1, world->log.rows[TABLE_EVENTS].rows);
+    assert_int_equal(CREDITS(2), look(world, "default").used);
+    world_free(world);
+}
+
+static void
 commit_behind(void *ctx, const struct batch *batches, size_t count, uint64_t lsn)
 {
     struct world *world = ctx;
@@ -461,6 +479,29 @@ test_reset_holds_for_each_counter_behind_a_start(void **state)
     struct seen seen = look(world, "run");
     assert_int_equal(BREAKER_CLOSED, seen.state);
     assert_true(seen.count <= 1 && (seen.count == 0 || strcmp(seen.instance, "run_id=r") == 0));
+    world_free(world);
+}
+
+static void
+test_an_old_open_reservation_is_found_behind_a_start(void **state)
+{
+    struct world *world = world_new(CREDITS(1000));
+    struct meter_reserve old = request_of("old", CREDITS(3));
+    char id[16];
+
+    (void)state;
+    start(world);
+    old.ttl_ms = METER_TTL_MS_MAX;
+    send_reserve(world, &old);
+    /* More rows than are read in any case. */
+    for (int i = 0; i < 26000; i++) {
+        snprintf(id, sizeof(id), "r%d", i);
+        reserve(world, id, 1);
+        meter_release(world->meter, slice_of(id), NULL, NULL);
+    }
+    restart(world);
+    assert_int_equal(CREDITS(3), look(world, "default").reserved);
+    assert_int_equal(ERR_OK, commit(world, "old", CREDITS(2))->code);
     world_free(world);
 }
 
@@ -567,6 +608,8 @@ main(void)
         cmocka_unit_test(test_long_values_make_one_counter_that_survives_a_start),
         cmocka_unit_test(test_a_refused_batch_leaves_the_breaker_alone),
         cmocka_unit_test(test_a_failed_record_leaves_the_breaker_alone),
+        cmocka_unit_test(test_an_id_is_free_again_when_its_record_failed),
+        cmocka_unit_test(test_an_old_open_reservation_is_found_behind_a_start),
         cmocka_unit_test(test_a_new_budget_holds_what_is_reopened),
         cmocka_unit_test(test_a_counter_that_is_held_is_never_taken_away),
         cmocka_unit_test(test_reset_holds_for_each_counter_behind_a_start),

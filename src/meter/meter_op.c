@@ -1,6 +1,8 @@
 /* The pipeline: ops gather while one record is in flight; the record's end settles or undoes. */
 #include <assert.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "meter/meter_private.h"
@@ -11,13 +13,14 @@ enum { RETRY_PAUSE_US = 200000 };
 struct op *
 op_new(struct meter *meter, enum op_kind kind, meter_done_fn *done, void *ctx)
 {
-    struct op *op = mem_zalloc(1, sizeof(*op));
+    struct op *op = mem_alloc(sizeof(*op));
 
+    memset(op, 0, offsetof(struct op, memory));
     op->kind = kind;
     op->done = done;
     op->ctx = ctx;
     op->at_us = clock_wall_us(meter->clock);
-    arena_init(&op->arena, METER_OP_BYTES_MAX);
+    arena_init_with(&op->arena, METER_OP_BYTES_MAX, op->memory, sizeof(op->memory));
     return op;
 }
 
@@ -25,6 +28,9 @@ void
 op_free(struct op *op)
 {
     if (op) {
+        for (size_t i = 0; i < op->view_count; i++) {
+            budget_def_unref(op->views[i].def);
+        }
         arena_fini(&op->arena);
         free(op);
     }

@@ -26,6 +26,7 @@ enum {
     METER_METADATA_MAX = 64 * 1024,
     METER_OP_BYTES_MAX = 32 << 20,    /* texts of one op */
     METER_FLIGHT_BYTES_MAX = 8 << 20, /* texts of one record; one op alone may be larger */
+    METER_OP_MEMORY = 1280,           /* a reserve or a commit needs no more */
     METER_BATCHES = 4                 /* events, reservation changes, budget changes, prices */
 };
 
@@ -84,6 +85,8 @@ struct op {
 
     struct budget_view *views; /* reserve: who covers it, texts in the arena */
     size_t view_count;
+
+    _Alignas(16) char memory[METER_OP_MEMORY]; /* where the arena begins; not cleared */
 };
 
 struct op_list {

@@ -178,24 +178,16 @@ quote(struct meter *meter, const struct meter_reserve *reserve, int64_t now_us, 
 
 /* The views that an answer carries, with texts of their own. */
 static void
-keep_views(struct meter *meter, struct op *op, const struct call_scope *scope)
+keep_views(struct op *op, const struct budget_hold *hold)
 {
-    struct budget_view views[BUDGET_COVER_MAX];
-    size_t count = budgets_covering(meter->budgets, scope, op->window_us, views, BUDGET_COVER_MAX);
-
-    op->views = arena_zalloc(&op->arena, count ? count : 1, sizeof(views[0]));
-    if (!op->views) {
+    if (hold->count == 0) {
         return;
     }
-    for (size_t i = 0; i < count; i++) {
-        struct budget_def *def = arena_alloc(&op->arena, sizeof(*def));
-        if (!def) {
-            return;
-        }
-        *def = *views[i].def;
-        views[i].def = def;
-        views[i].instance = op_keep(op, slice_of(views[i].instance)).ptr;
-        op->views[op->view_count++] = views[i];
+    op->views = arena_zalloc(&op->arena, hold->count, sizeof(op->views[0]));
+    assert(op->views);
+    op->view_count = budgets_held_views(hold, op->window_us, op->views, hold->count);
+    for (size_t i = 0; i < op->view_count; i++) {
+        op->views[i].instance = op_keep(op, slice_of(op->views[i].instance)).ptr;
     }
 }
 
@@ -317,7 +309,7 @@ reserve_locked(struct meter *meter, struct op *op, const struct meter_reserve *r
         id = slice_make(made, ID_UUID_LEN);
     }
     add_reservation(meter, op, reserve, id, &hold);
-    keep_views(meter, op, &scope);
+    keep_views(op, &hold);
     decided(meter, op);
 }
 

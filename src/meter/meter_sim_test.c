@@ -8,7 +8,8 @@
  *   - a breaker that is half open has at most its probes out;
  *   - no reservation is open when its lease is over and the log works;
  *   - what was answered as done stands in the log, once; what was answered as failed does not;
- *   - a start changes nothing; the chain of hashes holds.
+ *     what was answered as a duplicate stands there before;
+ *   - a start changes nothing, breakers neither; the chain of hashes holds.
  *
  * EIDER_SIM_SEEDS lives are played (10 000), from EIDER_SIM_FIRST on (1). One that fails says its
  * seed.
@@ -344,6 +345,10 @@ on_answer(void *ctx, const struct meter_answer *answer)
         fail(life, "an op was answered twice");
     }
     call->answered = true;
+    if (answer->code == ERR_OK && answer->duplicates > 0 && booked && !call->is_commit &&
+        !is_durable(life, call->event_id)) {
+        fail(life, "a duplicate of an entry that is not in the log");
+    }
     if (answer->code == ERR_OK && booked && (call->is_commit || answer->stored > 0)) {
         booked->acked = true;
     }
@@ -528,6 +533,7 @@ step_append(struct life *life)
     if (!known) {
         note_booked(life, call->event_id);
     }
+    int64_t number = (int64_t)strtoull(call->event_id + 1, NULL, 10);
     snprintf(run, sizeof(run), "%s", run_of((unsigned)call->event_id[strlen(call->event_id) - 1]));
     struct event event = {.id = slice_of(call->event_id),
                           .api_name = SLICE_LITERAL("api"),
@@ -535,7 +541,7 @@ step_append(struct life *life)
                           .has_status = true,
                           .status_code = 200,
                           .success = true,
-                          .credits = 3 * DECIMAL_ONE,
+                          .credits = number % 40 * DECIMAL_ONE,
                           .timestamp_is_ours = true};
     struct meter_append request = {
         .events = &event, .count = 1, .may_block = true, .enforce = below(life, 2)};
@@ -744,7 +750,7 @@ check_chain(struct life *life)
 
 struct sums {
     int64_t used, reserved;
-    size_t count;
+    size_t not_closed;
 };
 
 static void
@@ -756,7 +762,7 @@ add_up(void *ctx, const struct budget_view *view, const struct budget_forecast *
     /* Counters of single runs that count nothing may be there or not. */
     sums->used += view->used;
     sums->reserved += view->reserved;
-    sums->count++;
+    sums->not_closed += view->state != BREAKER_CLOSED;
 }
 
 /* A start in good order changes nothing. (Where no clock jumped: that, a start forgets.) */
@@ -776,6 +782,11 @@ check_start(struct life *life)
     open_meter(life);
     meter_each_budget(life->meter, add_up, &after);
     settle(life);
+    if (straight && before.not_closed != after.not_closed) {
+        fprintf(stderr, "%zu breakers not closed -> %zu\n", before.not_closed, after.not_closed);
+        dump(life);
+        fail(life, "a start changed a breaker");
+    }
     if (straight && life->strict &&
         (before.reserved != after.reserved || before.used != after.used)) {
         fprintf(stderr, "used %" PRId64 " -> %" PRId64 ", reserved %" PRId64 " -> %" PRId64 "\n",
