@@ -138,6 +138,26 @@ commit_failure(struct call *call, int status, const char *code, int retry_after_
     commit(call, ENDING_ERROR);
 }
 
+/* The breaker of the upstream learns how an attempt ended. */
+static void
+note_attempt(struct call *call, CURLcode result)
+{
+    int status = result == CURLE_OK ? call->status : 0;
+    bool changed = false;
+
+    pthread_mutex_lock(&call->gateway->lock);
+    if (breaker_is_failure(status) || breaker_is_success(status)) {
+        changed = breaker_note(&call->upstream->breaker, breaker_is_success(status),
+                               gateway_now_us(call->gateway));
+    }
+    unsigned failures = call->upstream->breaker.failures;
+    pthread_mutex_unlock(&call->gateway->lock);
+    if (changed) {
+        gateway_tell(call->gateway, true, "the upstream %s has failed %u times in a row: paused",
+                     call->upstream->options.name, failures);
+    }
+}
+
 /* The client left, or its request cannot be had. */
 static void
 give_up(struct call *call)
@@ -145,6 +165,9 @@ give_up(struct call *call)
     bool at_work = call->curl && transfer_has_sent(call);
 
     atomic_fetch_add(&call->gateway->clients_gone, 1);
+    if (call->head_done && call->state != CALL_RESTING) {
+        note_attempt(call, CURLE_OK); /* a client may leave once it has seen the status */
+    }
     if (!at_work && !call->has_sent) {
         transfer_end(call);
         set_state(call, CALL_RELEASING);
@@ -277,25 +300,6 @@ call_on_head(struct call *call)
     }
     reply_begin(call);
     return true;
-}
-
-static void
-note_attempt(struct call *call, CURLcode result)
-{
-    int status = result == CURLE_OK ? call->status : 0;
-    bool changed = false;
-
-    pthread_mutex_lock(&call->gateway->lock);
-    if (breaker_is_failure(status) || breaker_is_success(status)) {
-        changed = breaker_note(&call->upstream->breaker, breaker_is_success(status),
-                               gateway_now_us(call->gateway));
-    }
-    unsigned failures = call->upstream->breaker.failures;
-    pthread_mutex_unlock(&call->gateway->lock);
-    if (changed) {
-        gateway_tell(call->gateway, true, "the upstream %s has failed %u times in a row: paused",
-                     call->upstream->options.name, failures);
-    }
 }
 
 /* No answer, or half of one. */
