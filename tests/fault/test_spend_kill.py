@@ -125,7 +125,7 @@ def kill_again_and_again(server, spenders, rng):
     def full():
         one, = instances(server, "all")
         return one["used"] + one["reserved"] == limit
-    wait_for(full, timeout_s=30, what="the limit")
+    wait_for(full, timeout_s=120, what="the limit")
     return heads, starts, limit
 
 

@@ -21,10 +21,11 @@ import select
 import time
 
 API = "Birdeye"
-LEASE_MS = 300_000  # longer than any test: what was acknowledged must still be there
+LEASE_MS = 24 * 3600 * 1000  # longer than any test: what was acknowledged must still be there
 FORGET_MS = 1000
 CALL, DEAR_CALL = 60, 120  # credits
 WAYS = {"commit": 40, "once": 10, "repeat": 12, "hold": 4, "extend": 8, "release": 8, "forget": 6, "gateway": 12}
+HOLD_S = 3  # behind the last kill there is no other to wait for
 ANSWER_TIMEOUT_S = 60
 
 
@@ -109,6 +110,8 @@ class Spender:
             else:
                 self.pause()
             return False
+        if status == 412 and ttl_ms == FORGET_MS:
+            return False  # granted unheard before the kill, and over since
         if status != 200:
             self.complain(f"reserve {call['id']}: {status} {answer}")
             return False
@@ -162,8 +165,8 @@ class Spender:
     def way_hold(self, call):
         if not self.reserve(call):
             return
-        before = self.generation.value
-        while self.generation.value == before and not self.stop.value:
+        before, begin = self.generation.value, time.monotonic()
+        while self.generation.value == before and time.monotonic() - begin < HOLD_S and not self.stop.value:
             self.pause()
         self.make(call)
         self.commit(call)
