@@ -63,8 +63,7 @@ struct budgets {
 
 /* ---- budget_window.c: periods ---- */
 
-/* Start of the period that `at_us` is in; sliding: what is just outside of the window at that time.
- */
+/* Start of the period that `at_us` is in; sliding: the oldest time that still counts then. */
 int64_t budget_period_start(const struct budget_def *def, int64_t at_us);
 /* End of it; sliding: now. */
 int64_t budget_period_end(const struct budget_def *def, int64_t at_us);
