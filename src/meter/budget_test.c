@@ -713,7 +713,7 @@ test_there_is_an_end_to_definitions(void **state)
     struct refusal refusal;
     struct err err;
     bool filling;
-    char name[8];
+    char name[16];
 
     (void)state;
     for (int i = 1; i < BUDGETS_MAX; i++) {
