@@ -133,10 +133,34 @@ is_empty_json(struct slice text)
     return slice_is(trimmed, "{}") || slice_is(trimmed, "null");
 }
 
+struct event_texts
+texts_redact(struct op *op, struct slice error_message, struct slice metadata)
+{
+    struct err err;
+
+    if (text_check("error_message", error_message, METER_METADATA_MAX, &err) != ERR_OK ||
+        text_check("metadata", metadata, METER_METADATA_MAX, &err) != ERR_OK) {
+        return (struct event_texts){0};
+    }
+    return (struct event_texts){.redacted = true,
+                                .error_message = keep_redacted(op, error_message, redact_text),
+                                .metadata_json = is_empty_json(metadata)
+                                                     ? SLICE_LITERAL("")
+                                                     : keep_redacted(op, metadata, redact_json)};
+}
+
 enum err_code
 event_take(struct op *op, const struct event *from, int64_t now_us, struct event *ret_event,
            struct err *err)
 {
+    return event_take_with(op, from, now_us, &(struct event_texts){0}, ret_event, err);
+}
+
+enum err_code
+event_take_with(struct op *op, const struct event *from, int64_t now_us,
+                const struct event_texts *texts, struct event *ret_event, struct err *err)
+{
+    struct event_texts clean = *texts;
     enum err_code code = check_texts(from, err);
 
     if (code == ERR_OK) {
@@ -144,6 +168,9 @@ event_take(struct op *op, const struct event *from, int64_t now_us, struct event
     }
     if (code != ERR_OK) {
         return code;
+    }
+    if (!clean.redacted) {
+        clean = texts_redact(op, from->error_message, from->metadata_json);
     }
     struct event event = *from;
     event.id = from->id.len > 0 ? op_keep(op, from->id) : make_id(op);
@@ -154,10 +181,8 @@ event_take(struct op *op, const struct event *from, int64_t now_us, struct event
                                             : SLICE_LITERAL("unknown");
     event.method = from->method.len > 0 ? op_keep(op, from->method) : SLICE_LITERAL("GET");
     event.run_id = op_keep(op, from->run_id);
-    event.error_message = keep_redacted(op, from->error_message, redact_text);
-    event.metadata_json = is_empty_json(from->metadata_json)
-                              ? SLICE_LITERAL("")
-                              : keep_redacted(op, from->metadata_json, redact_json);
+    event.error_message = clean.error_message;
+    event.metadata_json = clean.metadata_json;
     event.api_key = keep_redacted(op, from->api_key, redact_text);
     event.project = op_keep(op, from->project);
     event.reservation_id = op_keep(op, from->reservation_id);

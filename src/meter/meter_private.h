@@ -193,6 +193,16 @@ void meter_note_breakers(struct meter *meter);
 /* Checks an event and copies it, redacted, into the op. ERR_INVALID names the field. */
 enum err_code event_take(struct op *op, const struct event *from, int64_t now_us,
                          struct event *ret_event, struct err *err);
+/* The long texts of an event, redacted into the op ahead of the lock. Without any when one is not
+ * valid: event_take_with says so in its turn. */
+struct event_texts {
+    bool redacted;
+    struct slice error_message, metadata_json;
+};
+struct event_texts texts_redact(struct op *op, struct slice error_message, struct slice metadata);
+enum err_code event_take_with(struct op *op, const struct event *from, int64_t now_us,
+                              const struct event_texts *texts, struct event *ret_event,
+                              struct err *err);
 struct call_scope event_scope(const struct event *event);
 /* The call as its event will stand in the log; the new texts are in the op. */
 struct meter_call call_redact(struct op *op, const struct meter_call *call);

@@ -432,7 +432,7 @@ commit_credits(struct meter *meter, const struct reservation *reservation,
 
 static enum err_code
 make_event(struct meter *meter, struct op *op, const struct reservation *reservation,
-           const struct meter_commit *commit, struct err *err)
+           const struct meter_commit *commit, const struct event_texts *texts, struct err *err)
 {
     struct event event = {.id = commit->event_id,
                           .timestamp_is_ours = true,
@@ -456,7 +456,7 @@ make_event(struct meter *meter, struct op *op, const struct reservation *reserva
     op->events = arena_zalloc(&op->arena, 1, sizeof(*op->events));
     op->event_window_us = arena_zalloc(&op->arena, 1, sizeof(*op->event_window_us));
     assert(op->events && op->event_window_us);
-    enum err_code code = event_take(op, &event, op->at_us, &op->events[0], err);
+    enum err_code code = event_take_with(op, &event, op->at_us, texts, &op->events[0], err);
     if (code == ERR_OK && commit->event_id.len > 0 &&
         ids_find(meter->ids, commit->event_id, &known) == IDS_RECENT) {
         code = err_set(err, ERR_CONFLICT, "event_id %.*s stands in the log already",
@@ -528,6 +528,7 @@ meter_commit(struct meter *meter, const struct meter_commit *commit, meter_done_
     struct reservation *reservation = NULL;
     struct err err;
     struct meter_call check = call_redact(op, &commit->check); /* as the reservation's is */
+    struct event_texts texts = texts_redact(op, commit->error_message, commit->metadata_json);
 
     pthread_mutex_lock(&meter->lock);
     lease_expire(meter);
@@ -545,7 +546,7 @@ meter_commit(struct meter *meter, const struct meter_commit *commit, meter_done_
         code = commit_credits(meter, reservation, commit, op, &err);
     }
     if (code == ERR_OK) {
-        code = make_event(meter, op, reservation, commit, &err);
+        code = make_event(meter, op, reservation, commit, &texts, &err);
     }
     if (code != ERR_OK) {
         give_up(meter, op, &err);

@@ -616,6 +616,36 @@ test_secrets_never_reach_the_log(void **state)
     world_free(world);
 }
 
+/* They are redacted before anything is known of the reservation; what is not valid is told all the
+ * same, and in its turn. */
+static void
+test_texts_of_a_commit_are_redacted_or_refused(void **state)
+{
+    struct world *world = world_new(CREDITS(100));
+    struct told told = {0};
+    struct meter_commit request = {.reservation_id = SLICE_LITERAL("r1"),
+                                   .error_message = SLICE_LITERAL("broken \xff text"),
+                                   .metadata_json = SLICE_LITERAL("{\"token\":\"SECRETSECRET\"}")};
+
+    (void)state;
+    meter_commit(world->meter, &request, on_done, &told);
+    assert_int_equal(ERR_NOT_FOUND, told.code);
+    reserve(world, "r1", CREDITS(5));
+    meter_commit(world->meter, &request, on_done, &told);
+    assert_int_equal(ERR_INVALID, told.code);
+    assert_non_null(strstr(told.msg, "error_message"));
+    request.error_message = SLICE_LITERAL("GET https://u:SECRETSECRET@h/ failed");
+    meter_commit(world->meter, &request, on_done, &told);
+    assert_int_equal(ERR_OK, told.code);
+    const struct batch *rows = &world->log.rows[TABLE_EVENTS];
+    assert_int_equal(1, rows->rows);
+    assert_true(
+        slice_is(batch_get_text(rows, EVENT_ERROR_MESSAGE, 0), "GET https://[redacted]@h/ failed"));
+    assert_true(
+        slice_is(batch_get_text(rows, EVENT_METADATA_JSON, 0), "{\"token\":\"[redacted]\"}"));
+    world_free(world);
+}
+
 int
 main(void)
 {
@@ -638,6 +668,7 @@ main(void)
         cmocka_unit_test(test_operators_force_and_reset),
         cmocka_unit_test(test_bad_calls_are_told_what_is_wrong),
         cmocka_unit_test(test_secrets_never_reach_the_log),
+        cmocka_unit_test(test_texts_of_a_commit_are_redacted_or_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
