@@ -118,8 +118,8 @@ hex_digit(char c)
 static struct slice
 only_path(struct slice text)
 {
-    const char *scheme = memmem(text.ptr, text.len, "://", 3);
-    const char *slash = memchr(text.ptr, '/', text.len);
+    const char *scheme = text.len > 0 ? memmem(text.ptr, text.len, "://", 3) : NULL;
+    const char *slash = text.len > 0 ? memchr(text.ptr, '/', text.len) : NULL;
     size_t end = 0;
 
     if (scheme && slash == scheme + 1) {

@@ -155,6 +155,19 @@ test_price_of_birdeye_follows_the_candles(void **state)
 }
 
 static void
+test_price_of_a_call_without_a_path_is_the_default(void **state)
+{
+    struct prices *prices = NULL;
+    struct price_call call = call_of("birdeye", "", "");
+
+    (void)state;
+    prices_builtin(&prices);
+    call.path = (struct slice){0};
+    check_quote(prices, &call, 60, "other");
+    prices_unref(prices);
+}
+
+static void
 test_price_takes_candles_that_are_stated(void **state)
 {
     struct prices *prices;
@@ -543,6 +556,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_price_of_birdeye_follows_the_candles),
+        cmocka_unit_test(test_price_of_a_call_without_a_path_is_the_default),
         cmocka_unit_test(test_price_takes_candles_that_are_stated),
         cmocka_unit_test(test_price_without_an_answer_costs_nothing),
         cmocka_unit_test(test_price_select_takes_the_rule_of_the_original),
