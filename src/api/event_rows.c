@@ -320,7 +320,7 @@ event_rows_read(struct event_rows *rows, struct slice body, size_t max, int64_t 
     if (rows->rejected > 0) {
         return err_set(err, ERR_INVALID, "%llu of %llu entries are not valid; nothing was stored",
                        (unsigned long long)rows->rejected,
-                       (unsigned long long)(rows->batch.rows + rows->rejected));
+                       (unsigned long long)rows->batch.rows + rows->rejected);
     }
     rows->count = rows->batch.rows;
     rows->events = mem_zalloc(rows->count + 1, sizeof(*rows->events));

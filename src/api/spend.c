@@ -202,7 +202,7 @@ begin(struct api *api, struct http_exchange *exchange, const struct body_field *
         op->refusals = api->refusals;
         code = body_read(http_body(exchange), fields, count, &op->request, ret_seen, arena, &err);
     }
-    if (code == ERR_OK) {
+    if (code == ERR_OK && op) {
         code = fields == reserve_fields ? need(op->request.api_name, "api_name", &err)
                                         : need(op->request.reservation_id, "reservation_id", &err);
     }

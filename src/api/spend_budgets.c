@@ -134,7 +134,7 @@ write_forecast_text(struct json_writer *w, const struct instance_copy *instance)
         time_format_iso8601(instance->forecast.exhausted_at_us, time);
         /* "2026-01-02T03:04:05": the day is told when it is not this one's. */
         bool today = instance->forecast.exhausted_at_us - instance->view.window_from_us <
-                         24 * 60 * minute_us &&
+                         INT64_C(24) * 60 * minute_us &&
                      def->window != WINDOW_MONTH;
         time[16] = '\0';
         time[10] = ' ';
@@ -511,7 +511,7 @@ get_breaker(struct api *api, const struct route *route, struct http_exchange *ex
     }
     json_key(&w, "budgets");
     json_array_begin(&w);
-    for (size_t i = 0; i < copy.instance_count; i++) {
+    for (size_t i = 0; copy.instances && i < copy.instance_count; i++) {
         json_object_begin(&w);
         json_key(&w, "name");
         json_cstr(&w, copy.instances[i].view.def->name);

@@ -324,7 +324,8 @@ cli_eventlog(struct cli *cli)
     if (cli_value(cli, "operation")) {
         return eventlog_operation(cli);
     }
-    if (find_action(cli, &action, &err) != ERR_OK || check_options(cli, action, &err) != ERR_OK) {
+    if (find_action(cli, &action, &err) != ERR_OK || !action ||
+        check_options(cli, action, &err) != ERR_OK) {
         return cli_fail(cli, &err);
     }
     if (cli_has(cli, "check-proof")) {

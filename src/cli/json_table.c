@@ -54,7 +54,7 @@ add_text(struct buf *out, const json_t *value)
     } else if (json_is_boolean(value)) {
         buf_add_cstr(out, json_is_true(value) ? "yes" : "no");
     } else if (json_is_object(value)) {
-        json_object_foreach((json_t *)(uintptr_t)value, key, member)
+        json_object_foreach((json_t *)(uintptr_t)value, key, member) /* NOLINT: only read */
         {
             buf_add_fmt(out, "%s%s=", first ? "" : " ", key);
             add_text(out, member);

@@ -248,7 +248,7 @@ append_by_server(struct ledger *ledger, const struct event *events, size_t count
 {
     struct buf body BUF_AUTO = {0};
     struct json_writer json;
-    json_t *answer;
+    json_t *answer = NULL;
 
     buf_init(&body, BODY_BYTES_MAX);
     json_init(&json, &body);

@@ -490,7 +490,7 @@ static enum err_code
 visit_by_server(struct ledger *ledger, uint64_t from_seq, uint64_t to_seq, ledger_visit_fn *fn,
                 void *ctx, struct err *err)
 {
-    struct ledger_head head;
+    struct ledger_head head = {0};
     enum err_code code = stored_head(ledger, &head, err);
 
     if (code != ERR_OK) {

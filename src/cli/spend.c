@@ -477,16 +477,16 @@ cli_spend(struct cli *cli)
     struct err err = {0};
     enum err_code code = find_action(cli, &action, &err);
 
-    if (code == ERR_OK) {
+    if (code == ERR_OK && action) {
         code = check_line(cli, action, &err);
     }
-    if (code == ERR_OK && !action->is_offline) {
+    if (code == ERR_OK && action && !action->is_offline) {
         code = cli_load_config(cli, false, &config, &err);
         if (code == ERR_OK) {
             code = find_server(cli, &config, &spend.client, &err);
         }
     }
-    if (code == ERR_OK) {
+    if (code == ERR_OK && action) {
         code = action->run(&spend, &err);
     }
     client_close(spend.client);

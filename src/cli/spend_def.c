@@ -15,8 +15,8 @@ spend_duration_ms(const char *text, int64_t unit_ms, int64_t *ret_ms)
     static const struct {
         const char *suffix;
         int64_t ms;
-    } units[] = {{"ms", 1},      {"s", 1000},         {"min", 60000},         {"m", 60000},
-                 {"h", 3600000}, {"d", 24 * 3600000}, {"w", 7 * 24 * 3600000}};
+    } units[] = {{"ms", 1},      {"s", 1000},     {"min", 60000},  {"m", 60000},
+                 {"h", 3600000}, {"d", 86400000}, {"w", 604800000}};
     size_t digits = strspn(text, "0123456789");
     const char *suffix = text + digits + strspn(text + digits, " ");
     int64_t value;

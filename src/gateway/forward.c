@@ -189,7 +189,7 @@ forward_takes_answer(struct slice name, struct slice value)
     for (size_t i = 0; i < name.len; i++) {
         char c = name.ptr[i];
         bool alnum = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-        if (!alnum && !memchr("!#$%&'*+-.^_`|~", c, 15)) {
+        if (!alnum && (c == '\0' || !strchr("!#$%&'*+-.^_`|~", c))) {
             return false;
         }
     }

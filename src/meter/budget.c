@@ -99,7 +99,7 @@ budget_by_name(const struct budgets *budgets, const char *name)
     for (size_t i = 0; i < budgets->count; i++) {
         const struct budget *budget = &budgets->all[i];
         if (budget->in_use && !budget->filling && strcmp(budget->def.name, name) == 0) {
-            return (struct budget *)(uintptr_t)budget;
+            return (struct budget *)(uintptr_t)budget; /* NOLINT: the caller owns all of them */
         }
     }
     return NULL;

@@ -74,7 +74,8 @@ budgets_covering(struct budgets *budgets, const struct call_scope *scope, int64_
 void
 budget_def_unref(const struct budget_def *def)
 {
-    struct budget_def_copy *copy = (struct budget_def_copy *)(uintptr_t)def;
+    struct budget_def_copy *copy =
+        (struct budget_def_copy *)(uintptr_t)def; /* NOLINT: it was made by budget_def_ref */
 
     if (copy && atomic_fetch_sub(&copy->refs, 1) == 1) {
         free(copy);

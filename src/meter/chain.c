@@ -109,7 +109,7 @@ void
 chain_link(struct chain_head *head, const uint8_t leaf[EVENT_HASH_BYTES])
 {
     static const char domain[] = "eider-chain-1";
-    uint8_t bytes[sizeof(domain) + 2 * EVENT_HASH_BYTES + 8];
+    uint8_t bytes[sizeof(domain) + EVENT_HASH_BYTES + EVENT_HASH_BYTES + 8];
     uint8_t *at = bytes;
     SHA256_CTX sha;
 
@@ -136,7 +136,7 @@ chain_hex(const uint8_t hash[EVENT_HASH_BYTES], char ret_text[CHAIN_HEX_BYTES])
         ret_text[2 * i] = digits[hash[i] >> 4];
         ret_text[2 * i + 1] = digits[hash[i] & 15];
     }
-    ret_text[2 * EVENT_HASH_BYTES] = '\0';
+    ret_text[CHAIN_HEX_BYTES - 1] = '\0';
 }
 
 /* Small letters only: a hash has one spelling. */
@@ -154,7 +154,7 @@ chain_from_hex(struct slice text, uint8_t ret_hash[EVENT_HASH_BYTES])
 {
     uint8_t hash[EVENT_HASH_BYTES];
 
-    if (text.len != 2 * EVENT_HASH_BYTES) {
+    if (text.len != CHAIN_HEX_BYTES - 1) {
         return false;
     }
     for (size_t i = 0; i < EVENT_HASH_BYTES; i++) {

@@ -218,8 +218,11 @@ find_page(struct engine *engine, const struct event_page *page, struct batch *re
         near_above = from > reach ? from - reach : 0;
     }
     code = read_page(engine, page, near_above, near_below, ret_rows, err);
-    if (code || ret_rows->rows > page->limit) {
+    if (code != ERR_OK) {
         return code;
+    }
+    if (ret_rows->rows > page->limit) {
+        return ERR_OK;
     }
     batch_fini(ret_rows);
     return read_page(engine, page, above, below, ret_rows, err);
@@ -230,7 +233,7 @@ event_page(struct engine *engine, const struct event_page *page, struct batch *r
            uint64_t *ret_next_cursor, struct err *err)
 {
     enum err_code code = check_range(&page->filter, err);
-    struct batch rows;
+    struct batch rows = {0};
 
     if (code) {
         return code;

@@ -312,7 +312,8 @@ copy_cut(struct slice text, char *dst, size_t size)
 size_t
 meter_reservations(struct meter *meter, struct meter_open_reservation *ret_list, size_t max)
 {
-    const struct reservation **kept = mem_zalloc(max ? max : 1, sizeof(*kept));
+    const struct reservation **kept =
+        mem_zalloc(max ? max : 1, sizeof(*kept)); /* NOLINT: pointers */
     size_t count = 0;
 
     pthread_mutex_lock(&meter->lock);

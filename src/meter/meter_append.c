@@ -161,8 +161,9 @@ sort_in(struct append *append, size_t row)
 {
     struct op *op = append->op;
     struct event *event = &append->events[row];
+    assert(op->items && op->events && op->event_window_us);
     struct meter_item *item = &op->items[row];
-    struct ids_entry known;
+    struct ids_entry known = {0};
     enum ids_found found =
         append->request->events[row].id.len > 0 ? find_id(append, row, &known) : IDS_UNKNOWN;
 

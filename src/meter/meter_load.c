@@ -305,8 +305,8 @@ meter_fill_budget(struct meter *meter, const char *name, uint64_t to_seq, struct
     enum err_code code = to_seq > 0 ? meter->options.io.settle(meter->options.io.ctx, err) : ERR_OK;
 
     /* A definition reaches back a month at most. */
-    scan.from_us = clock_wall_us(meter->clock) - BUDGET_WINDOW_MINUTES_MAX * 60 * TIME_US_PER_S -
-                   TIME_US_PER_DAY;
+    scan.from_us = clock_wall_us(meter->clock) -
+                   (int64_t)BUDGET_WINDOW_MINUTES_MAX * 60 * TIME_US_PER_S - TIME_US_PER_DAY;
     scan.column_mask = SPENT_MASK;
     return code == ERR_OK && to_seq > 0 ? visit(meter, &scan, take_spent, &spent, err) : code;
 }

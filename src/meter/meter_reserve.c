@@ -542,6 +542,7 @@ meter_commit(struct meter *meter, const struct meter_commit *commit, meter_done_
     if (code == ERR_OK) {
         code = meter_admit(meter, &err);
     }
+    assert(code != ERR_OK || reservation);
     if (code == ERR_OK) {
         code = commit_credits(meter, reservation, commit, op, &err);
     }
@@ -579,6 +580,7 @@ meter_release(struct meter *meter, struct slice reservation_id, meter_done_fn *d
         give_up(meter, op, &err);
         return;
     }
+    assert(reservation);
     op->reservation = reservation;
     op->credits = reservation->credits;
     op->expires_us = reservation->expires_us;
@@ -620,6 +622,7 @@ meter_extend(struct meter *meter, struct slice reservation_id, int64_t ttl_ms, i
     if (code == ERR_OK) {
         code = meter_admit(meter, &err);
     }
+    assert(code != ERR_OK || reservation);
     if (code == ERR_OK && add_credits > DECIMAL_MAX - reservation->credits) {
         code = err_set(&err, ERR_INVALID, "add_credits makes more than 999999999999.999999");
     }
