@@ -32,7 +32,7 @@ bench: build ## measure against the limits of this machine and the peers install
 bench-peers: ## install the peers that Debian has (VictoriaMetrics, InfluxDB, PostgreSQL)
 	@scripts/bootstrap --bench-peers
 
-torture: build ## kill -9 for an hour (ROUNDS=n to choose)
+torture: build ## a million simulated lives, then kill -9 for an hour (LIVES=n, ROUNDS=n to choose)
 	@scripts/torture
 
 fuzz: bootstrap ## run every fuzz target for SECONDS seconds (default 60)
