@@ -134,11 +134,11 @@ both_of(struct formula_bounds *ret, const struct formula_bounds *other)
         ret->empty = true;
         ret->culprit = other->culprit;
     }
-    for (uint16_t i = 0; i < FORMULA_NAMES_MAX; i++) {
+    for (size_t i = 0; i < FORMULA_NAMES_MAX; i++) {
         narrow(&ret->at[i], &other->at[i]);
         if (!ret->empty && bound_empty(&ret->at[i])) {
             ret->empty = true;
-            ret->culprit = i;
+            ret->culprit = (uint16_t)i;
         }
     }
 }

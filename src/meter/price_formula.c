@@ -230,7 +230,8 @@ evaluate(const struct formula_node *nodes, uint16_t index, formula_lookup_fn *lo
         return FORMULA_KNOWN;
     }
     if (node->op == OP_NAME) {
-        return lookup(user, node->name, ret_value) ? FORMULA_KNOWN : FORMULA_UNKNOWN;
+        bool known = lookup && lookup(user, node->name, ret_value);
+        return known ? FORMULA_KNOWN : FORMULA_UNKNOWN;
     }
     if (node->op == OP_AND || node->op == OP_OR) {
         return evaluate_logic(nodes, node, lookup, user, ret_value, ret_problem);

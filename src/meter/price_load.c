@@ -116,7 +116,7 @@ finish(struct prices *prices, struct prices **ret, struct err *err)
 
     override_shipped(prices);
     if (prices->count > 0) {
-        qsort(prices->books, prices->count, sizeof(prices->books[0]), compare_books);
+        qsort(prices->books, prices->count, sizeof(struct price_book *), compare_books);
     }
     for (size_t i = 0; i < prices->count && code == ERR_OK; i++) {
         struct price_book *book = prices->books[i];

@@ -150,10 +150,10 @@ read_step(struct slice text, price_wide *ret_seconds)
         break;
     case 'w':
     case 'W':
-        unit = 7 * 86400;
+        unit = INT64_C(7) * 86400;
         break;
     case 'M':
-        unit = 28 * 86400;
+        unit = INT64_C(28) * 86400;
         break;
     default:
         return false;

@@ -212,6 +212,7 @@ read_documents(struct yaml_file *file, yaml_parser_t *parser, bool shipped)
             code = read_book(file, shipped);
         }
         yaml_document_delete(&document);
+        file->document = NULL;
     }
     if (code == ERR_OK && file->prices->count == before) {
         code = err_set(file->err, ERR_INVALID,

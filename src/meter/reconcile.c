@@ -258,7 +258,7 @@ static enum err_code
 read_records(struct reconcile *reconcile, const char *name, struct csv_reader *csv, struct err *err)
 {
     struct csv_record record;
-    struct columns columns;
+    struct columns columns = {0};
     struct err problem;
     bool header = true;
     bool more = true;

@@ -279,6 +279,7 @@ take_pair(struct slice *rest, struct slice *ret_key, struct slice *ret_value)
 static enum err_code
 check_format(struct slice format, struct err *err)
 {
+    static const char directives[] = {'Y', 'm', 'b', 'd', 'H', 'I', 'M', 'S', 'f', 'p', 'z', '%'};
     enum time_precision precision;
     bool dated = false;
 
@@ -291,7 +292,7 @@ check_format(struct slice format, struct err *err)
         }
         char directive = format.ptr[++i];
         dated |= directive == 'Y';
-        if (!memchr("YmbdHIMSfpz%", directive, 12)) {
+        if (!memchr(directives, directive, sizeof(directives))) {
             return err_set(err, ERR_INVALID,
                            "map: time_format: \"%%%c\"; expected %%Y %%m %%b %%d %%H %%I %%M %%S "
                            "%%f %%p %%z",
@@ -311,6 +312,7 @@ static enum err_code
 check_map(struct reconcile_map *map, struct err *err)
 {
     static const enum reconcile_key needed[] = {MAP_TIMESTAMP, MAP_CREDITS};
+    static const char delimiters[] = {',', ';', '|', '\t', ' '};
     struct slice zone = map->values[MAP_TZ];
     struct slice delimiter = map->values[MAP_DELIMITER];
 
@@ -330,7 +332,7 @@ check_map(struct reconcile_map *map, struct err *err)
     if (delimiter.len > 0) {
         map->delimiter = slice_is(delimiter, "tab") ? '\t' : delimiter.ptr[0];
         if (map->delimiter != '\t' &&
-            (delimiter.len != 1 || !memchr(",;|\t ", map->delimiter, 5))) {
+            (delimiter.len != 1 || !memchr(delimiters, map->delimiter, sizeof(delimiters)))) {
             return err_set(err, ERR_INVALID, "map: delimiter: \"%.*s\"; expected , ; | or tab",
                            SLICE_FMT(slice_sub(delimiter, 0, 64)));
         }

@@ -56,7 +56,7 @@ order_init(struct order *order, const struct reconcile *reconcile)
         order->rows[i] = i;
     }
     qsort_r(order->rows, order->count, sizeof(order->rows[0]), compare_rows,
-            (void *)(uintptr_t)reconcile);
+            (void *)(uintptr_t)reconcile); /* NOLINT(performance-no-int-to-ptr): only read */
 }
 
 static enum kind

@@ -20,8 +20,10 @@ static void scan_text(const struct scan *scan, struct slice text, struct buf *ou
 bool
 redact_is_plain(struct slice text)
 {
+    static const char marks[] = {'_', '-', '.'};
+
     for (size_t i = 0; i < text.len; i++) {
-        if (!redact_is_alnum(text.ptr[i]) && !memchr("_-.", text.ptr[i], 3)) {
+        if (!redact_is_alnum(text.ptr[i]) && !memchr(marks, text.ptr[i], sizeof(marks))) {
             return false;
         }
     }
@@ -131,13 +133,14 @@ scheme_len(struct slice text)
 static void
 scan_url(const struct scan *scan, struct slice url, struct buf *out)
 {
+    static const char ends[] = {'/', '?', '#'}; /* of the host */
     size_t scheme = scheme_len(url);
     size_t path = scheme;
 
     buf_add_slice(out, slice_sub(url, 0, scheme));
     if (scheme > 0) {
         size_t host = scheme;
-        for (; path < url.len && !memchr("/?#", url.ptr[path], 3); path++) {
+        for (; path < url.len && !memchr(ends, url.ptr[path], sizeof(ends)); path++) {
             if (url.ptr[path] == '@') {
                 host = path;
             }

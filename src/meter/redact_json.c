@@ -48,6 +48,7 @@ redact_string(struct walk *walk, size_t from, struct slice decoded)
 static bool
 redact_member(struct walk *walk, size_t from, struct scalar *value)
 {
+    static const char between[] = {' ', '\t', '\r', '\n', ':', ','};
     size_t start = from;
 
     if (value->type >= SCALAR_OBJECT && !json_read_rest(&walk->json, value)) {
@@ -58,7 +59,7 @@ redact_member(struct walk *walk, size_t from, struct scalar *value)
         (value->type == SCALAR_STRING && slice_is(value->text, REDACTED))) {
         return true;
     }
-    while (memchr(" \t\r\n:,", walk->text.ptr[start], 6)) {
+    while (memchr(between, walk->text.ptr[start], sizeof(between))) {
         start++;
     }
     replace(walk, start, json_read_offset(&walk->json), SLICE_LITERAL(REDACTED));

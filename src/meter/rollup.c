@@ -324,13 +324,13 @@ static void
 order_texts(struct answer *answer)
 {
     const struct texts *texts = &answer->rollup->texts;
-    const struct slice **sorted = mem_zalloc(texts->count + 1, sizeof(*sorted));
+    const struct slice **sorted = mem_zalloc(texts->count + 1, sizeof(struct slice *));
 
     answer->places = mem_zalloc(texts->count + 1, sizeof(*answer->places));
     for (size_t i = 0; i < texts->count; i++) {
         sorted[i] = &texts->all[i];
     }
-    qsort(sorted, texts->count, sizeof(*sorted), by_text);
+    qsort(sorted, texts->count, sizeof(struct slice *), by_text);
     for (size_t i = 0; i < texts->count; i++) {
         answer->places[sorted[i] - texts->all] = (uint32_t)i;
     }

@@ -15,7 +15,7 @@
 #include "meter/rollup_cells.h"
 
 #define HOUR_US INT64_C(3600000000)
-#define RANGE_MAX_US (31 * 24 * HOUR_US)
+#define RANGE_MAX_US (INT64_C(31) * 24 * HOUR_US)
 
 enum { SLICE_ENTRIES = 500000, SLICE_ENTRIES_MAX = 10000000, HOURS_MAX = 31 * 24 + 1 };
 

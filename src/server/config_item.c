@@ -12,7 +12,8 @@ config_item_shown(const struct config_setting *setting, struct slice item)
         return item;
     }
     /* Name and scopes, with the colons; nothing of what has another form. */
-    if (!slice_split(&rest, ':', &part) || !slice_split(&rest, ':', &part)) {
+    bool named = slice_split(&rest, ':', &part);
+    if (!named || !slice_split(&rest, ':', &part)) {
         return slice_sub(item, 0, 0);
     }
     return slice_sub(item, 0, item.len - rest.len);

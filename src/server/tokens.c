@@ -16,7 +16,7 @@ hex_digit(char c)
 static bool
 read_hash(struct slice text, unsigned char ret_hash[API_TOKEN_HASH_BYTES])
 {
-    if (text.len != 2 * API_TOKEN_HASH_BYTES) {
+    if (text.len != (size_t)2 * API_TOKEN_HASH_BYTES) {
         return false;
     }
     for (size_t i = 0; i < API_TOKEN_HASH_BYTES; i++) {

@@ -245,7 +245,7 @@ test_visit_keeps_to_its_time_limit(void **state)
     scan.column_mask = 1; /* so little that the store may have all of it ready at the first call */
     /* The first call takes all of the time. */
     scan.timeout_ms = 100;
-    seen.until_us = clock_mono_us(clock_system()) + 150 * 1000;
+    seen.until_us = clock_mono_us(clock_system()) + INT64_C(150) * 1000;
     assert_int_equal(store_visit(at->store, &scan, see, &seen, &err), ERR_TIMEOUT);
     assert_true(seen.rows < MANY);
     assert_non_null(strstr(err.msg, "timeout"));

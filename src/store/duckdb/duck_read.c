@@ -245,7 +245,7 @@ run(struct duck_store *duck, const struct sql *sql, int timeout_ms, struct batch
 {
     struct duck_bounds bounds = {.rows_max = BATCH_ROWS_MAX, .bytes_max = answer_bytes_max};
     struct duck_statement statement = statement_of(sql);
-    struct duck_reader *reader;
+    struct duck_reader *reader = NULL;
 
     enum err_code code = take_reader(duck, sql, timeout_ms, &reader, err);
     if (code) {
@@ -313,7 +313,7 @@ duck_visit(struct store *store, const struct store_scan *scan, store_visit_fn *f
 {
     const struct catalog_table *table = find_table(scan->table, err);
     struct duck_store *duck = (struct duck_store *)store;
-    struct duck_reader *reader;
+    struct duck_reader *reader = NULL;
     struct sql sql;
 
     if (!table) {

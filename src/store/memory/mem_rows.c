@@ -255,7 +255,7 @@ enum err_code
 mem_gather(struct mem_reading *reading, const struct store_scan *scan, struct err *err)
 {
     const struct mem_table *rows = mem_rows_of(reading);
-    struct mem_plan plan;
+    struct mem_plan plan = {.scan = scan};
 
     enum err_code code = mem_make_plan(reading->table, scan, &plan, err);
     if (!code) {
