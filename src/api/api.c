@@ -9,8 +9,8 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "meter/rollup.h"
 #include "gateway/gateway.h"
+#include "meter/rollup.h"
 
 enum {
     JOB_THREADS = 4,

@@ -35,8 +35,8 @@ struct api {
     struct jobs *writers;      /* large bodies: slow queries must not hold up writes */
     atomic_bool closing;       /* whoever could still ask is gone: what waits is not begun */
     struct stream *stream;
-    struct rollup *rollup;    /* figures of the event log, once it was read */
-    atomic_bool rollup_reads; /* a job reads it */
+    struct rollup *rollup;             /* figures of the event log, once it was read */
+    atomic_bool rollup_reads;          /* a job reads it */
     struct stream_spend *stream_spend; /* what the stream shows of the meter */
     bool need_token;
     struct api_token *tokens;

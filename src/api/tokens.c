@@ -79,7 +79,7 @@ find_token(const struct api *api, const struct http_exchange *exchange)
     if (http_header(exchange, "X-Eider-Token", &value)) {
         token = value; /* leaves Authorization to the upstream of a forwarded call */
     } else if (http_header(exchange, "Authorization", &value) && value.len > 7 &&
-        slice_is_nocase(slice_sub(value, 0, 7), "Bearer ")) {
+               slice_is_nocase(slice_sub(value, 0, 7), "Bearer ")) {
         token = slice_trim(slice_sub(value, 7, value.len));
     } else if (!http_query(exchange, "access_token", &token)) {
         return NULL;

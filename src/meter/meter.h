@@ -107,8 +107,8 @@ void meter_close(struct meter *meter);
  * their own that has let go of its record. */
 void meter_abandon(struct meter *meter);
 
-/* Prices that fill in what a caller leaves out; referenced; may be NULL; any time. Versions of books
- * that are new to the log are written down in price_book. */
+/* Prices that fill in what a caller leaves out; referenced; may be NULL; any time. Versions of
+ * books that are new to the log are written down in price_book. */
 void meter_set_prices(struct meter *meter, struct prices *prices);
 struct prices *meter_prices(struct meter *meter); /* a reference of the caller's, or NULL */
 

@@ -45,10 +45,11 @@ struct store_scan {
     bool newest_first;
     uint64_t limit; /* 0: no limit */
     uint64_t offset;
-    int timeout_ms;              /* 0: the store's default */
-    uint64_t column_mask;        /* bit i: the answer has column i of the table; 0: all. Scans and
-                                    visits; buckets name their columns */
-    const char *at_least_column; /* COL_INT64 or COL_TIMESTAMP: rows with ... >= at_least; NULL: any */
+    int timeout_ms;       /* 0: the store's default */
+    uint64_t column_mask; /* bit i: the answer has column i of the table; 0: all. Scans and
+                             visits; buckets name their columns */
+    const char
+        *at_least_column; /* COL_INT64 or COL_TIMESTAMP: rows with ... >= at_least; NULL: any */
     int64_t at_least;
 };
 
