@@ -88,6 +88,7 @@ says_the_same(const struct event *event, const struct ids_entry *entry)
 static enum ids_found
 find_id(struct append *append, size_t row, struct ids_entry *ret)
 {
+    assert(append->events && append->looked_up);
     const struct looked_up *known = &append->looked_up[row];
     enum ids_found found = ids_find(append->meter->ids, append->events[row].id, ret);
 
@@ -252,8 +253,8 @@ decide(struct append *append, struct refusal *ret_refusal, bool *ret_refused)
     op->events = arena_zalloc(&op->arena, count, sizeof(struct event));
     op->event_window_us = arena_zalloc(&op->arena, count, sizeof(int64_t));
     op->items = arena_zalloc(&op->arena, count, sizeof(struct meter_item));
-    if (code == ERR_OK && (!op->items || !op->event_window_us || !op->events)) {
-        code = err_set(append->err, ERR_TOO_LARGE,
+    if (!op->items || !op->event_window_us || !op->events) {
+        return err_set(append->err, ERR_TOO_LARGE,
                        "the events of one request have more than %d MiB", METER_OP_BYTES_MAX >> 20);
     }
     for (size_t i = 0; i < count && code == ERR_OK; i++) {
