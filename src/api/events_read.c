@@ -10,6 +10,7 @@
 enum {
     LIMIT_DEFAULT = 100,
     LIMIT_MAX = 10000,
+    SEE_TIMEOUT_MS = 2000,
     NO_ANSWER = -1, /* of event_filter.status_min: the status is NULL */
     STATUS_MAX = 599
 };
@@ -78,6 +79,18 @@ read_filter(const struct http_exchange *exchange, struct event_filter *ret, stru
     return code;
 }
 
+/* Whoever was answered that an entry is written finds it: what is durable comes into the store
+ * first. A store that is slow or stalled answers with what it has. */
+static void
+see_what_is_durable(const struct api *api)
+{
+    struct engine_status status;
+    struct err err;
+
+    engine_status(api->engine, &status);
+    (void)engine_wait_applied(api->engine, status.durable_lsn, SEE_TIMEOUT_MS, &err);
+}
+
 /* One entry, with the columns' own names. */
 static void
 write_event(struct json_writer *w, const struct batch *rows, size_t row)
@@ -110,6 +123,7 @@ get_events(struct api *api, const struct route *route, struct http_exchange *exc
         code = request_int(exchange, "cursor", 0, INT64_MAX, 0, &cursor, &err);
     }
     if (code == ERR_OK) {
+        see_what_is_durable(api);
         page.oldest_first = order == 1;
         page.limit = (unsigned)limit;
         page.cursor = (uint64_t)cursor;
@@ -151,6 +165,7 @@ get_event(struct api *api, const struct route *route, struct http_exchange *exch
     struct err err;
 
     page.filter.id = id;
+    see_what_is_durable(api);
     enum err_code code = event_page(api->engine, &page, &rows, &next, &err);
     if (code == ERR_OK && rows.rows == 0) {
         batch_fini(&rows);
@@ -301,6 +316,7 @@ get_event_stats(struct api *api, const struct route *route, struct http_exchange
         code = read_groups(exchange, &grouped, &err);
     }
     if (code == ERR_OK) {
+        see_what_is_durable(api);
         code = rollup_stats(api->rollup, api->engine, &total, &rows, &err);
     }
     if (code == ERR_OK && grouped.groups[0] != GROUP_NONE) {
@@ -353,6 +369,7 @@ get_event_credits(struct api *api, const struct route *route, struct http_exchan
         code = err_set(&err, ERR_INVALID, "since and window_minutes are given; expected one");
     }
     if (code == ERR_OK) {
+        see_what_is_durable(api);
         code = event_credits_since(api->engine, since, &credits, &err);
     }
     if (code != ERR_OK) {
