@@ -128,7 +128,7 @@ write_entry(const struct events_op *op, struct buf *ret_json)
     json_key(&w, "method");
     json_str(&w, event->method.len ? event->method : slice_of("GET"));
     write_time_key(&w, "timestamp", event->timestamp_us);
-    write_credits_key(&w, "credits_cost", event->credits);
+    json_key_decimal(&w, "credits_cost", event->credits);
     json_object_end(&w);
 }
 

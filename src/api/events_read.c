@@ -378,7 +378,7 @@ get_event_credits(struct api *api, const struct route *route, struct http_exchan
     }
     reply_json(exchange, &w);
     json_object_begin(&w);
-    write_credits_key(&w, "total_credits", credits);
+    json_key_decimal(&w, "total_credits", credits);
     write_time_key(&w, "since", since);
     json_object_end(&w);
     http_reply(exchange);

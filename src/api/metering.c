@@ -123,13 +123,6 @@ write_credits(struct json_writer *writer, int64_t micro)
 }
 
 void
-write_credits_key(struct json_writer *writer, const char *key, int64_t micro)
-{
-    json_key(writer, key);
-    write_credits(writer, micro);
-}
-
-void
 write_time_key(struct json_writer *writer, const char *key, int64_t us)
 {
     json_key(writer, key);
@@ -143,34 +136,8 @@ write_time_key(struct json_writer *writer, const char *key, int64_t us)
 const char *
 breaker_name(const struct budget_view *view)
 {
-    if (view->def->mode == BUDGET_FORCED_OPEN) {
-        return "forced_open";
-    }
-    switch (view->state) {
-    case BREAKER_CLOSED:
-        return "closed";
-    case BREAKER_OPEN:
-        return "open";
-    case BREAKER_HALF_OPEN:
-        return "half_open";
-    }
-    return "closed";
-}
-
-const char *
-window_name(enum budget_window window)
-{
-    switch (window) {
-    case WINDOW_SLIDING:
-        return "sliding";
-    case WINDOW_HOUR:
-        return "hour";
-    case WINDOW_DAY:
-        return "day";
-    case WINDOW_MONTH:
-        return "month";
-    }
-    return "sliding";
+    return view->def->mode == BUDGET_FORCED_OPEN ? budget_mode_name(BUDGET_FORCED_OPEN)
+                                                 : breaker_state_name(view->state);
 }
 
 static void
@@ -207,7 +174,7 @@ write_entry(struct json_writer *writer, const struct spend_request *request, int
     write_text(writer, "run_id", request->run_id);
     write_text(writer, "project", request->project);
     write_text(writer, "reservation_id", request->reservation_id);
-    write_credits_key(writer, "credits", credits);
+    json_key_decimal(writer, "credits", credits);
     json_object_end(writer);
 }
 

@@ -52,10 +52,8 @@ enum err_code spend_read_call(struct http_exchange *exchange, struct spend_reque
 /* ---- answers ---- */
 
 void write_credits(struct json_writer *writer, int64_t micro);
-void write_credits_key(struct json_writer *writer, const char *key, int64_t micro);
 void write_time_key(struct json_writer *writer, const char *key, int64_t us); /* 0: null */
 const char *breaker_name(const struct budget_view *view);                     /* forced_open, too */
-const char *window_name(enum budget_window window);
 
 /* The members of a refusal and what was asked, within an object that is open. */
 void write_refusal(struct json_writer *writer, const struct refusal *refusal,

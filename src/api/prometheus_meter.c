@@ -163,7 +163,7 @@ copy_gauge(void *ctx, const struct budget_view *view, const struct budget_foreca
                  view->def->window_us / (60 * TIME_US_PER_S));
     } else {
         snprintf(one->window_minutes, sizeof(one->window_minutes), "%s",
-                 window_name(view->def->window));
+                 budget_window_name(view->def->window));
     }
     if (forecast && forecast->exhausted_at_us != 0) {
         double left = (double)(forecast->exhausted_at_us - page->now_us) / TIME_US_PER_S;

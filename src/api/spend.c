@@ -96,7 +96,7 @@ write_reserved(struct json_writer *w, const struct meter_answer *answer)
 {
     json_key(w, "reservation_id");
     json_cstr(w, answer->reservation_id);
-    write_credits_key(w, "credits", answer->credits);
+    json_key_decimal(w, "credits", answer->credits);
     write_time_key(w, "expires_at", answer->expires_us);
     write_rule(w, answer->price_rule);
     json_key(w, "budgets");
@@ -117,9 +117,9 @@ write_reserved(struct json_writer *w, const struct meter_answer *answer)
             }
         }
         json_object_end(w);
-        write_credits_key(w, "limit", view->def->hard_limit);
-        write_credits_key(w, "used", view->used);
-        write_credits_key(w, "reserved", view->reserved);
+        json_key_decimal(w, "limit", view->def->hard_limit);
+        json_key_decimal(w, "used", view->used);
+        json_key_decimal(w, "reserved", view->reserved);
         json_key(w, "state");
         json_cstr(w, breaker_name(view));
         json_object_end(w);
@@ -134,7 +134,7 @@ write_committed(struct json_writer *w, const struct meter_answer *answer)
     json_cstr(w, answer->event_id);
     json_key(w, "reservation_id");
     json_cstr(w, answer->reservation_id);
-    write_credits_key(w, "credits", answer->credits);
+    json_key_decimal(w, "credits", answer->credits);
     write_rule(w, answer->price_rule);
 }
 
@@ -143,7 +143,7 @@ write_released(struct json_writer *w, const struct meter_answer *answer)
 {
     json_key(w, "reservation_id");
     json_cstr(w, answer->reservation_id);
-    write_credits_key(w, "credits", answer->credits);
+    json_key_decimal(w, "credits", answer->credits);
 }
 
 static void
@@ -344,7 +344,7 @@ post_check(struct api *api, const struct route *route, struct http_exchange *exc
     json_object_begin(&w);
     json_key(&w, "allowed");
     json_bool(&w, allowed);
-    write_credits_key(&w, "credits", credits);
+    json_key_decimal(&w, "credits", credits);
     write_rule(&w, rule);
     if (!allowed) {
         write_refusal(&w, &refusal, &request);

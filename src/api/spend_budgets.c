@@ -151,7 +151,7 @@ write_forecast(struct json_writer *w, const struct instance_copy *instance)
     json_key(w, "rate_per_minute");
     json_f64(w, instance->forecast.rate_per_s * 60);
     write_time_key(w, "exhausted_at", instance->forecast.exhausted_at_us);
-    write_credits_key(w, "projected", instance->forecast.projected);
+    json_key_decimal(w, "projected", instance->forecast.projected);
     write_forecast_text(w, instance);
 }
 
@@ -163,8 +163,8 @@ write_instance(struct json_writer *w, const struct instance_copy *instance)
     json_object_begin(w);
     json_key(w, "instance");
     json_cstr(w, instance->instance);
-    write_credits_key(w, "used", view->used);
-    write_credits_key(w, "reserved", view->reserved);
+    json_key_decimal(w, "used", view->used);
+    json_key_decimal(w, "reserved", view->reserved);
     json_key(w, "state");
     json_cstr(w, breaker_name(view));
     json_key(w, "probes_out");
@@ -479,11 +479,11 @@ write_breaker(struct json_writer *w, const struct instance_copy *instance)
     json_bool(w, badness(view) > 2);
     json_key(w, "state");
     json_cstr(w, breaker_name(view));
-    write_credits_key(w, "threshold", view->def->hard_limit);
+    json_key_decimal(w, "threshold", view->def->hard_limit);
     write_window_minutes(w, view);
     json_key(w, "window");
-    json_cstr(w, window_name(view->def->window));
-    write_credits_key(w, "credits", view->used);
+    json_cstr(w, budget_window_name(view->def->window));
+    json_key_decimal(w, "credits", view->used);
 }
 
 void
@@ -587,7 +587,7 @@ get_reservations(struct api *api, const struct route *route, struct http_exchang
         json_cstr(&w, list[i].endpoint);
         json_key(&w, "run_id");
         json_cstr(&w, list[i].run_id[0] ? list[i].run_id : NULL);
-        write_credits_key(&w, "credits", list[i].credits);
+        json_key_decimal(&w, "credits", list[i].credits);
         write_time_key(&w, "created_at", list[i].created_us);
         write_time_key(&w, "expires_at", list[i].expires_us);
         json_object_end(&w);

@@ -55,7 +55,7 @@ post_quote(struct api *api, const struct route *route, struct http_exchange *exc
     }
     reply_json(exchange, &w);
     json_object_begin(&w);
-    write_credits_key(&w, "credits", credits);
+    json_key_decimal(&w, "credits", credits);
     json_key(&w, "price_rule");
     json_cstr(&w, rule);
     json_object_end(&w);

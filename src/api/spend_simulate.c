@@ -83,12 +83,12 @@ write_simulation(struct json_writer *w, const struct spend_simulation *s)
     json_u64(w, s->calls);
     json_key(w, "refused");
     json_u64(w, s->refused);
-    write_credits_key(w, "credits", s->credits);
-    write_credits_key(w, "credits_refused", s->credits_refused);
+    json_key_decimal(w, "credits", s->credits);
+    json_key_decimal(w, "credits_refused", s->credits_refused);
     write_time_key(w, "first_refused_at", s->first_refused_us);
     write_time_key(w, "last_refused_at", s->last_refused_us);
     write_time_key(w, "peak_at", s->peak_us);
-    write_credits_key(w, "peak_credits", s->peak_credits);
+    json_key_decimal(w, "peak_credits", s->peak_credits);
     json_key(w, "hours");
     json_array_begin(w);
     for (size_t i = 0; i < s->hour_count; i++) {
@@ -96,7 +96,7 @@ write_simulation(struct json_writer *w, const struct spend_simulation *s)
         write_time_key(w, "hour", s->hours[i].hour_us);
         json_key(w, "refused");
         json_u64(w, s->hours[i].refused);
-        write_credits_key(w, "credits_refused", s->hours[i].credits_refused);
+        json_key_decimal(w, "credits_refused", s->hours[i].credits_refused);
         json_object_end(w);
     }
     json_array_end(w);

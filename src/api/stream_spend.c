@@ -82,20 +82,6 @@ take_view(void *ctx, const struct budget_view *view, const struct budget_forecas
     }
 }
 
-static const char *
-mode_name(enum budget_mode mode)
-{
-    switch (mode) {
-    case BUDGET_ENFORCE:
-        return "enforce";
-    case BUDGET_METRICS_ONLY:
-        return "metrics_only";
-    case BUDGET_FORCED_OPEN:
-        return "forced_open";
-    }
-    return "enforce";
-}
-
 static void
 write_shown(struct json_writer *w, const struct shown *one)
 {
@@ -104,14 +90,14 @@ write_shown(struct json_writer *w, const struct shown *one)
     json_cstr(w, one->name);
     json_key(w, "instance");
     json_cstr(w, one->instance);
-    write_credits_key(w, "used", one->used);
-    write_credits_key(w, "reserved", one->reserved);
-    write_credits_key(w, "hard_limit", one->hard_limit);
-    write_credits_key(w, "soft_limit", one->soft_limit);
+    json_key_decimal(w, "used", one->used);
+    json_key_decimal(w, "reserved", one->reserved);
+    json_key_decimal(w, "hard_limit", one->hard_limit);
+    json_key_decimal(w, "soft_limit", one->soft_limit);
     json_key(w, "state");
     json_cstr(w, one->state);
     json_key(w, "mode");
-    json_cstr(w, mode_name(one->mode));
+    json_cstr(w, budget_mode_name(one->mode));
     write_time_key(w, "forecast_at", one->forecast_us);
     json_object_end(w);
 }
@@ -132,7 +118,7 @@ refresh(struct stream_spend *spend)
     buf_reset(&spend->json);
     json_init(&w, &spend->json);
     json_object_begin(&w);
-    write_credits_key(&w, "reserved", stats.credits_reserved);
+    json_key_decimal(&w, "reserved", stats.credits_reserved);
     json_key(&w, "reservations");
     json_u64(&w, stats.reservations_open);
     json_key(&w, "budgets_total");

@@ -158,16 +158,6 @@ put_text(struct json_writer *json, const char *key, const char *text)
 }
 
 static void
-put_credits(struct json_writer *json, const char *key, int64_t micro)
-{
-    char text[DECIMAL_TEXT_MAX];
-    size_t len = decimal_format(micro, text);
-
-    json_key(json, key);
-    json_raw(json, slice_make(text, len));
-}
-
-static void
 put_raw(struct json_writer *json, const char *key, struct slice value)
 {
     if (value.len > 0) {
@@ -223,7 +213,7 @@ reserve(struct metering_backend *self, const struct metering_call *call,
     put_text(&json, "project", call->project);
     put_price_facts(&json, call);
     if (call->has_max) {
-        put_credits(&json, "max_credits", call->max_credits);
+        json_key_decimal(&json, "max_credits", call->max_credits);
     }
     json_key(&json, "ttl_ms");
     json_i64(&json, call->ttl_ms);
@@ -275,7 +265,7 @@ commit(struct metering_backend *self, const char *reservation_id, const struct m
     put_text(&json, "reservation_id", reservation_id);
     put_text(&json, "event_id", outcome->event_id);
     if (outcome->has_credits) {
-        put_credits(&json, "credits", outcome->credits);
+        json_key_decimal(&json, "credits", outcome->credits);
     } else {
         put_price_facts(&json, call);
     }
@@ -336,7 +326,7 @@ event(struct metering_backend *self, const struct metering_call *call,
     put_text(&json, "run_id", call->run_id);
     put_text(&json, "project", call->project);
     if (outcome->has_credits) {
-        put_credits(&json, "credits_cost", outcome->credits);
+        json_key_decimal(&json, "credits_cost", outcome->credits);
     }
     put_outcome(&json, outcome);
     json_object_end(&json);

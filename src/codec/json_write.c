@@ -1,6 +1,8 @@
 /* The JSON writer: bytes are reserved once a value and written in place. */
 #include "codec/json_write.h"
 
+#include "codec/decimal.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -265,6 +267,16 @@ json_time_us(struct json_writer *json, int64_t us)
         at[len + 1] = '"';
         json->out->len += len + 2;
     }
+}
+
+void
+json_key_decimal(struct json_writer *json, const char *key, int64_t micro)
+{
+    char text[DECIMAL_TEXT_MAX];
+    size_t len = decimal_format(micro, text);
+
+    json_key(json, key);
+    json_raw(json, slice_make(text, len));
 }
 
 void

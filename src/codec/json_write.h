@@ -52,6 +52,9 @@ void json_f64(struct json_writer *json, double value);
 void json_bool(struct json_writer *json, bool value);
 void json_write_null(struct json_writer *json); /* json_null is a name of jansson's */
 
+/* A key, and credits or money (codec/decimal.h) as an exact number. */
+void json_key_decimal(struct json_writer *json, const char *key, int64_t micro);
+
 /* Bytes that are one JSON value already. */
 void json_raw(struct json_writer *json, struct slice value);
 

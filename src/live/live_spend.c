@@ -147,15 +147,6 @@ live_spend_fini(struct live *live)
 }
 
 static void
-write_credits(struct json_writer *json, const char *key, int64_t micro)
-{
-    char text[DECIMAL_TEXT_MAX];
-
-    json_key(json, key);
-    json_raw(json, slice_make(text, decimal_format(micro, text)));
-}
-
-static void
 write_event(struct json_writer *json, const struct live_event *event)
 {
     const char *text = event->texts;
@@ -182,7 +173,7 @@ write_event(struct json_writer *json, const struct live_event *event)
     json_bool(json, event->success);
     json_key(json, "latency_ms");
     json_f64(json, event->latency_ms);
-    write_credits(json, "credits", event->credits);
+    json_key_decimal(json, "credits", event->credits);
     json_key(json, "run_id");
     if (event->has_run) {
         json_str(json, slice_make(text, event->run_len));
@@ -197,7 +188,7 @@ live_spend_write(struct live *live, struct json_writer *json)
 {
     json_key(json, "events");
     json_u64(json, live->spend.events);
-    write_credits(json, "credits_total", live->spend.credits_booked);
+    json_key_decimal(json, "credits_total", live->spend.credits_booked);
     json_key(json, "recent");
     json_array_begin(json);
     for (size_t i = 0; i < live->spend.count; i++) {

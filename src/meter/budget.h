@@ -68,6 +68,11 @@ enum budget_window { WINDOW_SLIDING, WINDOW_HOUR, WINDOW_DAY, WINDOW_MONTH };
 enum budget_mode { BUDGET_ENFORCE, BUDGET_METRICS_ONLY, BUDGET_FORCED_OPEN };
 enum breaker_state { BREAKER_CLOSED, BREAKER_OPEN, BREAKER_HALF_OPEN };
 
+/* As JSON has them: "sliding", "metrics_only", "half_open" ... */
+const char *budget_window_name(enum budget_window window);
+const char *budget_mode_name(enum budget_mode mode);
+const char *breaker_state_name(enum breaker_state state);
+
 /* A definition as JSON writes it: {"name", "scope": {"api": "birdeye", "run_id": "*"}, "window":
  * "sliding" | "hour" | "day" | "month", "window_minutes": 60, "hard_limit": 1000000, "soft_limit":
  * 800000, "mode": "enforce" | "metrics_only" | "forced_open", "half_open_probes": 1,

@@ -1,4 +1,5 @@
 /* Definitions of budgets as JSON. */
+#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,6 +23,30 @@ static const char *const mode_names[] = {[BUDGET_ENFORCE] = "enforce",
                                          [BUDGET_METRICS_ONLY] = "metrics_only",
                                          [BUDGET_FORCED_OPEN] = "forced_open",
                                          NULL};
+
+const char *
+budget_window_name(enum budget_window window)
+{
+    assert(window <= WINDOW_MONTH);
+    return window_names[window];
+}
+
+const char *
+budget_mode_name(enum budget_mode mode)
+{
+    assert(mode <= BUDGET_FORCED_OPEN);
+    return mode_names[mode];
+}
+
+const char *
+breaker_state_name(enum breaker_state state)
+{
+    static const char *const names[] = {
+        [BREAKER_CLOSED] = "closed", [BREAKER_OPEN] = "open", [BREAKER_HALF_OPEN] = "half_open"};
+
+    assert(state <= BREAKER_HALF_OPEN);
+    return names[state];
+}
 
 struct parse {
     struct budget_def *def;
@@ -321,16 +346,6 @@ budget_def_parse(struct slice json, const char *name, struct budget_def *ret_def
     return ERR_OK;
 }
 
-static void
-write_credits(struct json_writer *json, const char *key, int64_t micro)
-{
-    char text[DECIMAL_TEXT_MAX];
-    size_t len = decimal_format(micro, text);
-
-    json_key(json, key);
-    json_raw(json, slice_make(text, len));
-}
-
 void
 budget_def_write(const struct budget_def *def, struct buf *ret_json)
 {
@@ -355,9 +370,9 @@ budget_def_write(const struct budget_def *def, struct buf *ret_json)
         json_key(&json, "window_minutes");
         json_i64(&json, def->window_us / MINUTE_US);
     }
-    write_credits(&json, "hard_limit", def->hard_limit);
+    json_key_decimal(&json, "hard_limit", def->hard_limit);
     if (def->soft_limit > 0) {
-        write_credits(&json, "soft_limit", def->soft_limit);
+        json_key_decimal(&json, "soft_limit", def->soft_limit);
     }
     json_key(&json, "mode");
     json_cstr(&json, mode_names[def->mode]);

@@ -8,43 +8,6 @@
 
 enum { DETAIL_MAX = BUDGET_INSTANCE_MAX + 640 };
 
-static const char *
-state_name(const struct refusal *refusal)
-{
-    if (refusal->reason == REFUSED_FORCED) {
-        return "forced_open";
-    }
-    switch (refusal->state) {
-    case BREAKER_CLOSED:
-        return "closed";
-    case BREAKER_OPEN:
-        return "open";
-    case BREAKER_HALF_OPEN:
-        return "half_open";
-    }
-    return "closed";
-}
-
-static const char *
-window_name(enum budget_window window)
-{
-    static const char *const names[] = {[WINDOW_SLIDING] = "sliding",
-                                        [WINDOW_HOUR] = "hour",
-                                        [WINDOW_DAY] = "day",
-                                        [WINDOW_MONTH] = "month"};
-
-    return names[window];
-}
-
-static void
-write_credits(struct json_writer *json, const char *key, int64_t micro)
-{
-    char text[DECIMAL_TEXT_MAX];
-
-    json_key(json, key);
-    json_raw(json, slice_make(text, decimal_format(micro, text)));
-}
-
 static void
 say(const struct refusal *refusal, char out[DETAIL_MAX])
 {
@@ -91,16 +54,17 @@ meter_refusal_json(const struct refusal *refusal, struct json_writer *json)
     json_cstr(json, refusal->budget);
     json_key(json, "instance");
     json_cstr(json, refusal->instance);
-    write_credits(json, "threshold", refusal->limit);
+    json_key_decimal(json, "threshold", refusal->limit);
     json_key(json, "window");
-    json_cstr(json, window_name(refusal->window));
+    json_cstr(json, budget_window_name(refusal->window));
     json_key(json, "window_minutes");
     json_i64(json, refusal->window_us / (60 * TIME_US_PER_S));
-    write_credits(json, "used", refusal->used);
-    write_credits(json, "reserved", refusal->reserved);
-    write_credits(json, "requested", refusal->requested);
+    json_key_decimal(json, "used", refusal->used);
+    json_key_decimal(json, "reserved", refusal->reserved);
+    json_key_decimal(json, "requested", refusal->requested);
     json_key(json, "state");
-    json_cstr(json, state_name(refusal));
+    json_cstr(json, refusal->reason == REFUSED_FORCED ? "forced_open"
+                                                      : breaker_state_name(refusal->state));
     json_key(json, "retry_after_ms");
     if (refusal->retry_after_us > 0) {
         json_i64(json, (refusal->retry_after_us + TIME_US_PER_MS - 1) / TIME_US_PER_MS);

@@ -7,16 +7,6 @@
 #include "meter/price_internal.h"
 
 static void
-write_micro(struct json_writer *json, const char *key, int64_t micro)
-{
-    char text[DECIMAL_TEXT_MAX];
-    size_t len = decimal_format(micro, text);
-
-    json_key(json, key);
-    json_raw(json, slice_make(text, len));
-}
-
-static void
 write_texts(struct json_writer *json, const char *key, const char *const *texts, size_t count)
 {
     if (count == 0) {
@@ -148,13 +138,13 @@ write_rule(struct json_writer *json, const struct price_rule *rule)
         json_cstr(json, rule->credits.source);
     }
     if (rule->has_max) {
-        write_micro(json, "max", rule->max);
+        json_key_decimal(json, "max", rule->max);
     }
     if (rule->failure_same) {
         json_key(json, "on_failure");
         json_cstr(json, "same");
     } else {
-        write_micro(json, "on_failure", rule->on_failure);
+        json_key_decimal(json, "on_failure", rule->on_failure);
     }
     json_object_end(json);
 }

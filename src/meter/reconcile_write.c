@@ -122,16 +122,6 @@ day_text(int64_t start_us, char text[TIME_TEXT_MAX])
 /* ---- JSON ---- */
 
 static void
-write_micro(struct json_writer *json, const char *key, int64_t micro)
-{
-    char text[DECIMAL_TEXT_MAX];
-    size_t len = decimal_format(micro, text);
-
-    json_key(json, key);
-    json_raw(json, slice_make(text, len));
-}
-
-static void
 write_count(struct json_writer *json, const char *key, uint64_t count)
 {
     json_key(json, key);
@@ -167,7 +157,7 @@ write_side(struct json_writer *json, const char *key, const struct reconcile_row
     json_time_us(json, row->time_us);
     json_key(json, "endpoint");
     json_str(json, row->endpoint);
-    write_micro(json, "credits", row->credits);
+    json_key_decimal(json, "credits", row->credits);
     json_object_end(json);
 }
 
@@ -185,7 +175,8 @@ write_difference(struct json_writer *json, const struct reconcile *reconcile,
     json_cstr(json, KIND_NAMES[kind_of(reconcile, row)]);
     write_side(json, "ours", ours);
     write_side(json, "theirs", theirs);
-    write_micro(json, "difference", (theirs ? theirs->credits : 0) - (ours ? ours->credits : 0));
+    json_key_decimal(json, "difference",
+                     (theirs ? theirs->credits : 0) - (ours ? ours->credits : 0));
     json_object_end(json);
 }
 
@@ -202,9 +193,9 @@ write_summary(struct json_writer *json, const struct reconcile_summary *sum)
     write_count(json, "bad_rows", sum->bad_rows);
     json_key(json, "credits");
     json_object_begin(json);
-    write_micro(json, "ours", sum->our_credits);
-    write_micro(json, "theirs", sum->their_credits);
-    write_micro(json, "difference", sum->their_credits - sum->our_credits);
+    json_key_decimal(json, "ours", sum->our_credits);
+    json_key_decimal(json, "theirs", sum->their_credits);
+    json_key_decimal(json, "difference", sum->their_credits - sum->our_credits);
     json_object_end(json);
 }
 
@@ -220,9 +211,9 @@ write_days(struct json_writer *json, const struct reconcile *reconcile, const st
         json_object_begin(json);
         json_key(json, "day");
         json_str(json, day_text(day.start_us, text));
-        write_micro(json, "ours", day.ours);
-        write_micro(json, "theirs", day.theirs);
-        write_micro(json, "difference", day.theirs - day.ours);
+        json_key_decimal(json, "ours", day.ours);
+        json_key_decimal(json, "theirs", day.theirs);
+        json_key_decimal(json, "difference", day.theirs - day.ours);
         write_count(json, "our_calls", day.our_count);
         write_count(json, "their_calls", day.their_count);
         json_object_end(json);
