@@ -97,7 +97,11 @@ export function columnsWith(page, selector, token) {
         const hex = style.getPropertyValue(`--${name}`).trim();
         const want = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
         const { width, height } = canvas;
-        const pixels = canvas.getContext("2d").getImageData(0, 0, width, height).data;
+        // Read from a copy: Chromium warns when the page's own canvas is read again and again.
+        const copy = new OffscreenCanvas(width, height).getContext("2d",
+            { willReadFrequently: true });
+        copy.drawImage(canvas, 0, 0);
+        const pixels = copy.getImageData(0, 0, width, height).data;
         const columns = [];
         for (let x = 0; x < width; x++) {
             let found = false;
