@@ -96,3 +96,78 @@ store_close(struct store *store)
         store->ops->close(store);
     }
 }
+
+/* Cold data: only some stores have it. */
+
+static enum err_code
+no_cold(const struct store *store, struct err *err)
+{
+    return err_set(err, ERR_UNSUPPORTED, "the %s store has no cold data", store->ops->type);
+}
+
+bool
+store_has_cold(const struct store *store)
+{
+    return store->ops->seal_find != NULL;
+}
+
+enum err_code
+store_seal_find(struct store *store, int64_t before_us, struct store_day *ret_days, size_t max,
+                size_t *ret_count, struct err *err)
+{
+    if (!store_has_cold(store)) {
+        return no_cold(store, err);
+    }
+    return store->ops->seal_find(store, before_us, ret_days, max, ret_count, err);
+}
+
+enum err_code
+store_seal_begin(struct store *store, const struct store_seal *seal,
+                 struct store_sealing **ret_sealing, struct err *err)
+{
+    if (!store_has_cold(store)) {
+        return no_cold(store, err);
+    }
+    assert(!seal->drop_metrics || (seal->table == TABLE_SAMPLES && seal->merge));
+    return store->ops->seal_begin(store, seal, ret_sealing, err);
+}
+
+enum err_code
+store_seal_commit(struct store *store, struct store_sealing *sealing,
+                  struct store_seal_result *ret_result, struct err *err)
+{
+    assert(store_has_cold(store) && sealing);
+    return store->ops->seal_commit(store, sealing, ret_result, err);
+}
+
+void
+store_seal_free(struct store *store, struct store_sealing *sealing)
+{
+    if (sealing) {
+        store->ops->seal_free(store, sealing);
+    }
+}
+
+enum err_code
+store_cold_list(struct store *store, struct cold_file **ret_files, size_t *ret_count,
+                struct err *err)
+{
+    if (!store_has_cold(store)) {
+        *ret_files = NULL;
+        *ret_count = 0;
+        return ERR_OK;
+    }
+    return store->ops->cold_list(store, ret_files, ret_count, err);
+}
+
+enum err_code
+store_cold_drop(struct store *store, const struct cold_drop *drop, struct err *err)
+{
+    return store_has_cold(store) ? store->ops->cold_drop(store, drop, err) : no_cold(store, err);
+}
+
+enum err_code
+store_compact(struct store *store, const char *path, struct err *err)
+{
+    return store->ops->compact ? store->ops->compact(store, path, err) : no_cold(store, err);
+}

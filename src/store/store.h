@@ -138,6 +138,69 @@ struct store_stats {
     unsigned readers;
 };
 
+/* ---- cold data (docs/adr/0018-cold-data.md); a store without it has NULL in these slots ---- */
+
+enum cold_kind { COLD_RAW, COLD_1M, COLD_5M, COLD_1H, COLD_1D, COLD_KIND_COUNT };
+
+enum { COLD_NAME_MAX = 48, COLD_CHECKSUM_MAX = 33, COLD_PATTERN_MAX = 128 };
+
+/* One listed file: <cold>/<table>[_1m|_5m|_1h|_1d]/date=YYYY-MM-DD/<name>. */
+struct cold_file {
+    char name[COLD_NAME_MAX]; /* "<UUIDv7>.parquet"; a rollup has the name of its raw file */
+    enum table_id table;
+    enum cold_kind kind;
+    int32_t day; /* days since 1970-01-01 UTC */
+    uint64_t rows;
+    uint64_t bytes;
+    int64_t min_us;
+    int64_t max_us;
+    char checksum[COLD_CHECKSUM_MAX]; /* XXH3-128 of the file, hex */
+    uint64_t sealed_lsn;              /* rows of records up to here are in it, or were hot then */
+    int64_t sealed_us;
+};
+
+/* Rows of one table and closed UTC day that are hot. */
+struct store_day {
+    enum table_id table;
+    int32_t day;
+    uint64_t hot_rows;
+    uint64_t cold_rows;
+    size_t cold_files; /* raw ones */
+};
+
+struct store_seal {
+    enum table_id table;
+    int32_t day;
+    bool merge; /* the day's files and its hot rows become one file; else the hot rows an extra one
+                 */
+    /* Retention by metric (TABLE_SAMPLES, merge only): rows of series whose metric_name matches
+     * one of these patterns ("*" any run, "?" one character) are left out; ends in NULL; or NULL */
+    const char *const *drop_metrics;
+    bool keep_rollups_of_dropped; /* the rollups still have what drop_metrics leaves out of the raw
+                                     file */
+    int timeout_ms;               /* 0: none but interrupt */
+};
+
+/* A seal between begin and commit: files that are in their places and nobody lists yet. */
+struct store_sealing;
+
+struct store_seal_result {
+    uint64_t rows;         /* in the new raw file */
+    uint64_t rows_dropped; /* left out by drop_metrics */
+    uint64_t bytes;        /* of all new files */
+    size_t files;          /* new */
+    size_t files_delisted;
+};
+
+struct cold_drop {
+    const char *const *names; /* ends in NULL; or NULL */
+    enum cold_kind kind;
+    enum table_id table; /* with hot: */
+    bool hot;
+    int32_t first_day;
+    int32_t last_day;
+};
+
 struct store_ops {
     const char *type;
     /* One transaction with the applied LSN. On failure nothing of the group is in. ERR_CORRUPT and
@@ -173,6 +236,31 @@ struct store_ops {
     enum err_code (*table_stats)(struct store *store, enum table_id table,
                                  struct store_table_stats *ret_stats, struct err *err);
     void (*interrupt)(struct store *store); /* ends running queries; any thread */
+
+    /* Days that end at or before `before_us` and have hot rows, oldest first, at most `max`. Any
+     * thread. */
+    enum err_code (*seal_find)(struct store *store, int64_t before_us, struct store_day *ret_days,
+                               size_t max, size_t *ret_count, struct err *err);
+    /* Writes, syncs and renames the files of a day. One at a time, any thread but an event loop;
+     * runs beside apply. ERR_NOT_FOUND: the day has no rows (left). */
+    enum err_code (*seal_begin)(struct store *store, const struct store_seal *seal,
+                                struct store_sealing **ret_sealing, struct err *err);
+    /* The transaction; the applier's thread. ERR_BUSY: rows of that day were applied since begin;
+     * nothing changed, begin again later. */
+    enum err_code (*seal_commit)(struct store *store, struct store_sealing *sealing,
+                                 struct store_seal_result *ret_result, struct err *err);
+    /* Ends it, committed or not; what is not listed is removed. NULL is fine. */
+    void (*seal_free)(struct store *store, struct store_sealing *sealing);
+    /* The listed files as of now, by table, day, name; the caller frees the array. Any thread. */
+    enum err_code (*cold_list)(struct store *store, struct cold_file **ret_files, size_t *ret_count,
+                               struct err *err);
+    /* Takes files off the list (a raw file's name takes its rollups with it unless `kind` says
+     * which alone: COLD_RAW keeps them, COLD_KIND_COUNT means all), and deletes hot rows of days
+     * [first_day, last_day] of `table` when hot is set. One transaction; the applier's thread. */
+    enum err_code (*cold_drop)(struct store *store, const struct cold_drop *drop, struct err *err);
+    /* Writes a compact copy of the database to `path` (temporary, synced, renamed): free space
+     * inside the file is not copied. The applier's thread. */
+    enum err_code (*compact)(struct store *store, const char *path, struct err *err);
     void (*close)(struct store *store);
 };
 
@@ -200,6 +288,20 @@ void store_stats(struct store *store, struct store_stats *ret_stats);
 enum err_code store_table_stats(struct store *store, enum table_id table,
                                 struct store_table_stats *ret_stats, struct err *err);
 void store_interrupt(struct store *store);
+
+/* ERR_UNSUPPORTED from a store without cold data (store_cold_list: no files). */
+bool store_has_cold(const struct store *store);
+enum err_code store_seal_find(struct store *store, int64_t before_us, struct store_day *ret_days,
+                              size_t max, size_t *ret_count, struct err *err);
+enum err_code store_seal_begin(struct store *store, const struct store_seal *seal,
+                               struct store_sealing **ret_sealing, struct err *err);
+enum err_code store_seal_commit(struct store *store, struct store_sealing *sealing,
+                                struct store_seal_result *ret_result, struct err *err);
+void store_seal_free(struct store *store, struct store_sealing *sealing);
+enum err_code store_cold_list(struct store *store, struct cold_file **ret_files, size_t *ret_count,
+                              struct err *err);
+enum err_code store_cold_drop(struct store *store, const struct cold_drop *drop, struct err *err);
+enum err_code store_compact(struct store *store, const char *path, struct err *err);
 void store_close(struct store *store); /* NULL is fine */
 
 #endif
