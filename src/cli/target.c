@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "codec/decimal.h"
 #include "codec/time.h"
-#include "store/duckdb/store_duckdb.h"
+#include "server/open_engine.h"
 
 enum { ANSWER_TEXT_MAX = 1 << 30, APPLY_TIMEOUT_MS = 10 * 60 * 1000 };
 
@@ -187,28 +187,15 @@ static enum err_code
 open_engine(struct cli *cli, const struct config *config, struct engine **ret_engine,
             struct err *err)
 {
-    struct engine_options options = {
-        .data_dir = config->data_dir,
-        .store_file = config->storage.duckdb.path,
-        .store_open = store_duckdb_open,
-        .store =
-            {
-                .memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes,
-                .threads = (unsigned)config->storage.duckdb.threads,
-                .readers = 1,
-                .timeout_ms = (int)config->storage.duckdb.query_timeout_ms,
-            },
-        .wal =
-            {
-                .segment_bytes = (size_t)config->wal.segment_bytes,
-                .unreleased_bytes_max = 0,
-            },
-        .snapshot_wal_bytes = (uint64_t)config->storage.snapshot_wal_bytes,
-        .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
-        .event = tell_event,
-        .event_ctx = cli,
-    };
+    struct engine_options options;
+    enum err_code code = server_engine_options(config, &options, err);
 
+    if (code != ERR_OK) {
+        return code;
+    }
+    options.store.readers = 1;
+    options.event = tell_event;
+    options.event_ctx = cli;
     return engine_open(&options, ret_engine, err);
 }
 

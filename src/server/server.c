@@ -21,10 +21,9 @@
 #include "server/access_log.h"
 #include "server/gateway.h"
 #include "server/meter.h"
+#include "server/open_engine.h"
 #include "server/tokens.h"
 #include "server/warm.h"
-#include "store/duckdb/store_duckdb.h"
-#include "store/memory/store_memory.h"
 
 enum {
     GRACE_MS = 10000,
@@ -133,22 +132,13 @@ static enum err_code
 open_engine(struct server *server, struct err *err)
 {
     const struct config *config = server->config;
-    bool in_memory = config->storage.type == CONFIG_STORAGE_MEMORY;
-    struct engine_options options = {
-        .data_dir = config->data_dir,
-        .store_file = config->storage.duckdb.path,
-        .store_open = in_memory ? store_memory_open : store_duckdb_open,
-        .store_volatile = in_memory,
-        .store = {.memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes,
-                  .threads = (unsigned)config->storage.duckdb.threads,
-                  .readers = (unsigned)config->storage.duckdb.readers,
-                  .timeout_ms = (int)config->storage.duckdb.query_timeout_ms},
-        .wal = {.segment_bytes = (size_t)config->wal.segment_bytes},
-        .snapshot_wal_bytes = (uint64_t)config->storage.snapshot_wal_bytes,
-        .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
-        .event = on_engine_event,
-    };
+    struct engine_options options;
+    enum err_code code = server_engine_options(config, &options, err);
 
+    if (code != ERR_OK) {
+        return code;
+    }
+    options.event = on_engine_event;
     snprintf(server->database_path, sizeof(server->database_path), "%s/%s", config->data_dir,
              config->storage.duckdb.path ? config->storage.duckdb.path : "eider.duckdb");
     return engine_open(&options, &server->engine, err);

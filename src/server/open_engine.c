@@ -1,0 +1,44 @@
+/* Which store the configuration asks for. */
+#include "server/open_engine.h"
+
+#include "store/duckdb/store_duckdb.h"
+#include "store/memory/store_memory.h"
+
+static void
+use_duckdb(const struct config *config, struct engine_options *options)
+{
+    options->store_open = store_duckdb_open;
+    options->store_file = config->storage.duckdb.path;
+    options->store.memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes;
+    options->store.threads = (unsigned)config->storage.duckdb.threads;
+}
+
+enum err_code
+server_engine_options(const struct config *config, struct engine_options *ret_options,
+                      struct err *err)
+{
+    struct engine_options options = {
+        .data_dir = config->data_dir,
+        .store = {.readers = (unsigned)config->storage.duckdb.readers,
+                  .timeout_ms = (int)config->storage.duckdb.query_timeout_ms},
+        .wal = {.segment_bytes = (size_t)config->wal.segment_bytes},
+        .snapshot_wal_bytes = (uint64_t)config->storage.snapshot_wal_bytes,
+        .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
+    };
+
+    switch ((enum config_storage)config->storage.type) {
+    case CONFIG_STORAGE_DUCKDB:
+        use_duckdb(config, &options);
+        break;
+    case CONFIG_STORAGE_MEMORY:
+        use_duckdb(config, &options);
+        options.store_open = store_memory_open;
+        options.store_volatile = true;
+        break;
+    }
+    if (!options.store_open) {
+        return err_set(err, ERR_UNSUPPORTED, "storage.type is none that this program has");
+    }
+    *ret_options = options;
+    return ERR_OK;
+}

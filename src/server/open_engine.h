@@ -1,0 +1,16 @@
+/*
+ * From the configuration to the engine's options: the one place that knows which settings mean
+ * which store. The server and the command line both open their engines so.
+ */
+#ifndef EIDER_SERVER_OPEN_ENGINE_H
+#define EIDER_SERVER_OPEN_ENGINE_H
+
+#include "server/config.h"
+#include "store/engine.h"
+
+/* Fills everything but the events; texts stay the configuration's. ERR_UNSUPPORTED when this
+ * program lacks the store. */
+enum err_code server_engine_options(const struct config *config, struct engine_options *ret_options,
+                                    struct err *err);
+
+#endif
