@@ -434,6 +434,16 @@ engine_table_stats(struct engine *engine, enum table_id table, struct store_tabl
     return code;
 }
 
+/* Nothing is cached yet, so there is nothing to forget. */
+void
+engine_hot_invalidate(struct engine *engine, enum table_id table, int64_t from_us, int64_t to_us)
+{
+    (void)engine;
+    (void)table;
+    (void)from_us;
+    (void)to_us;
+}
+
 void
 engine_stop_reads(struct engine *engine)
 {

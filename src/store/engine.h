@@ -106,6 +106,15 @@ enum err_code engine_latest(struct engine *engine, enum table_id table, struct b
 enum err_code engine_table_stats(struct engine *engine, enum table_id table,
                                  struct store_table_stats *ret_stats, struct err *err);
 
+/*
+ * Tells the hot cache (hot.h) that rows of a table with times from from_us to to_us, both included,
+ * are no longer in the store: whoever removes rows calls it behind the transaction that did. Rows
+ * that only move (to cold files, say) need no call. TABLE_SAMPLES and TABLE_METRICS mean the same;
+ * other tables are not cached and need none. Never blocks for long.
+ */
+void engine_hot_invalidate(struct engine *engine, enum table_id table, int64_t from_us,
+                           int64_t to_us);
+
 /* Ends the reads that run and refuses new ones (ERR_UNAVAILABLE), so that a close need not wait for
  * them. Writes go on. */
 void engine_stop_reads(struct engine *engine);
