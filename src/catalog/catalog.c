@@ -295,7 +295,9 @@ static const struct catalog_table tables[] = {
      .key_mask = 1U << 0 | 1U << 1,
      .time_column = 0,
      .series_column = 1,
-     .ingestible = true},
+     .ingestible = true,
+     .sealed = true,
+     .rolled_up = true},
     {.id = TABLE_STRATEGY_METRICS,
      .kind = TABLE_REPLACE,
      .name = "strategy_metrics",
@@ -305,7 +307,8 @@ static const struct catalog_table tables[] = {
      .key_mask = 1U << 0 | 1U << 1,
      .time_column = 0,
      .series_column = 1,
-     .ingestible = true},
+     .ingestible = true,
+     .sealed = true},
     {.id = TABLE_EXECUTION_METRICS,
      .kind = TABLE_REPLACE,
      .name = "execution_metrics",
@@ -315,7 +318,8 @@ static const struct catalog_table tables[] = {
      .key_mask = 1U << 0,
      .time_column = 0,
      .series_column = CATALOG_NONE,
-     .ingestible = true},
+     .ingestible = true,
+     .sealed = true},
     {.id = TABLE_SYSTEM_METRICS,
      .kind = TABLE_REPLACE,
      .name = "system_metrics",
@@ -325,7 +329,8 @@ static const struct catalog_table tables[] = {
      .key_mask = 1U << 0,
      .time_column = 0,
      .series_column = CATALOG_NONE,
-     .ingestible = true},
+     .ingestible = true,
+     .sealed = true},
     {.id = TABLE_TRADES,
      .kind = TABLE_REPLACE,
      .name = "trades",
@@ -335,7 +340,8 @@ static const struct catalog_table tables[] = {
      .key_mask = 1U << 0,
      .time_column = 1,
      .series_column = 2,
-     .ingestible = true},
+     .ingestible = true,
+     .sealed = true},
     {.id = TABLE_CANDLES,
      .kind = TABLE_REPLACE,
      .name = "candles",
@@ -345,7 +351,9 @@ static const struct catalog_table tables[] = {
      .key_mask = 1U << 0 | 1U << 1,
      .time_column = 0,
      .series_column = 1,
-     .ingestible = true},
+     .ingestible = true,
+     .sealed = true,
+     .rolled_up = true},
     {.id = TABLE_PERFORMANCE_HISTORY,
      .kind = TABLE_REPLACE,
      .name = "performance_history",
@@ -355,7 +363,8 @@ static const struct catalog_table tables[] = {
      .key_mask = 1U << 0,
      .time_column = 0,
      .series_column = CATALOG_NONE,
-     .ingestible = true},
+     .ingestible = true,
+     .sealed = true},
     {.id = TABLE_SERIES,
      .kind = TABLE_APPEND,
      .name = "series",
@@ -371,7 +380,9 @@ static const struct catalog_table tables[] = {
      .columns = samples_columns,
      .column_count = COUNT_OF(samples_columns),
      .time_column = 1,
-     .series_column = 0},
+     .series_column = 0,
+     .sealed = true,
+     .rolled_up = true},
     {.id = TABLE_METRICS,
      .kind = TABLE_VIEW,
      .name = "trading_metrics",
@@ -499,6 +510,12 @@ catalog_ddl(const struct catalog_table *table, struct buf *ret_sql)
                     is_not_null(table, i) ? " NOT NULL" : "");
     }
     buf_add_char(ret_sql, ')');
+}
+
+void
+catalog_hot_name(const struct catalog_table *table, struct buf *ret_name)
+{
+    buf_add_fmt(ret_name, "%s%s", table->name, table->sealed ? "_hot" : "");
 }
 
 void

@@ -101,6 +101,9 @@ struct catalog_table {
     int series_column;   /* index of the column that names the series (symbol, ...), or CATALOG_NONE
                           */
     bool ingestible;     /* clients may write it by POST /api/v1/ingest/{table} */
+    bool sealed;    /* closed days go to cold files (docs/adr/0018-cold-data.md) where the store has
+                     * them */
+    bool rolled_up; /* of cold files there are aggregates by minute to day; sealed ones only */
     const struct catalog_view *views;
     size_t view_count;
 };
@@ -129,6 +132,10 @@ const char *catalog_type_expected(enum col_type type);
 /* Appends CREATE TABLE IF NOT EXISTS for a stored table, or CREATE VIEW for trading_metrics.
  * Without PRIMARY KEY, UNIQUE or indexes: uniqueness is kept before the append. */
 void catalog_ddl(const struct catalog_table *table, struct buf *ret_sql);
+
+/* Appends the name of the table that holds the rows which are not in cold files: "x_hot" for a
+ * sealed table x, which is a view then; for others their own name. */
+void catalog_hot_name(const struct catalog_table *table, struct buf *ret_name);
 
 /* Appends CREATE OR REPLACE VIEW for each of the table's views, each with a semicolon behind. */
 void catalog_views_ddl(const struct catalog_table *table, struct buf *ret_sql);

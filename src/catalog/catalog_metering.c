@@ -276,6 +276,7 @@ const struct catalog_table catalog_metering_tables[CATALOG_METERING_TABLES] = {
      .order_mask = 1U << 18,
      .time_column = 1,
      .series_column = CATALOG_NONE,
+     .sealed = true,
      .views = event_views,
      .view_count = COUNT_OF(event_views)},
     {.id = TABLE_RESERVATION_CHANGES,

@@ -28,6 +28,10 @@ test_catalog_tables_are_consistent(void **state)
         assert_true(table->kind == TABLE_APPEND || table->order_mask == 0);
         assert_true(table->time_column < (int)table->column_count);
         assert_true(table->series_column < (int)table->column_count);
+        /* Days are of the time column, rollups of files. */
+        assert_true(!table->sealed || table->time_column != CATALOG_NONE);
+        assert_true(!table->sealed || table->kind != TABLE_VIEW);
+        assert_true(!table->rolled_up || table->sealed);
         if (table->time_column != CATALOG_NONE) {
             assert_int_equal(table->columns[table->time_column].type, COL_TIMESTAMP);
         }
@@ -167,6 +171,20 @@ test_catalog_ddl_has_no_keys_and_no_indexes(void **state)
 }
 
 static void
+test_catalog_names_the_hot_part_of_sealed_tables_alone(void **state)
+{
+    BUF_AUTO struct buf name;
+
+    (void)state;
+    buf_init(&name, 0);
+    catalog_hot_name(catalog_table(TABLE_SAMPLES), &name);
+    assert_true(slice_is(buf_slice(&name), "samples_hot"));
+    buf_reset(&name);
+    catalog_hot_name(catalog_table(TABLE_SERIES), &name);
+    assert_true(slice_is(buf_slice(&name), "series"));
+}
+
+static void
 check_suggestion(const char *suggestion, const char *expected)
 {
     if (expected) {
@@ -218,6 +236,7 @@ main(void)
         cmocka_unit_test(test_catalog_has_the_columns_of_the_originals),
         cmocka_unit_test(test_catalog_has_the_tables_of_metering),
         cmocka_unit_test(test_catalog_ddl_has_no_keys_and_no_indexes),
+        cmocka_unit_test(test_catalog_names_the_hot_part_of_sealed_tables_alone),
         cmocka_unit_test(test_catalog_suggests_the_nearest_name_or_none),
         cmocka_unit_test(test_catalog_types_say_what_they_want),
     };
