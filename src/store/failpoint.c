@@ -1,0 +1,121 @@
+/* Fail-points; see the header. */
+#include "store/failpoint.h"
+
+#include <assert.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/slice.h"
+
+enum { NAME_MAX_BYTES = 64 };
+
+/* One line a name; tests/fault reads this table. "put" is every file that gets its place in cold/:
+ * of a seal and of a merge, raw rows and rollups. */
+const char *const failpoint_names[] = {
+    "seal.copied",      /* a file is in cold/tmp, not synced */
+    "put.synced",       /* it is synced, still in cold/tmp */
+    "put.renamed",      /* it has its place, its directory is not synced */
+    "seal.ready",       /* all files of the day have their places; nobody lists them */
+    "commit.deleted",   /* in the transaction: the day's hot rows are deleted */
+    "commit.listed",    /* in the transaction: the files are listed */
+    "commit.done",      /* behind the transaction */
+    "unseal.restored",  /* in the transaction: a day's rows are hot again */
+    "unseal.delisted",  /* in the transaction: its files have left the list */
+    "drop.delisted",    /* in the transaction: retention's files have left the list */
+    "drop.done",        /* behind the transaction */
+    "dropped.noted",    /* their names stand in cold/dropped; they are still there */
+    "dropped.unlinked", /* the first of them is gone */
+    "gc.unlinked",      /* a file that nobody lists is gone */
+    "manifest.written", /* cold/manifest.json.tmp is synced */
+    "manifest.renamed", /* it has its name */
+    "sidecar.written",  /* backup/eider-<lsn>.cold.tmp is synced */
+    "sidecar.renamed",  /* it has its name; the snapshot is not there yet */
+    "snapshot.taken",   /* both are there; older ones are not dropped yet */
+    "compact.written",  /* the compact copy is synced under a temporary name */
+    "compact.renamed",  /* it has its name */
+    NULL,
+};
+
+bool failpoint_is_armed;
+
+/* Written before threads are there, but for `passes`. */
+static char armed_name[NAME_MAX_BYTES];
+static bool armed_kills;
+static int armed_nth;
+static atomic_int passes;
+
+static bool
+is_known(const char *name)
+{
+    for (size_t i = 0; failpoint_names[i]; i++) {
+        if (strcmp(failpoint_names[i], name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+failpoint_arm(const char *text)
+{
+    struct slice rest = slice_of(text);
+    struct slice name;
+    struct slice action;
+    struct slice nth;
+    char digits[12];
+
+    failpoint_is_armed = false;
+    atomic_store(&passes, 0);
+    if (!text) {
+        return true;
+    }
+    slice_split(&rest, ':', &name);
+    bool has_nth = slice_split(&rest, ':', &action);
+    slice_split(&rest, ':', &nth);
+    armed_nth = 1;
+    if (has_nth) {
+        char *end;
+        if (!slice_to_cstr(nth, digits, sizeof(digits))) {
+            return false;
+        }
+        long number = strtol(digits, &end, 10);
+        if (*end != '\0' || number < 1 || number > 1000000) {
+            return false;
+        }
+        armed_nth = (int)number;
+    }
+    armed_kills = slice_is(action, "kill");
+    if (!slice_to_cstr(name, armed_name, sizeof(armed_name)) || !is_known(armed_name) ||
+        (!armed_kills && !slice_is(action, "error"))) {
+        return false;
+    }
+    failpoint_is_armed = true;
+    return true;
+}
+
+bool
+failpoint_reached(const char *name)
+{
+    assert(is_known(name));
+    if (strcmp(name, armed_name) != 0 || atomic_fetch_add(&passes, 1) + 1 != armed_nth) {
+        return false;
+    }
+    if (armed_kills) {
+        raise(SIGKILL);
+    }
+    return true;
+}
+
+/* Before main, so that no thread ever sees it change. */
+static void __attribute__((constructor)) arm_from_environment(void)
+{
+    const char *text = secure_getenv("EIDER_FAILPOINT");
+
+    if (text && *text && !failpoint_arm(text)) {
+        fprintf(stderr, "EIDER_FAILPOINT=%s: expected name:kill|error[:nth] of a known name\n",
+                text);
+    }
+}
