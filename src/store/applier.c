@@ -286,6 +286,10 @@ tell_applied(struct engine *engine)
 static void
 publish(struct engine *engine, const struct group *group)
 {
+    /* Before anybody is told: whoever keeps answers must not give out an old one any more. */
+    for (size_t i = 0; i < group->batch_count; i++) {
+        changes_note(&engine->changes, &group->batches[i], group->last_lsn);
+    }
     pthread_mutex_lock(&engine->lock);
     engine->applied_lsn = group->last_lsn;
     engine->applied_bytes += group->bytes;

@@ -96,6 +96,7 @@ new_engine(const struct engine_options *options)
     engine->wal_dir = join_path(o->data_dir, "wal");
     engine->lock_fd = -1;
     init_locks(engine);
+    changes_init(&engine->changes);
     return engine;
 }
 
@@ -105,6 +106,7 @@ free_engine(struct engine *engine)
     if (engine->lock_fd >= 0) {
         close(engine->lock_fd);
     }
+    changes_fini(&engine->changes);
     pthread_cond_destroy(&engine->changed);
     pthread_mutex_destroy(&engine->lock);
     pthread_rwlock_destroy(&engine->store_lock);
@@ -297,6 +299,22 @@ engine_wait_applied(struct engine *engine, uint64_t lsn, int timeout_ms, struct 
     }
     return err_set(err, ERR_TIMEOUT, "record %llu is not applied after %d ms (%llu is)",
                    (unsigned long long)lsn, timeout_ms, (unsigned long long)applied);
+}
+
+uint64_t
+engine_applied_lsn(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    uint64_t applied = engine->applied_lsn;
+    pthread_mutex_unlock(&engine->lock);
+    return applied;
+}
+
+bool
+engine_changed(struct engine *engine, enum table_id table, int64_t from_us, int64_t to_us,
+               uint64_t lsn)
+{
+    return changes_since(&engine->changes, table, from_us, to_us, lsn);
 }
 
 /* Borrows the store for a read; give it back with end_read. ERR_UNAVAILABLE while there is none. */

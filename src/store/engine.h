@@ -115,6 +115,14 @@ enum err_code engine_table_stats(struct engine *engine, enum table_id table,
 void engine_hot_invalidate(struct engine *engine, enum table_id table, int64_t from_us,
                            int64_t to_us);
 
+/* The LSN up to which the store has everything. */
+uint64_t engine_applied_lsn(struct engine *engine);
+
+/* Whether rows of a table with times in [from_us, to_us] may have changed behind `lsn` (see
+ * changes.h): the question of whoever keeps an answer that was made at `lsn`. */
+bool engine_changed(struct engine *engine, enum table_id table, int64_t from_us, int64_t to_us,
+                    uint64_t lsn);
+
 /* Ends the reads that run and refuses new ones (ERR_UNAVAILABLE), so that a close need not wait for
  * them. Writes go on. */
 void engine_stop_reads(struct engine *engine);

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include "store/changes.h"
 #include "store/engine.h"
 
 enum {
@@ -30,6 +31,8 @@ struct engine {
     struct store *store;      /* NULL while there is none */
     atomic_bool interrupting; /* readers are being interrupted; what they find says nothing */
     atomic_bool reads_stopped;
+
+    struct changes changes; /* has a lock of its own */
 
     /* `lock` guards everything from here to `applier`; `changed` tells of any of it. */
     pthread_mutex_t lock;

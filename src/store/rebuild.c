@@ -118,8 +118,14 @@ adopt(struct engine *engine, struct store *store)
     engine->store = store;
     pthread_rwlock_unlock(&engine->store_lock);
     pthread_mutex_lock(&engine->lock);
+    uint64_t before = engine->applied_lsn;
     engine->applied_lsn = applied;
     pthread_mutex_unlock(&engine->lock);
+    if (before > 0 && applied != before) {
+        /* A restored store is behind what answers were made of; one whose last commit only seemed
+         * to fail is ahead, and nobody has noted by what. */
+        changes_reset(&engine->changes, before > applied ? before : applied - 1);
+    }
 }
 
 enum err_code

@@ -1,0 +1,129 @@
+/* The last LSN of each slot of time, direct-mapped by the slot's number. */
+#include "store/changes.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static const int64_t slot_us = 300000000;
+
+void
+changes_init(struct changes *changes)
+{
+    *changes = (struct changes){.reset_lsn = 0};
+    pthread_mutex_init(&changes->lock, NULL);
+}
+
+void
+changes_fini(struct changes *changes)
+{
+    for (int id = 1; id < TABLE_ID_END; id++) {
+        free(changes->tables[id].slots);
+    }
+    pthread_mutex_destroy(&changes->lock);
+}
+
+static int64_t
+slot_of(int64_t time_us)
+{
+    return time_us / slot_us - (time_us % slot_us < 0);
+}
+
+static void
+note_slot(struct changes_table *table, int64_t slot, uint64_t lsn)
+{
+    struct changes_slot *place = &table->slots[(uint64_t)slot % CHANGES_SLOTS];
+
+    if (place->lsn != 0 && place->slot != slot) {
+        bool first = table->evicted_lsn == 0;
+        table->evicted_min =
+            first || place->slot < table->evicted_min ? place->slot : table->evicted_min;
+        table->evicted_max =
+            first || place->slot > table->evicted_max ? place->slot : table->evicted_max;
+        table->evicted_lsn = place->lsn > table->evicted_lsn ? place->lsn : table->evicted_lsn;
+    }
+    *place = (struct changes_slot){slot, lsn};
+}
+
+void
+changes_note(struct changes *changes, const struct batch *batch, uint64_t lsn)
+{
+    struct changes_table *table = &changes->tables[batch->table->id];
+    int time_column = batch->table->time_column;
+
+    if (batch->rows == 0) {
+        return;
+    }
+    pthread_mutex_lock(&changes->lock);
+    assert(lsn >= table->newest_lsn);
+    table->newest_lsn = lsn;
+    if (time_column != CATALOG_NONE) {
+        if (!table->slots) {
+            table->slots = mem_zalloc(CHANGES_SLOTS, sizeof(*table->slots));
+        }
+        int64_t last = 0;
+        for (size_t row = 0; row < batch->rows; row++) {
+            int64_t slot = slot_of(batch_get_i64(batch, (size_t)time_column, row));
+            if (row == 0 || slot != last) {
+                note_slot(table, slot, lsn);
+                last = slot;
+            }
+        }
+    }
+    pthread_mutex_unlock(&changes->lock);
+}
+
+void
+changes_reset(struct changes *changes, uint64_t lsn)
+{
+    pthread_mutex_lock(&changes->lock);
+    for (int id = 1; id < TABLE_ID_END; id++) {
+        /* A store that was restored begins at an older LSN. */
+        changes->tables[id].newest_lsn = 0;
+    }
+    changes->reset_lsn = lsn > changes->reset_lsn ? lsn : changes->reset_lsn;
+    pthread_mutex_unlock(&changes->lock);
+}
+
+static bool
+slots_changed(const struct changes_table *table, int64_t first, int64_t last, uint64_t lsn)
+{
+    if (table->evicted_lsn > lsn && table->evicted_min <= last && table->evicted_max >= first) {
+        return true;
+    }
+    for (size_t i = 0; i < CHANGES_SLOTS; i++) {
+        const struct changes_slot *slot = &table->slots[i];
+        if (slot->lsn > lsn && slot->slot >= first && slot->slot <= last) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool
+table_changed(const struct changes_table *table, int64_t from_us, int64_t to_us, uint64_t lsn)
+{
+    if (table->newest_lsn <= lsn) {
+        return false;
+    }
+    return !table->slots || slots_changed(table, slot_of(from_us), slot_of(to_us), lsn);
+}
+
+bool
+changes_since(struct changes *changes, enum table_id table, int64_t from_us, int64_t to_us,
+              uint64_t lsn)
+{
+    bool changed;
+
+    pthread_mutex_lock(&changes->lock);
+    changed = changes->reset_lsn > 0 && lsn <= changes->reset_lsn;
+    if (table == TABLE_METRICS) {
+        changed = changed || table_changed(&changes->tables[TABLE_SAMPLES], from_us, to_us, lsn) ||
+                  table_changed(&changes->tables[TABLE_SERIES], INT64_MIN, INT64_MAX, lsn);
+    } else {
+        changed = changed || table_changed(&changes->tables[table], from_us, to_us, lsn);
+    }
+    pthread_mutex_unlock(&changes->lock);
+    return changed;
+}
