@@ -7,6 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
+#include "store/duckdb/duck_views.h"
+
 static duckdb_logical_type
 make_type(enum col_type type)
 {
@@ -51,10 +53,11 @@ duck_appender_open(struct duck_appender *appender, struct duck_store *duck,
 {
     duckdb_logical_type types[CATALOG_COLUMNS_MAX];
     size_t count = table->columns.count;
+    char name[DUCK_NAME_MAX];
 
+    duck_hot_name(table->table, name);
     *appender = (struct duck_appender){.duck = duck, .columns = &table->columns};
-    if (duckdb_appender_create(duck->writer, "main", table->table->name, &appender->appender) !=
-        DuckDBSuccess) {
+    if (duckdb_appender_create(duck->writer, "main", name, &appender->appender) != DuckDBSuccess) {
         return fail(appender, err);
     }
     assert(duckdb_appender_column_count(appender->appender) == count);

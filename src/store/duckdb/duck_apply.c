@@ -20,6 +20,7 @@
 
 #include "base/mem.h"
 #include "codec/time.h"
+#include "store/duckdb/duck_views.h"
 
 enum { SQL_BYTES = 2048, COMMIT_NAP_NS = 50000 };
 
@@ -152,10 +153,12 @@ static enum err_code
 delete_late(struct part *part, struct err *err)
 {
     const struct duck_table *table = part->table;
+    char hot[DUCK_NAME_MAX];
     struct buf sql BUF_AUTO;
 
+    duck_hot_name(table->table, hot);
     buf_init(&sql, SQL_BYTES);
-    buf_add_fmt(&sql, "DELETE FROM main.\"%s\" AS t USING late AS k WHERE ", table->table->name);
+    buf_add_fmt(&sql, "DELETE FROM main.\"%s\" AS t USING late AS k WHERE ", hot);
     add_time_range(part, &sql);
     for (size_t i = 0; i < table->key.count; i++) {
         const char *name = table->table->columns[table->key.index[i]].name;

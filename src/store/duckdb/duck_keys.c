@@ -10,6 +10,8 @@
 
 #include <assert.h>
 
+#include "store/duckdb/duck_views.h"
+
 static enum duck_policy
 policy_of(const struct catalog_table *table)
 {
@@ -85,7 +87,9 @@ static void
 add_load_sql(const struct duck_table *table, struct buf *sql)
 {
     const struct catalog_column *columns = table->table->columns;
+    char name[DUCK_NAME_MAX];
 
+    duck_hot_name(table->table, name);
     buf_add_cstr(sql, "SELECT ");
     for (size_t i = 0; i < table->series.count; i++) {
         buf_add_fmt(sql, "%s\"%s\"", i ? ", " : "", columns[table->series.index[i]].name);
@@ -94,7 +98,7 @@ add_load_sql(const struct duck_table *table, struct buf *sql)
         buf_add_fmt(sql, "%smax(\"%s\")", table->series.count ? ", " : "",
                     columns[table->table->time_column].name);
     }
-    buf_add_fmt(sql, " FROM main.\"%s\"", table->table->name);
+    buf_add_fmt(sql, " FROM main.\"%s\"", name);
     if (table->policy == DUCK_NEWEST && table->series.count) {
         buf_add_cstr(sql, " GROUP BY ALL");
     }

@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "codec/time.h"
+#include "store/duckdb/duck_views.h"
 
 enum { SQL_BYTES = 1 << 20, VALUES_MAX = 10000 };
 
@@ -460,10 +461,12 @@ add_latest(struct sql *sql, const struct catalog_table *table, const struct colu
 {
     struct column_list columns = column_list_of_table(table);
     const char *time = time_name(table);
+    char hot[DUCK_NAME_MAX];
 
+    duck_hot_name(table, hot);
     buf_add_cstr(&sql->text, "SELECT ");
     add_names(sql, table, &columns, "t.");
-    buf_add_fmt(&sql->text, " FROM main.\"%s\" AS t", table->name);
+    buf_add_fmt(&sql->text, " FROM main.\"%s\" AS t", hot);
     if (series->count == 0) {
         buf_add_fmt(&sql->text, " ORDER BY t.\"%s\" DESC, t.rowid DESC LIMIT 1", time);
         return;
@@ -471,7 +474,7 @@ add_latest(struct sql *sql, const struct catalog_table *table, const struct colu
     buf_add_cstr(&sql->text, " SEMI JOIN (SELECT ");
     add_names(sql, table, series, "");
     buf_add_fmt(&sql->text, ", max(\"%s\") AS newest FROM main.\"%s\" GROUP BY ALL) AS k ON ", time,
-                table->name);
+                hot);
     for (size_t i = 0; i < series->count; i++) {
         const char *name = table->columns[series->index[i]].name;
         buf_add_fmt(&sql->text, "t.\"%s\" IS NOT DISTINCT FROM k.\"%s\" AND ", name, name);

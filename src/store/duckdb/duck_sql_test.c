@@ -172,7 +172,7 @@ test_sql_reads_tables_and_views(void **state)
     expect(place, "FROM trading_metrics", "");
     expect(place, "SELECT name FROM (SHOW TABLES) WHERE name = 'samples'", "samples\n");
     expect(place, "SELECT column_name FROM (DESCRIBE series) LIMIT 1", "series_id\n");
-    expect(place, "SELECT table_name FROM duckdb_tables() WHERE table_name = 'trades'", "trades\n");
+    expect(place, "SELECT table_name FROM duckdb_tables() WHERE table_name = 'series'", "series\n");
     expect(place, "SELECT * FROM range(3)", "0\n1\n2\n");
     expect(place, "SELECT unnest([1, 2])", "1\n2\n");
     /* DuckDB reads these as the guard does. */

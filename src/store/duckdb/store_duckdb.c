@@ -13,6 +13,8 @@
 #include "base/limits.h"
 #include "base/mem.h"
 #include "store/duckdb/duck.h"
+#include "store/duckdb/duck_schema.h"
+#include "store/duckdb/duck_views.h"
 
 static const uint64_t mib = 1 << 20;
 
@@ -226,117 +228,14 @@ ask(struct duck_store *duck, const char *sql, struct batch *ret_rows, struct err
     return duck_select(duck, &writer, DUCK_SIDE_APPLY, &statement, &bounds, ret_rows, NULL, err);
 }
 
-/* Compares the columns of one table, [first, end) of what DuckDB says, with the catalogue's, and
- * adds those that an earlier version did not have. */
-static enum err_code
-check_table(struct duck_store *duck, const struct catalog_table *table, const struct batch *columns,
-            size_t first, size_t end, struct err *err)
-{
-    char sql[256];
-
-    for (size_t i = 0; i < table->column_count; i++) {
-        const char *name = table->columns[i].name;
-        const char *type = catalog_sql_type(table->columns[i].type);
-        if (first + i >= end) {
-            snprintf(sql, sizeof(sql), "ALTER TABLE main.\"%s\" ADD COLUMN \"%s\" %s", table->name,
-                     name, type);
-            enum err_code code = duck_run(duck, sql, err);
-            if (code) {
-                return code;
-            }
-        } else if (!slice_is(batch_get_text(columns, 1, first + i), name) ||
-                   !slice_is(batch_get_text(columns, 2, first + i), type)) {
-            return err_set(err, ERR_CONFLICT,
-                           "%s: table %s has column %.*s %.*s where %s %s is expected; it is not a "
-                           "database of this program: move it away and use \"eider import\"",
-                           duck->path, table->name,
-                           SLICE_FMT(batch_get_text(columns, 1, first + i)),
-                           SLICE_FMT(batch_get_text(columns, 2, first + i)), name, type);
-        }
-    }
-    if (end - first > table->column_count) {
-        return err_set(err, ERR_CONFLICT,
-                       "%s: table %s has more columns than this version knows; it was written by "
-                       "a newer one",
-                       duck->path, table->name);
-    }
-    return ERR_OK;
-}
-
-static enum err_code
-check_tables(struct duck_store *duck, struct err *err)
-{
-    struct batch columns BATCH_AUTO = {0};
-    const struct catalog_table *table;
-
-    enum err_code code = ask(duck,
-                             "SELECT table_name, column_name, data_type FROM duckdb_columns() "
-                             "WHERE schema_name = 'main' AND database_name = current_database() "
-                             "ORDER BY table_name, column_index",
-                             &columns, err);
-    for (size_t i = 0; (table = catalog_at(i)) && !code; i++) {
-        size_t first = 0;
-        while (first < columns.rows && !slice_is(batch_get_text(&columns, 0, first), table->name)) {
-            first++;
-        }
-        size_t end = first;
-        while (end < columns.rows && slice_is(batch_get_text(&columns, 0, end), table->name)) {
-            end++;
-        }
-        if (table->kind != TABLE_VIEW && end > first) {
-            code = check_table(duck, table, &columns, first, end, err);
-        }
-    }
-    return code;
-}
-
-/* Somebody's own table in the place of one of our views: said here, before DuckDB's refusal is
- * taken for damage. */
-static enum err_code
-check_views(struct duck_store *duck, struct err *err)
-{
-    struct batch names BATCH_AUTO = {0};
-    const struct catalog_table *table;
-
-    enum err_code code = ask(duck,
-                             "SELECT table_name FROM duckdb_tables() "
-                             "WHERE schema_name = 'main' AND database_name = current_database()",
-                             &names, err);
-    for (size_t i = 0; (table = catalog_at(i)) && !code; i++) {
-        for (size_t n = 0; n < names.rows * table->view_count && !code; n++) {
-            const char *view = table->views[n % table->view_count].name;
-            if (slice_is_nocase(batch_get_text(&names, 0, n / table->view_count), view)) {
-                code = err_set(err, ERR_CONFLICT,
-                               "%s has a table %s, which is the name of a view of this program: "
-                               "rename the table",
-                               duck->path, view);
-            }
-        }
-    }
-    return code;
-}
-
+/* Tables by migrations, then the views over them. */
 static enum err_code
 make_tables(struct duck_store *duck, struct err *err)
 {
-    const struct catalog_table *table;
-    struct buf sql BUF_AUTO;
+    struct schema_db db = duck_schema_db(duck);
 
-    buf_init(&sql, 1 << 20);
-    buf_add_cstr(&sql, "CREATE TABLE IF NOT EXISTS eider_applied (lsn BIGINT NOT NULL);");
-    for (size_t i = 0; (table = catalog_at(i)); i++) {
-        catalog_ddl(table, &sql);
-        buf_add_char(&sql, ';');
-    }
-    for (size_t i = 0; (table = catalog_at(i)); i++) {
-        catalog_views_ddl(table, &sql);
-    }
-    buf_add_char(&sql, '\0');
-    assert(!sql.overflow);
-    /* First the check: nothing is made in a file that is somebody else's. */
-    enum err_code code = check_tables(duck, err);
-    code = code ? code : check_views(duck, err);
-    return code ? code : duck_run(duck, sql.ptr, err);
+    enum err_code code = schema_open(&db, err);
+    return code ? code : duck_views_make(duck, err);
 }
 
 static enum err_code
