@@ -28,6 +28,7 @@ struct api_job {
     struct api *api;
     const struct route *route;
     struct http_exchange *exchange;
+    struct store_cancel cancel; /* tripped when the client has left */
 };
 
 static void
@@ -304,12 +305,42 @@ answer_unrouted(struct http_exchange *exchange, bool known)
     reply_error(exchange, &err, 0);
 }
 
+struct store_cancel *
+request_cancel(const struct http_exchange *exchange)
+{
+    struct api_job *job = http_user(exchange);
+
+    return job ? &job->cancel : NULL;
+}
+
+static void
+on_gone(void *ctx, struct http_exchange *exchange, enum http_gone why)
+{
+    struct api_job *job = ctx;
+
+    (void)exchange;
+    (void)why;
+    store_cancel_trip(&job->cancel);
+}
+
+/* What only reads is not worth doing for nobody; a change that was asked for is made. */
+static bool
+is_for_nobody(const struct api_job *job)
+{
+    return !(job->route->flags & ROUTE_ADMIN) && store_cancel_is_tripped(&job->cancel);
+}
+
 static void
 run_job(void *arg)
 {
     struct api_job *job = arg;
     struct err err;
 
+    if (is_for_nobody(job)) {
+        err_set(&err, ERR_TIMEOUT, "given up: whoever asked has left");
+        reply_error(job->exchange, &err, 0); /* tells the metrics */
+        return;
+    }
     if (atomic_load(&job->api->closing)) {
         err_set(&err, ERR_UNAVAILABLE, "the server is stopping");
         reply_error(job->exchange, &err, 1);
@@ -329,7 +360,11 @@ dispatch(struct api *api, const struct route *route, struct http_exchange *excha
     }
     struct api_job *job = arena_alloc(http_arena(exchange), sizeof(*job));
     if (job) {
-        *job = (struct api_job){api, route, exchange};
+        *job = (struct api_job){.api = api, .route = route, .exchange = exchange};
+        http_set_user(exchange, job);
+        if (!http_on_gone(exchange, on_gone, job)) {
+            store_cancel_trip(&job->cancel);
+        }
         struct jobs *jobs = route->flags & ROUTE_QUICK ? api->writers : api->jobs;
         if (jobs_submit(jobs, run_job, job)) {
             return;

@@ -148,6 +148,10 @@ enum err_code request_json(const struct http_exchange *exchange, json_t **ret_ob
 enum err_code request_encoding(const struct http_exchange *exchange, bool *ret_gzip,
                                struct err *err);
 
+/* Gives up what is read for this request once its client has left: for routes on a job thread; NULL
+ * on others. It lives as long as the exchange. */
+struct store_cancel *request_cancel(const struct http_exchange *exchange);
+
 /* True when the client's Accept header prefers `mime` over JSON (a plain "contains" test). */
 bool request_accepts(const struct http_exchange *exchange, const char *mime);
 

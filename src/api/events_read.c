@@ -47,7 +47,7 @@ read_filter(const struct http_exchange *exchange, struct event_filter *ret, stru
     struct slice text;
     int word = -1;
 
-    *ret = (struct event_filter){0};
+    *ret = (struct event_filter){.cancel = request_cancel(exchange)};
     http_query(exchange, "id", &ret->id);
     http_query(exchange, "api_name", &ret->api_name);
     http_query(exchange, "endpoint", &ret->endpoint);

@@ -233,7 +233,7 @@ read_range(const struct api *api, const json_t *object, struct query_range *ret_
     if (code == ERR_OK && text.len > 0) {
         code = query_parse_range(text, &width_us, err);
         if (code == ERR_OK) {
-            *ret_range = (struct query_range){now - width_us, now};
+            *ret_range = (struct query_range){.from_us = now - width_us, .to_us = now};
         }
         return code;
     }
@@ -339,6 +339,7 @@ post_history(struct api *api, const struct route *route, struct http_exchange *e
         return;
     }
     code = read_history(api, object, &history, &err);
+    history.range.cancel = request_cancel(exchange);
     if (code == ERR_OK) {
         reply_json(exchange, &w);
         json_object_begin(&w);
@@ -368,7 +369,8 @@ void
 get_candles(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
     struct slice text;
-    struct query_range range = {INT64_MIN, INT64_MAX};
+    struct query_range range = {
+        .from_us = INT64_MIN, .to_us = INT64_MAX, .cancel = request_cancel(exchange)};
     struct batch rows;
     struct json_writer w;
     int64_t bucket_us = 24 * hour_us;

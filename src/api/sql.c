@@ -117,6 +117,7 @@ post_sql(struct api *api, const struct route *route, struct http_exchange *excha
     int64_t start_us = clock_mono_us(api->clock);
     enum err_code code = read_statement(api, object, params, &sql, &err);
     if (code == ERR_OK) {
+        sql.cancel = request_cancel(exchange);
         code = engine_sql(api->engine, &sql, &rows, &truncated, &err);
     }
     json_decref(object);

@@ -37,7 +37,8 @@ write_trade(struct json_writer *w, const struct batch *rows, size_t row)
 void
 get_trades(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
-    struct query_trades query = {.symbol = {"", 0}, .side = {"", 0}};
+    struct query_trades query = {
+        .symbol = {"", 0}, .side = {"", 0}, .range = {.cancel = request_cancel(exchange)}};
     struct batch rows;
     struct json_writer w;
     uint64_t total;
@@ -119,7 +120,8 @@ get_trade_summary(struct api *api, const struct route *route, struct http_exchan
     http_query(exchange, "time_range", &text);
     enum err_code code = query_parse_range(text, &width_us, &err);
     if (code == ERR_OK) {
-        struct query_range range = {now - width_us, INT64_MAX};
+        struct query_range range = {
+            .from_us = now - width_us, .to_us = INT64_MAX, .cancel = request_cancel(exchange)};
         code = query_trade_summary(api->engine, symbol, &range, &summary, &err);
     }
     if (code != ERR_OK) {
@@ -161,7 +163,8 @@ void
 get_system_performance(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
     int64_t now = clock_wall_us(api->clock);
-    struct query_range range = {now - 24 * hour_us, INT64_MAX};
+    struct query_range range = {
+        .from_us = now - 24 * hour_us, .to_us = INT64_MAX, .cancel = request_cancel(exchange)};
     struct query_latency latency = {0};
     struct live_system sys = {0};
     struct jobs_stats jobs;

@@ -66,6 +66,7 @@ add_time(struct event_sql *sql, const char *condition, int64_t time_us)
 void
 event_sql_add_filter(struct event_sql *sql, const struct event_filter *filter)
 {
+    sql->cancel = filter->cancel;
     add_text(sql, "id", filter->id);
     add_text(sql, "api_name", filter->api_name);
     add_text(sql, "endpoint", filter->endpoint);
@@ -106,7 +107,8 @@ event_sql_run(struct event_sql *sql, struct engine *engine, uint64_t rows_max,
                               .params = sql->params,
                               .param_count = sql->param_count,
                               .rows_max = rows_max,
-                              .bytes_max = PAGE_BYTES_MAX};
+                              .bytes_max = PAGE_BYTES_MAX,
+                              .cancel = sql->cancel};
     bool truncated = false;
 
     if (sql->text.overflow) {

@@ -23,10 +23,11 @@ enum event_group {
 struct event_filter {
     struct slice id, api_name, endpoint, method, run_id, api_key, project; /* empty: any */
     struct slice corrects, reservation_id;
-    int has_success;            /* 0: any, 1: successful, -1: failed */
-    int status_min, status_max; /* 0: any; "5xx" is 500..599, "null" is -1..-1 */
-    int64_t from_us;            /* inclusive; INT64_MIN: no bound */
-    int64_t to_us;              /* inclusive; INT64_MAX: no bound */
+    int has_success;             /* 0: any, 1: successful, -1: failed */
+    int status_min, status_max;  /* 0: any; "5xx" is 500..599, "null" is -1..-1 */
+    int64_t from_us;             /* inclusive; INT64_MIN: no bound */
+    int64_t to_us;               /* inclusive; INT64_MAX: no bound */
+    struct store_cancel *cancel; /* gives the question up; NULL: nobody does */
 };
 
 /*

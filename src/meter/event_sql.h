@@ -15,6 +15,7 @@ struct event_sql {
     struct store_param params[EVENT_SQL_PARAMS_MAX];
     size_t param_count;
     size_t condition_count;
+    struct store_cancel *cancel; /* of the filter */
 };
 
 void event_sql_init(struct event_sql *sql);

@@ -47,7 +47,8 @@ query_rows(struct engine *engine, enum table_id table, const struct query_range 
                               .from_us = range->from_us,
                               .to_us = range->to_us,
                               .newest_first = true,
-                              .limit = limit};
+                              .limit = limit,
+                              .cancel = range->cancel};
 
     if (!found || found->time_column == CATALOG_NONE) {
         return err_set(err, ERR_INVALID, "table %s has no time to ask for",
@@ -68,7 +69,8 @@ query_candles(struct engine *engine, struct slice symbol, int64_t bucket_us,
                                            .from_us = range->from_us,
                                            .to_us = range->to_us,
                                            .newest_first = true,
-                                           .limit = limit ? limit : QUERY_BUCKETS_MAX},
+                                           .limit = limit ? limit : QUERY_BUCKETS_MAX,
+                                           .cancel = range->cancel},
                                   .bucket_us = bucket_us,
                                   .aggregates = {{AGG_FIRST, "open", "open"},
                                                  {AGG_MAX, "high", "high"},

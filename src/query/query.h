@@ -22,7 +22,8 @@ enum err_code query_parse_interval(struct slice text, int64_t *ret_width_us, str
 
 struct query_range {
     int64_t from_us;
-    int64_t to_us; /* inclusive */
+    int64_t to_us;               /* inclusive */
+    struct store_cancel *cancel; /* gives the question up; NULL: nobody does */
 };
 
 /*

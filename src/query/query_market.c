@@ -67,7 +67,8 @@ scan_of(const struct query_range *range, const struct slice *symbols, size_t sym
                               .from_us = range->from_us,
                               .to_us = range->to_us,
                               .newest_first = true,
-                              .limit = QUERY_BUCKETS_MAX};
+                              .limit = QUERY_BUCKETS_MAX,
+                              .cancel = range->cancel};
 
     if (symbol_count > 0) {
         scan.filters[0] = (struct store_filter){"symbol", symbols, symbol_count};

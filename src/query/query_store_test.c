@@ -202,8 +202,8 @@ teardown(void **state)
     return 0;
 }
 
-static const struct query_range hour = {BASE_US, BASE_US + 60 * MINUTE_US};
-static const struct query_range all = {INT64_MIN, INT64_MAX};
+static const struct query_range hour = {.from_us = BASE_US, .to_us = BASE_US + 60 * MINUTE_US};
+static const struct query_range all = {.from_us = INT64_MIN, .to_us = INT64_MAX};
 
 /* The texts of all columns of all rows, "a|b|c;". */
 static const char *
@@ -288,7 +288,8 @@ static void
 test_store_raw_rows_are_newest_first_and_inclusive(void **state)
 {
     struct engine *engine = *state;
-    const struct query_range range = {BASE_US + SECOND_US, BASE_US + 3 * SECOND_US};
+    const struct query_range range = {.from_us = BASE_US + SECOND_US,
+                                      .to_us = BASE_US + 3 * SECOND_US};
     struct batch rows;
     struct err err;
 
@@ -336,7 +337,7 @@ static void
 test_store_trades(void **state)
 {
     struct engine *engine = *state;
-    const struct query_range from_three = {BASE_US + 3 * SECOND_US, INT64_MAX};
+    const struct query_range from_three = {.from_us = BASE_US + 3 * SECOND_US, .to_us = INT64_MAX};
     struct batch rows;
     struct err err;
 
@@ -365,7 +366,7 @@ static void
 test_store_trade_figures(void **state)
 {
     struct engine *engine = *state;
-    const struct query_range first_three = {BASE_US, BASE_US + 3 * SECOND_US};
+    const struct query_range first_three = {.from_us = BASE_US, .to_us = BASE_US + 3 * SECOND_US};
     struct query_trade_summary sum;
     struct query_latency latency;
     struct err err;

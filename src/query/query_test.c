@@ -186,7 +186,7 @@ add_before(struct batch *rows, const char *symbol, int last)
     set(rows, "trades_last", last / 10);
 }
 
-static const struct query_range hour = {BASE_US, BASE_US + 60 * MINUTE_US};
+static const struct query_range hour = {.from_us = BASE_US, .to_us = BASE_US + 60 * MINUTE_US};
 
 /* "minute symbol volume/trades;" of every row. */
 static const char *
@@ -345,7 +345,7 @@ static void
 test_ranges_and_intervals_are_checked(void **state)
 {
     struct engine *engine = *state;
-    const struct query_range backwards = {5, 4};
+    const struct query_range backwards = {.from_us = 5, .to_us = 4};
     struct batch rows;
     struct err err;
 
@@ -517,7 +517,7 @@ test_latency_percentiles_are_interpolated(void **state)
 {
     struct engine *engine = *state;
     struct batch *rows = add_answer(engine, "s:side d:quantity d:price d:latency_ms");
-    const struct query_range all = {INT64_MIN, INT64_MAX};
+    const struct query_range all = {.from_us = INT64_MIN, .to_us = INT64_MAX};
     struct query_latency latency;
     struct err err;
 

@@ -75,7 +75,8 @@ query_trades(struct engine *engine, const struct query_trades *query, struct bat
                               .to_us = query->range.to_us,
                               .newest_first = true,
                               .limit = query->limit,
-                              .offset = query->offset};
+                              .offset = query->offset,
+                              .cancel = query->range.cancel};
     uint64_t total;
 
     if (query->symbol.len > 0) {
@@ -163,7 +164,8 @@ ask_sql(struct engine *engine, const char *select, struct slice symbol,
     make_statement(&statement, select, symbol, range);
     struct store_sql sql = {.sql = buf_slice(&statement.sql),
                             .params = statement.params,
-                            .param_count = statement.param_count};
+                            .param_count = statement.param_count,
+                            .cancel = range->cancel};
     enum err_code code = engine_sql(engine, &sql, ret_rows, NULL, err);
     buf_fini(&statement.sql);
     return code;
@@ -177,7 +179,8 @@ scan_trades(struct engine *engine, const struct slice *symbol, const struct quer
                               .from_us = range->from_us,
                               .to_us = range->to_us,
                               .newest_first = true,
-                              .limit = QUERY_SCAN_ROWS_MAX};
+                              .limit = QUERY_SCAN_ROWS_MAX,
+                              .cancel = range->cancel};
 
     if (symbol->len > 0) {
         add_filter(&scan, "symbol", symbol, 1);

@@ -16,6 +16,7 @@
 
 #include "base/err.h"
 #include "catalog/batch.h"
+#include "store/cancel.h"
 
 struct store;
 
@@ -51,6 +52,7 @@ struct store_scan {
     const char
         *at_least_column; /* COL_INT64 or COL_TIMESTAMP: rows with ... >= at_least; NULL: any */
     int64_t at_least;
+    struct store_cancel *cancel; /* gives this read up; NULL: none */
 };
 
 /* Gets the next rows of a visit; they are valid during the call. Any code but ERR_OK, with `err`
@@ -109,6 +111,7 @@ struct store_sql {
     int timeout_ms;     /* 0: the store's default */
     uint64_t rows_max;  /* 0: the store's default; more rows are cut and `truncated` set */
     uint64_t bytes_max; /* 0: the store's default; over it: ERR_TOO_LARGE */
+    struct store_cancel *cancel; /* gives this read up; NULL: none */
 };
 
 struct store_table_stats {

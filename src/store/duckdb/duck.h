@@ -61,8 +61,9 @@ struct duck_reader {
     duckdb_connection connection;
     bool busy;
     bool timed_out;
-    bool cancelled;
-    int64_t deadline_us; /* monotonic; when busy */
+    bool cancelled;              /* by the store */
+    struct store_cancel *cancel; /* of the read that has it; NULL: none */
+    int64_t deadline_us;         /* monotonic; when busy */
 };
 
 /* Lock: one, below no other. */
@@ -129,8 +130,9 @@ enum err_code duck_pool_start(struct duck_pool *pool, duckdb_database database, 
 /* Interrupts what runs, waits for it, ends the watchdog, closes the connections. */
 void duck_pool_stop(struct duck_pool *pool);
 
-/* Takes a reader; its statements are interrupted once timeout_ms from now have passed. */
-enum err_code duck_pool_take(struct duck_pool *pool, int timeout_ms,
+/* Takes a reader; its statements are interrupted once timeout_ms from now have passed, or `cancel`
+ * (NULL: none) is tripped, which ends the waiting for a reader, too. */
+enum err_code duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *cancel,
                              struct duck_reader **ret_reader, struct err *err);
 void duck_pool_give(struct duck_pool *pool, struct duck_reader *reader);
 void duck_pool_interrupt(struct duck_pool *pool);

@@ -40,7 +40,7 @@ interrupt_due(struct duck_pool *pool, int64_t at_us)
         }
         int64_t due_us = reader->deadline_us;
         reader->timed_out |= due_us <= at_us;
-        if (reader->timed_out || reader->cancelled) {
+        if (reader->timed_out || reader->cancelled || store_cancel_is_tripped(reader->cancel)) {
             duckdb_interrupt(reader->connection);
             due_us = at_us + REPEAT_US;
         }
@@ -136,21 +136,44 @@ free_reader(struct duck_pool *pool)
     return NULL;
 }
 
+static enum err_code
+given_up(struct err *err)
+{
+    return err_set(err, ERR_TIMEOUT, "given up: whoever asked has left");
+}
+
+/* A token was tripped: those who wait and the watchdog look at theirs. Not blocking. */
+static void
+look_again(void *ctx)
+{
+    struct duck_pool *pool = ctx;
+
+    pthread_mutex_lock(&pool->lock);
+    pthread_cond_broadcast(&pool->freed);
+    pthread_cond_broadcast(&pool->watch);
+    pthread_mutex_unlock(&pool->lock);
+}
+
 enum err_code
-duck_pool_take(struct duck_pool *pool, int timeout_ms, struct duck_reader **ret_reader,
-               struct err *err)
+duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *cancel,
+               struct duck_reader **ret_reader, struct err *err)
 {
     int64_t deadline_us = now_us() + (int64_t)timeout_ms * 1000;
     struct timespec until = timespec_of(deadline_us);
     struct duck_reader *reader = NULL;
     int waited = 0;
 
+    if (!store_cancel_arm(cancel, look_again, pool)) {
+        return given_up(err);
+    }
     pthread_mutex_lock(&pool->lock);
-    while (!pool->stopping && !(reader = free_reader(pool)) && waited != ETIMEDOUT) {
+    while (!pool->stopping && !store_cancel_is_tripped(cancel) && !(reader = free_reader(pool)) &&
+           waited != ETIMEDOUT) {
         waited = pthread_cond_timedwait(&pool->freed, &pool->lock, &until);
     }
     if (reader && !pool->stopping) {
         reader->busy = true;
+        reader->cancel = cancel;
         reader->timed_out = false;
         reader->cancelled = false;
         reader->deadline_us = deadline_us;
@@ -167,6 +190,12 @@ duck_pool_take(struct duck_pool *pool, int timeout_ms, struct duck_reader **ret_
         *ret_reader = reader;
         return ERR_OK;
     }
+    store_cancel_disarm(cancel);
+    if (store_cancel_is_tripped(cancel)) {
+        /* The signal of a reader that was given back may have come to this thread. */
+        look_again(pool);
+        return given_up(err);
+    }
     if (stopping) {
         return err_set(err, ERR_UNAVAILABLE, "the store is closing");
     }
@@ -179,7 +208,9 @@ duck_pool_give(struct duck_pool *pool, struct duck_reader *reader)
 {
     pthread_mutex_lock(&pool->lock);
     assert(reader->busy && pool->busy > 0);
+    struct store_cancel *cancel = reader->cancel;
     reader->busy = false;
+    reader->cancel = NULL;
     pool->busy--;
     if (pool->stopping) {
         pthread_cond_broadcast(&pool->freed);
@@ -187,6 +218,7 @@ duck_pool_give(struct duck_pool *pool, struct duck_reader *reader)
         pthread_cond_signal(&pool->freed);
     }
     pthread_mutex_unlock(&pool->lock);
+    store_cancel_disarm(cancel);
 }
 
 void
@@ -205,7 +237,7 @@ duck_pool_is_over(struct duck_pool *pool, struct duck_reader *reader)
 {
     pthread_mutex_lock(&pool->lock);
     reader->timed_out |= reader->deadline_us <= now_us();
-    bool over = reader->timed_out || reader->cancelled;
+    bool over = reader->timed_out || reader->cancelled || store_cancel_is_tripped(reader->cancel);
     pthread_mutex_unlock(&pool->lock);
     return over;
 }
@@ -216,9 +248,13 @@ duck_pool_why(struct duck_pool *pool, const struct duck_reader *reader, struct e
     pthread_mutex_lock(&pool->lock);
     bool cancelled = reader->cancelled;
     bool timed_out = reader->timed_out;
+    bool left = store_cancel_is_tripped(reader->cancel);
     pthread_mutex_unlock(&pool->lock);
     if (cancelled) {
         return err_set(err, ERR_UNAVAILABLE, "interrupted: the store is being closed or rebuilt");
+    }
+    if (left) {
+        return given_up(err);
     }
     if (timed_out) {
         return err_set(err, ERR_TIMEOUT,

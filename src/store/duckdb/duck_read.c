@@ -221,7 +221,7 @@ add_limit(struct sql *sql, const struct store_scan *scan)
 
 static enum err_code
 take_reader(struct duck_store *duck, const struct sql *sql, int timeout_ms,
-            struct duck_reader **ret_reader, struct err *err)
+            struct store_cancel *cancel, struct duck_reader **ret_reader, struct err *err)
 {
     if (sql->text.overflow) {
         return err_set(err, ERR_TOO_LARGE, "the statement is longer than %d bytes", SQL_BYTES);
@@ -230,7 +230,7 @@ take_reader(struct duck_store *duck, const struct sql *sql, int timeout_ms,
         return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
     }
     timeout_ms = timeout_ms > 0 ? timeout_ms : duck->timeout_ms;
-    return duck_pool_take(&duck->pool, timeout_ms, ret_reader, err);
+    return duck_pool_take(&duck->pool, timeout_ms, cancel, ret_reader, err);
 }
 
 static struct duck_statement
@@ -241,14 +241,14 @@ statement_of(const struct sql *sql)
 }
 
 static enum err_code
-run(struct duck_store *duck, const struct sql *sql, int timeout_ms, struct batch *ret_rows,
-    struct err *err)
+run(struct duck_store *duck, const struct sql *sql, int timeout_ms, struct store_cancel *cancel,
+    struct batch *ret_rows, struct err *err)
 {
     struct duck_bounds bounds = {.rows_max = BATCH_ROWS_MAX, .bytes_max = answer_bytes_max};
     struct duck_statement statement = statement_of(sql);
     struct duck_reader *reader = NULL;
 
-    enum err_code code = take_reader(duck, sql, timeout_ms, &reader, err);
+    enum err_code code = take_reader(duck, sql, timeout_ms, cancel, &reader, err);
     if (code) {
         return code;
     }
@@ -300,7 +300,7 @@ duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_
     if (!code) {
         add_order(&sql, table, scan->newest_first);
         add_limit(&sql, scan);
-        code = run((struct duck_store *)store, &sql, scan->timeout_ms, ret_rows, err);
+        code = run((struct duck_store *)store, &sql, scan->timeout_ms, scan->cancel, ret_rows, err);
     }
     sql_fini(&sql);
     return code;
@@ -322,7 +322,7 @@ duck_visit(struct store *store, const struct store_scan *scan, store_visit_fn *f
     }
     sql_init(&sql);
     enum err_code code = add_select(&sql, table, scan, err);
-    code = code ? code : take_reader(duck, &sql, scan->timeout_ms, &reader, err);
+    code = code ? code : take_reader(duck, &sql, scan->timeout_ms, scan->cancel, &reader, err);
     if (!code) {
         struct duck_statement statement = statement_of(&sql);
         code = duck_stream(duck, reader, &statement, fn, ctx, err);
@@ -433,7 +433,7 @@ duck_bucket(struct store *store, const struct store_bucket *bucket, struct batch
     if (!code) {
         add_grouping(&sql, bucket);
         add_limit(&sql, &bucket->scan);
-        code = run((struct duck_store *)store, &sql, bucket->scan.timeout_ms, ret_rows, err);
+        code = run((struct duck_store *)store, &sql, bucket->scan.timeout_ms, bucket->scan.cancel, ret_rows, err);
     }
     sql_fini(&sql);
     return code;
@@ -509,7 +509,7 @@ duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struc
         struct column_list series = series_columns(table);
         add_latest(&sql, table, &series);
     }
-    enum err_code code = run((struct duck_store *)store, &sql, 0, ret_rows, err);
+    enum err_code code = run((struct duck_store *)store, &sql, 0, NULL, ret_rows, err);
     sql_fini(&sql);
     return code;
 }
@@ -532,7 +532,7 @@ duck_table_stats(struct store *store, enum table_id id, struct store_table_stats
         buf_add_fmt(&sql.text, ", min(\"%s\"), max(\"%s\")", time, time);
     }
     buf_add_fmt(&sql.text, " FROM main.\"%s\"", table->name);
-    enum err_code code = run((struct duck_store *)store, &sql, 0, &rows, err);
+    enum err_code code = run((struct duck_store *)store, &sql, 0, NULL, &rows, err);
     sql_fini(&sql);
     if (code) {
         return code;

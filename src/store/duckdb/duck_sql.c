@@ -122,7 +122,7 @@ duck_sql(struct store *store, const struct store_sql *sql, struct batch *ret_row
     if (atomic_load(&duck->broken)) {
         return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
     }
-    enum err_code code = duck_pool_take(&duck->pool, timeout_ms, &reader, err);
+    enum err_code code = duck_pool_take(&duck->pool, timeout_ms, sql->cancel, &reader, err);
     if (code) {
         return code;
     }

@@ -438,6 +438,70 @@ test_sql_waits_for_a_reader_and_is_interrupted_by_the_store(void **state)
     expect(place, "SELECT 1", "1\n");
 }
 
+struct left {
+    struct place *place;
+    struct store_cancel cancel;
+    enum err_code code;
+    char why[ERR_MSG_MAX];
+};
+
+static void *
+run_until_left(void *ctx)
+{
+    struct left *left = ctx;
+    struct store_sql sql = {
+        .sql = slice_of(endless), .timeout_ms = 100000, .cancel = &left->cancel};
+    struct err err = {0};
+    struct batch rows;
+
+    left->code = store_sql(left->place->store, &sql, &rows, NULL, &err);
+    memcpy(left->why, err.msg, sizeof(left->why));
+    return NULL;
+}
+
+static void
+await_busy(struct place *place, unsigned readers)
+{
+    struct store_stats stats;
+
+    do {
+        store_stats(place->store, &stats);
+    } while (stats.readers_busy != readers);
+}
+
+static void
+test_sql_that_was_given_up_ends_and_the_others_go_on(void **state)
+{
+    struct place *place = *state;
+    struct left left[4] = {{.place = place}, {.place = place}, {.place = place}, {.place = place}};
+    pthread_t threads[4];
+
+    store_cancel_trip(&left[3].cancel); /* before it began */
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, run_until_left, &left[i]), 0);
+    }
+    await_busy(place, 2);
+    for (int i = 2; i < 4; i++) { /* both readers are busy */
+        assert_int_equal(pthread_create(&threads[i], NULL, run_until_left, &left[i]), 0);
+    }
+    pthread_join(threads[3], NULL);
+    store_cancel_trip(&left[2].cancel); /* while it waits, or before */
+    pthread_join(threads[2], NULL);
+    store_cancel_trip(&left[0].cancel); /* while it runs */
+    pthread_join(threads[0], NULL);
+    await_busy(place, 1);
+    expect(place, "SELECT 1", "1\n");
+    store_cancel_trip(&left[1].cancel);
+    pthread_join(threads[1], NULL);
+    for (int i = 0; i < 4; i++) {
+        assert_int_equal(left[i].code, ERR_TIMEOUT);
+        assert_non_null(strstr(left[i].why, "has left"));
+        store_cancel_trip(&left[i].cancel); /* once more is nothing */
+    }
+    await_busy(place, 0);
+    expect(place, "SELECT 1", "1\n");
+}
+
 static void
 test_sql_errors_carry_the_first_line_of_the_reason(void **state)
 {
@@ -485,6 +549,7 @@ main(void)
         CASE(test_sql_cuts_rows_and_refuses_bytes_over_the_bound),
         CASE(test_sql_ends_at_its_timeout_and_the_reader_works_on),
         CASE(test_sql_waits_for_a_reader_and_is_interrupted_by_the_store),
+        CASE(test_sql_that_was_given_up_ends_and_the_others_go_on),
         CASE(test_sql_errors_carry_the_first_line_of_the_reason),
         CASE(test_sql_that_needs_too_much_memory_fails_alone),
     };
