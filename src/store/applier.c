@@ -1,7 +1,7 @@
 /*
  * The applier: the one thread that changes the store. It reads durable records in order, gathers
- * whatever waits into a group, applies it in one transaction, tells the waiters; between groups it
- * checkpoints, takes snapshots and drops log segments.
+ * whatever waits into a group, applies it in one transaction, tells the waiters; what it does
+ * between groups is in applier_care.c.
  *
  *            apply ok                     NO_SPACE, IO, ...: wait, try the same group again
  *   RUNNING <---------- group ----------> STALLED
@@ -27,9 +27,6 @@ enum {
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
     US_PER_MS = 1000,
-    SNAPSHOT_RETRY_US = 60000000,
-    SMALL_SEGMENT_BYTES = 64 << 10,
-    CHECKPOINT_BYTES = 64 << 20, /* what is not in a checkpoint stays in the store's memory */
     SUSPECT_REOPEN = 1,
     SUSPECT_REBUILD = 2
 };
@@ -193,7 +190,7 @@ static bool
 is_awaited(const struct engine *engine)
 {
     return engine->closing || engine->waiters || engine->waiting_threads > 0 ||
-           engine->read_err.code != ERR_OK ||
+           engine->read_err.code != ERR_OK || engine->between ||
            engine->checkpoints_wanted != engine->checkpoints_done;
 }
 
@@ -345,9 +342,8 @@ reopen_cursor(struct engine *engine, struct err *err)
     return code;
 }
 
-/* Makes the store usable again; retries until it works or the engine closes. */
-static bool
-revive(struct engine *engine, bool quarantine, struct err *err)
+bool
+applier_revive(struct engine *engine, bool quarantine, struct err *err)
 {
     int wait_ms = RETRY_FIRST_MS;
 
@@ -366,17 +362,11 @@ revive(struct engine *engine, bool quarantine, struct err *err)
     }
 }
 
-static bool
-is_broken(enum err_code code)
-{
-    return code == ERR_CORRUPT || code == ERR_INTERNAL;
-}
-
 /* The store says that these rows, or it itself after them, are no good. */
 static bool
 is_poison(enum err_code code)
 {
-    return is_broken(code) || code == ERR_INVALID;
+    return applier_is_broken(code) || code == ERR_INVALID;
 }
 
 static enum err_code
@@ -462,7 +452,7 @@ note_broken(struct engine *engine, const struct group *group, bool singly, struc
 {
     if (singly) {
         bool stuck = engine->skipped_count == ENGINE_SKIPPED_MAX;
-        if (revive(engine, false, err) && stuck) {
+        if (applier_revive(engine, false, err) && stuck) {
             engine_set_state(engine, ENGINE_STALLED, err);
             pause_ms(engine, RETRY_MAX_MS);
         }
@@ -474,7 +464,7 @@ note_broken(struct engine *engine, const struct group *group, bool singly, struc
         engine->suspect_count = SUSPECT_REOPEN;
         engine->suspect_lsn = group->first_lsn;
     }
-    revive(engine, engine->suspect_count >= SUSPECT_REBUILD, err);
+    applier_revive(engine, engine->suspect_count >= SUSPECT_REBUILD, err);
 }
 
 /* Applies until it works. False when the engine closes, or when the group must be read again. */
@@ -495,7 +485,7 @@ apply_group(struct engine *engine, const struct group *group)
             }
             return true;
         }
-        if (is_broken(code) || (singly && code == ERR_INVALID)) {
+        if (applier_is_broken(code) || (singly && code == ERR_INVALID)) {
             note_broken(engine, group, singly, &err);
             return false;
         }
@@ -515,122 +505,6 @@ apply_group(struct engine *engine, const struct group *group)
     }
 }
 
-static void
-finish_checkpoint(struct engine *engine, uint64_t wanted, enum err_code code, const struct err *err)
-{
-    pthread_mutex_lock(&engine->lock);
-    engine->checkpoints_done = wanted;
-    engine->checkpoint_err = code == ERR_OK ? (struct err){0} : *err;
-    pthread_cond_broadcast(&engine->changed);
-    pthread_mutex_unlock(&engine->lock);
-}
-
-/* A checkpoint when one is asked for, or when rows came and the time or the bytes are over. */
-static void
-maybe_checkpoint(struct engine *engine)
-{
-    int64_t now_us = clock_mono_us(engine->clock);
-    int64_t due_us =
-        engine->checkpointed_us + (int64_t)engine->options.checkpoint_interval_ms * US_PER_MS;
-    struct err err;
-
-    pthread_mutex_lock(&engine->lock);
-    uint64_t wanted = engine->checkpoints_wanted;
-    bool asked = wanted != engine->checkpoints_done;
-    pthread_mutex_unlock(&engine->lock);
-    bool due = engine->bytes_since_checkpoint > 0 &&
-               (now_us >= due_us ||
-                (!engine->checkpoint_failed && engine->bytes_since_checkpoint >= CHECKPOINT_BYTES));
-    if (!asked && !due) {
-        return;
-    }
-    enum err_code code = store_checkpoint(engine->store, &err);
-    engine->checkpointed_us = now_us;
-    engine->checkpoint_failed = code != ERR_OK;
-    if (code == ERR_OK) {
-        engine->bytes_since_checkpoint = 0;
-    } else {
-        engine_event(engine, true, "checkpoint failed: %s", err.msg);
-    }
-    finish_checkpoint(engine, wanted, code, &err);
-    if (is_broken(code) && revive(engine, false, &err)) {
-        engine_set_state(engine, ENGINE_RUNNING, NULL);
-    }
-}
-
-static void
-take_snapshot(struct engine *engine)
-{
-    char path[ENGINE_PATH_MAX];
-    struct err err;
-    uint64_t lsn = store_applied_lsn(engine->store);
-
-    datadir_snapshot_path(engine->data_dir, lsn, path, sizeof(path));
-    enum err_code code = store_snapshot(engine->store, path, &err);
-    if (code == ERR_OK) {
-        engine->bytes_since_snapshot = 0;
-        engine->snapshot_tried_us = 0;
-        pthread_mutex_lock(&engine->lock);
-        engine->snapshot_lsn = lsn;
-        pthread_mutex_unlock(&engine->lock);
-        datadir_drop_snapshots(engine->data_dir);
-        /* Up to the older of the two: the newer one may turn out not to open. */
-        uint64_t kept[ENGINE_SNAPSHOTS_KEPT];
-        if (datadir_snapshots(engine->data_dir, kept, ENGINE_SNAPSHOTS_KEPT) ==
-            ENGINE_SNAPSHOTS_KEPT) {
-            code = wal_release(engine->wal, kept[ENGINE_SNAPSHOTS_KEPT - 1], &err);
-        }
-    } else {
-        engine->snapshot_tried_us = clock_mono_us(engine->clock);
-    }
-    if (code != ERR_OK) {
-        engine_event(engine, true, "snapshot at record %" PRIu64 " failed: %s", lsn, err.msg);
-    }
-}
-
-/*
- * A program that opens the directory for every record leaves a segment each time, and every open
- * reads all of them. Half as many records as may be kept make a snapshot worth its cost: what is
- * kept reaches back to the one before.
- */
-static bool
-has_many_segments(struct engine *engine)
-{
-    struct wal_status status;
-
-    wal_status(engine->wal, &status);
-    return status.segments > engine->options.snapshot_segments &&
-           status.bytes < status.segments * SMALL_SEGMENT_BYTES &&
-           store_applied_lsn(engine->store) - engine->snapshot_lsn >
-               engine->options.snapshot_segments / 2;
-}
-
-/* A snapshot costs a copy of the database, so it must free log worth at least half of that. */
-static void
-maybe_snapshot(struct engine *engine)
-{
-    struct store_stats stats;
-    bool many = false;
-
-    if (engine->options.store_volatile) {
-        return;
-    }
-    if (engine->bytes_since_snapshot < engine->options.snapshot_wal_bytes) {
-        many = has_many_segments(engine);
-        if (!many) {
-            return;
-        }
-    }
-    if (engine->snapshot_tried_us > 0 &&
-        clock_mono_us(engine->clock) < engine->snapshot_tried_us + SNAPSHOT_RETRY_US) {
-        return;
-    }
-    store_stats(engine->store, &stats);
-    if (many || engine->bytes_since_snapshot >= stats.size_bytes / 2) {
-        take_snapshot(engine);
-    }
-}
-
 /* What reads found: a damaged file is set aside at once, a broken handle opened anew. */
 static void
 maybe_heal(struct engine *engine)
@@ -642,7 +516,7 @@ maybe_heal(struct engine *engine)
     if (err.code == ERR_OK) {
         return;
     }
-    if (revive(engine, err.code == ERR_CORRUPT, &err)) {
+    if (applier_revive(engine, err.code == ERR_CORRUPT, &err)) {
         engine->suspect_count = 0;
         engine_set_state(engine, ENGINE_RUNNING, NULL);
     }
@@ -706,12 +580,7 @@ run_round(struct engine *engine, struct group *group)
         tell_applied(engine);
     }
     maybe_heal(engine);
-    if (engine->store) {
-        maybe_checkpoint(engine);
-    }
-    if (engine->store) {
-        maybe_snapshot(engine);
-    }
+    applier_care(engine);
     return engine->store && engine->cursor; /* else the engine closes amid a revival */
 }
 
@@ -726,6 +595,7 @@ applier_main(void *arg)
     engine->checkpointed_us = clock_mono_us(engine->clock);
     while (run_round(engine, &group)) {
     }
+    applier_refuse_between(engine);
     group_reset(&group);
     free(group.batches);
     free(group.lsns);

@@ -374,6 +374,79 @@ test_applier_takes_writes_of_many_threads_once_each(void **state)
     assert_true(status.store.groups <= 200);
 }
 
+/* A request of engine_between_groups that counts. */
+struct between {
+    struct rig *rig;
+    int calls;
+    enum err_code code; /* what it answers */
+    pthread_t ran_on;
+};
+
+static enum err_code
+count_call(void *ctx, struct store *store, struct err *err)
+{
+    struct between *between = ctx;
+
+    between->calls++;
+    between->ran_on = pthread_self();
+    assert_non_null(store);
+    return between->code ? err_set(err, between->code, "planned") : ERR_OK;
+}
+
+static void
+test_applier_runs_what_is_asked_between_groups(void **state)
+{
+    struct rig *rig = *state;
+    struct between between = {.rig = rig};
+    struct err err = {0};
+
+    rig_open(rig);
+    rig_applied(rig, submit_samples(rig, 0, 2));
+    assert_int_equal(engine_between_groups(rig->engine, count_call, &between, 60000, &err), ERR_OK);
+    assert_int_equal(between.calls, 1);
+    assert_false(pthread_equal(between.ran_on, pthread_self()));
+    assert_int_equal(engine_with_store(rig->engine, count_call, &between, &err), ERR_OK);
+    assert_int_equal(between.calls, 2);
+    assert_true(pthread_equal(between.ran_on, pthread_self()));
+}
+
+static void
+test_applier_opens_the_store_anew_when_a_request_finds_it_broken(void **state)
+{
+    struct rig *rig = *state;
+    struct between between = {.rig = rig, .code = ERR_CORRUPT};
+    struct err err = {0};
+
+    rig_open(rig);
+    rig_applied(rig, submit_samples(rig, 0, 2));
+    int opens = atomic_load(&rig_plan.opens);
+    assert_int_equal(engine_between_groups(rig->engine, count_call, &between, 60000, &err),
+                     ERR_CORRUPT);
+    assert_string_equal(err.msg, "planned");
+    rig_applied(rig, submit_samples(rig, 2, 4));
+    assert_int_equal(atomic_load(&rig_plan.opens), opens + 1);
+    rig_expect_samples(rig, 4);
+}
+
+static void
+test_applier_that_is_stalled_lets_requests_run_out(void **state)
+{
+    struct rig *rig = *state;
+    struct between between = {.rig = rig};
+    struct err err = {0};
+
+    rig_open(rig);
+    plan_failures(ERR_NO_SPACE, 1, 1000000);
+    uint64_t lsn = submit_samples(rig, 0, 2);
+    wait_for_state(rig, ENGINE_STALLED);
+    assert_int_equal(engine_between_groups(rig->engine, count_call, &between, 20, &err),
+                     ERR_TIMEOUT);
+    atomic_store(&rig_plan.fail_count, 0);
+    rig_applied(rig, lsn);
+    assert_int_equal(engine_between_groups(rig->engine, count_call, &between, 60000, &err), ERR_OK);
+    assert_int_equal(between.calls, 1);
+}
+
 int
 main(void)
 {
@@ -391,6 +464,9 @@ main(void)
         CASE(test_applier_heals_what_a_read_found_broken),
         CASE(test_applier_swaps_the_store_under_running_reads),
         CASE(test_applier_takes_writes_of_many_threads_once_each),
+        CASE(test_applier_runs_what_is_asked_between_groups),
+        CASE(test_applier_opens_the_store_anew_when_a_request_finds_it_broken),
+        CASE(test_applier_that_is_stalled_lets_requests_run_out),
     };
 
     rig_plan.open = store_duckdb_open;

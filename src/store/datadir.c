@@ -176,9 +176,15 @@ datadir_snapshot_path(const char *data_dir, uint64_t lsn, char *ret_path, size_t
     snprintf(ret_path, size, "%s/backup/eider-%020" PRIu64 ".duckdb", data_dir, lsn);
 }
 
-/* The LSN of a file name "eider-<digits>.duckdb"; false for any other. */
+void
+datadir_sidecar_path(const char *data_dir, uint64_t lsn, char *ret_path, size_t size)
+{
+    snprintf(ret_path, size, "%s/backup/eider-%020" PRIu64 ".cold", data_dir, lsn);
+}
+
+/* The LSN of a file name "eider-<digits><suffix>"; false for any other. */
 static bool
-snapshot_lsn(const char *name, uint64_t *ret_lsn)
+lsn_of(const char *name, const char *suffix, uint64_t *ret_lsn)
 {
     char *end;
 
@@ -186,7 +192,13 @@ snapshot_lsn(const char *name, uint64_t *ret_lsn)
         return false;
     }
     *ret_lsn = strtoull(name + 6, &end, 10);
-    return end > name + 6 && strcmp(end, ".duckdb") == 0;
+    return end > name + 6 && strcmp(end, suffix) == 0;
+}
+
+static bool
+snapshot_lsn(const char *name, uint64_t *ret_lsn)
+{
+    return lsn_of(name, ".duckdb", ret_lsn);
 }
 
 static int
@@ -250,14 +262,27 @@ struct dropping {
     uint64_t oldest_kept;
 };
 
-/* "eider-<digits>.duckdb.tmp", which a crash left. */
+/* "eider-<digits>.duckdb.tmp" or ".cold.tmp", which a crash left. */
 static bool
 is_unfinished(const char *name)
 {
-    static const char tail[] = ".duckdb.tmp";
-    size_t digits = strncmp(name, "eider-", 6) == 0 ? strspn(name + 6, "0123456789") : 0;
+    uint64_t lsn;
 
-    return digits > 0 && strcmp(name + 6 + digits, tail) == 0;
+    return lsn_of(name, ".duckdb.tmp", &lsn) || lsn_of(name, ".cold.tmp", &lsn);
+}
+
+/* A sidecar whose snapshot never came, or is gone. */
+static bool
+is_widowed(const char *data_dir, const char *name)
+{
+    char path[ENGINE_PATH_MAX];
+    uint64_t lsn;
+
+    if (!lsn_of(name, ".cold", &lsn)) {
+        return false;
+    }
+    datadir_snapshot_path(data_dir, lsn, path, sizeof(path));
+    return access(path, F_OK) != 0;
 }
 
 static void
@@ -269,7 +294,8 @@ drop_one(void *ctx, const char *name)
     bool is_snapshot = snapshot_lsn(name, &lsn);
     bool unfinished = is_unfinished(name);
 
-    if (unfinished || (is_snapshot && lsn < dropping->oldest_kept)) {
+    if (unfinished || (is_snapshot && lsn < dropping->oldest_kept) ||
+        is_widowed(dropping->data_dir, name)) {
         snprintf(path, sizeof(path), "%s/backup/%s", dropping->data_dir, name);
         unlink(path); /* One that stays is tried again after the next snapshot. */
     }
@@ -283,6 +309,7 @@ datadir_drop_snapshots(const char *data_dir)
     struct dropping dropping = {data_dir, count > 0 ? lsns[count - 1] : 0};
 
     each_backup(data_dir, drop_one, &dropping);
+    each_backup(data_dir, drop_one, &dropping); /* sidecars of the snapshots that went just now */
 }
 
 /* One piece, from and to where the descriptors stand; as read and write. */

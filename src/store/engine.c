@@ -428,6 +428,18 @@ engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret
 }
 
 enum err_code
+engine_with_store(struct engine *engine, engine_store_fn *fn, void *ctx, struct err *err)
+{
+    enum err_code code = begin_read(engine, err);
+
+    if (code == ERR_OK) {
+        code = fn(ctx, engine->store, err);
+        code = end_read(engine, code, err);
+    }
+    return code;
+}
+
+enum err_code
 engine_latest(struct engine *engine, enum table_id table, struct batch *ret_rows, struct err *err)
 {
     enum err_code code = begin_read(engine, err);

@@ -3,7 +3,7 @@
  * WAL records into store transactions exactly once, takes snapshots so that segments can be
  * dropped, and rebuilds a store that will not open or was invalidated.
  *
- *   data_dir/  wal/  eider.duckdb  backup/eider-<lsn>.duckdb  quarantine/  lock
+ *   data_dir/  wal/  eider.duckdb  cold/  backup/eider-<lsn>.{duckdb,cold}  quarantine/  lock
  *
  * A WAL record's payload is a run of encoded batches (catalog/batch.h); its type is RECORD_BATCHES.
  *
@@ -114,6 +114,24 @@ enum err_code engine_table_stats(struct engine *engine, enum table_id table,
  */
 void engine_hot_invalidate(struct engine *engine, enum table_id table, int64_t from_us,
                            int64_t to_us);
+
+/*
+ * Borrows the store for `fn` as a read does: it is not swapped meanwhile, and an interrupt of the
+ * store (a rebuild, the end) must bring fn to its end. What fn answers is taken for the store's
+ * answer: ERR_CORRUPT and ERR_UNAVAILABLE make the applier open it anew. fn must not call the
+ * engine.
+ */
+typedef enum err_code engine_store_fn(void *ctx, struct store *store, struct err *err);
+enum err_code engine_with_store(struct engine *engine, engine_store_fn *fn, void *ctx,
+                                struct err *err);
+
+/*
+ * Calls `fn` on the applier's thread between two groups, and waits until it has ended: for what
+ * only the applier may do. ERR_TIMEOUT, ERR_UNAVAILABLE: it was not called. fn must be quick, for
+ * records wait behind it, and must not call the engine.
+ */
+enum err_code engine_between_groups(struct engine *engine, engine_store_fn *fn, void *ctx,
+                                    int timeout_ms, struct err *err);
 
 /* The LSN up to which the store has everything. */
 uint64_t engine_applied_lsn(struct engine *engine);

@@ -17,6 +17,18 @@ enum {
     ENGINE_SKIPPED_MAX = 16    /* records set aside because the store broke at them */
 };
 
+/* A request of engine_between_groups, in its caller's memory; under `lock`, but for what the
+ * applier does between begun and done. */
+struct engine_between {
+    engine_store_fn *fn;
+    void *ctx;
+    bool begun;
+    bool done;
+    enum err_code code;
+    struct err err;
+    struct engine_between *next;
+};
+
 struct engine {
     struct engine_options options; /* constant, defaults filled in */
     const struct clock *clock;
@@ -44,7 +56,8 @@ struct engine {
     uint64_t applied_records;
     int64_t pending_since_us; /* wall time of the oldest record read and not applied; 0: none */
     struct engine_waiter *waiters;
-    unsigned waiting_threads; /* in engine_wait_applied */
+    struct engine_between *between; /* oldest first */
+    unsigned waiting_threads;       /* in engine_wait_applied */
     uint64_t
         checkpoints_wanted; /* requests so far; each is done when checkpoints_done reaches it */
     uint64_t checkpoints_done;
@@ -94,8 +107,11 @@ enum err_code datadir_set_aside(const char *data_dir, const char *name, struct s
 size_t datadir_snapshots(const char *data_dir, uint64_t *ret_lsns, size_t max);
 void datadir_snapshot_path(const char *data_dir, uint64_t lsn, char *ret_path, size_t size);
 
-/* Deletes all but the newest ENGINE_SNAPSHOTS_KEPT snapshots, and unfinished ones; no other file.
- */
+/* The list of the cold files that a snapshot lists, beside it. */
+void datadir_sidecar_path(const char *data_dir, uint64_t lsn, char *ret_path, size_t size);
+
+/* Deletes all but the newest ENGINE_SNAPSHOTS_KEPT snapshots, unfinished ones, and sidecars without
+ * their snapshot; no other file. */
 void datadir_drop_snapshots(const char *data_dir);
 
 /* Copies a file to a temporary name beside `to`, syncs, renames over `to`, syncs the directory. */
@@ -116,6 +132,20 @@ enum err_code rebuild_gap(struct engine *engine, struct err *err);
 /* ---- applier.c ---- */
 
 void *applier_main(void *engine);
+
+/* Makes the store usable again; retries until it works (true) or the engine closes. */
+bool applier_revive(struct engine *engine, bool quarantine, struct err *err);
+
+/* ---- applier_care.c ---- */
+
+/* ERR_CORRUPT, ERR_INTERNAL: the store must be opened anew. */
+bool applier_is_broken(enum err_code code);
+
+/* What is due between two groups. The store may be gone afterwards: the engine closes. */
+void applier_care(struct engine *engine);
+
+/* Tells those who still wait that the engine closes. */
+void applier_refuse_between(struct engine *engine);
 
 /* Tells the owner of the engine, for its log. */
 void engine_event(const struct engine *engine, bool is_problem, const char *fmt, ...)
