@@ -141,6 +141,7 @@ int cli_sql(struct cli *cli);
 int cli_import(struct cli *cli);
 int cli_export(struct cli *cli);
 int cli_check(struct cli *cli);
+int cli_migrate(struct cli *cli);
 int cli_config(struct cli *cli);
 int cli_version(struct cli *cli);
 int cli_help(struct cli *cli);

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands_metering.h"
+#include "cli/commands_migrate.h"
 
 const char *const cli_shells[] = {"bash", "zsh", "fish", NULL};
 
@@ -266,6 +267,16 @@ static const struct cli_command commands[] = {
      .args_max = CLI_ARGS_MAX,
      .arg_choices = spend_actions,
      .run = cli_spend},
+    {.name = "migrate",
+     .summary = "bring the tables of a database up or down by hand, show their versions",
+     .synopsis = "schema up|down|status|history [OPTION]...",
+     .description = migrate_description,
+     .options = migrate_options,
+     .examples = migrate_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .args_max = 3,
+     .arg_choices = migrate_subjects,
+     .run = cli_migrate},
     {.name = "check",
      .summary = "verify the data directory, or the health of a running server",
      .synopsis = "[OPTION]...",

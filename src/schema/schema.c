@@ -96,6 +96,14 @@ schema_state_name(enum schema_state state)
     return names[state];
 }
 
+void
+schema_session_close(struct schema_session *session)
+{
+    if (session) {
+        session->close(session);
+    }
+}
+
 enum err_code
 schema_open(const struct schema_db *db, struct err *err)
 {

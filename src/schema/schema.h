@@ -74,6 +74,17 @@ struct schema_db {
     const struct clock *clock;      /* NULL: clock_system() */
 };
 
+/*
+ * A database that is open for its schema alone, without a store's threads and without having been
+ * brought up: what `eider migrate schema` works on. An implementation's own struct begins with it.
+ */
+struct schema_session {
+    struct schema_db db;
+    void (*close)(struct schema_session *session);
+};
+
+void schema_session_close(struct schema_session *session); /* NULL is fine */
+
 /* ---- at a store's opening ---- */
 
 /*

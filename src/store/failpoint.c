@@ -36,6 +36,9 @@ const char *const failpoint_names[] = {
     "snapshot.taken",   /* both are there; older ones are not dropped yet */
     "compact.written",  /* the compact copy is synced under a temporary name */
     "compact.renamed",  /* it has its name */
+    "schema.statement", /* a statement of a migration, or its ledger's row, in the transaction */
+    "schema.ready",     /* all of them, before the commit */
+    "schema.done",      /* behind the commit */
     NULL,
 };
 
