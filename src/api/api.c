@@ -2,6 +2,7 @@
  * The api's life, and the way of every request: route, method, origin, token, then the handler of
  * the resource, on the loop or on a job thread.
  */
+#include "api/answer_cache.h"
 #include "api/api_private.h"
 #include "api/stream_spend.h"
 
@@ -75,6 +76,7 @@ api_open(const struct api_options *options, struct api **ret_api)
     api->live = options->live;
     tokens_open(api, options);
     api->refusals = refusals_new();
+    cached_open(api);
     api->jobs = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->writers = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->stream = stream_open(api);
@@ -97,6 +99,7 @@ api_close(struct api *api)
     stream_spend_close(api->stream_spend);
     rollup_free(api->rollup);
     refusals_free(api->refusals);
+    answer_cache_free(api->answers);
     tokens_close(api);
     free(api);
 }
@@ -356,6 +359,9 @@ dispatch(struct api *api, const struct route *route, struct http_exchange *excha
 
     if (!(route->flags & ROUTE_JOB)) {
         route->run(api, route, exchange);
+        return;
+    }
+    if ((route->flags & ROUTE_CACHED) && cached_serve(api, exchange)) {
         return;
     }
     struct api_job *job = arena_alloc(http_arena(exchange), sizeof(*job));

@@ -62,6 +62,7 @@ struct api_options {
     const char *database_path;    /* shown by /database/health; may be NULL */
     bool demo;                    /* shown in health and service answers */
     uint64_t body_bytes_max;      /* 0: 64 MiB */
+    uint64_t answer_cache_bytes;  /* of answers to history requests; 0: none */
     uint64_t sql_rows_max;        /* 0: 100 000 */
     uint64_t sql_bytes_max;       /* 0: 64 MiB */
     unsigned jobs;                /* threads for queries, and as many for large writes; 0: 4 */

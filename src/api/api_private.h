@@ -14,6 +14,8 @@
 #include "catalog/batch_text.h"
 #include "codec/json_write.h"
 
+struct answer_basis;
+struct answer_cache;
 struct stream;
 struct stream_spend;
 
@@ -30,10 +32,11 @@ struct api {
     _Atomic(struct http_server *) server;
     _Atomic(struct meter *) meter;
     _Atomic(struct gateway *) gateway;
-    struct refusals *refusals; /* calls that budgets refused */
-    struct jobs *jobs;         /* queries */
-    struct jobs *writers;      /* large bodies: slow queries must not hold up writes */
-    atomic_bool closing;       /* whoever could still ask is gone: what waits is not begun */
+    struct refusals *refusals;    /* calls that budgets refused */
+    struct answer_cache *answers; /* to history requests */
+    struct jobs *jobs;            /* queries */
+    struct jobs *writers;         /* large bodies: slow queries must not hold up writes */
+    atomic_bool closing;          /* whoever could still ask is gone: what waits is not begun */
     struct stream *stream;
     struct rollup *rollup;             /* figures of the event log, once it was read */
     atomic_bool rollup_reads;          /* a job reads it */
@@ -64,7 +67,8 @@ enum route_flag {
     ROUTE_READ = API_SCOPE_READ << 4,
     ROUTE_SPEND = API_SCOPE_SPEND << 4,
     ROUTE_ADMIN = API_SCOPE_ADMIN << 4,
-    ROUTE_SCOPES = API_SCOPE_ALL << 4
+    ROUTE_SCOPES = API_SCOPE_ALL << 4,
+    ROUTE_CACHED = 256 /* its handler ends with cached_reply */
 };
 
 enum param_place { PARAM_IN_QUERY, PARAM_IN_PATH, PARAM_IN_HEADER };
@@ -168,6 +172,22 @@ void reply_error(struct http_exchange *exchange, const struct err *err, int retr
  * NULL) is put first into each. */
 void reply_rows(struct json_writer *writer, const struct batch *rows, const char *type);
 
+/* ---- kept answers and entity tags (cached.c) ---- */
+
+void cached_open(struct api *api);
+
+/* Answers from what is kept, if that still holds: true, and the exchange is given away. */
+bool cached_serve(struct api *api, struct http_exchange *exchange);
+
+/* A handler of a ROUTE_CACHED: begins before it asks the store, names what its answer is made of,
+ * says so when the range ends now (then the answer is used for a second at most), writes the
+ * answer and ends with cached_reply, which gives the exchange away. */
+void cached_begin(struct api *api, struct answer_basis *ret_basis);
+void cached_part(struct answer_basis *basis, enum table_id table, int64_t from_us, int64_t to_us);
+void cached_until_now(struct api *api, struct answer_basis *basis);
+void cached_reply(struct api *api, struct http_exchange *exchange,
+                  const struct answer_basis *basis);
+
 /* ---- shapes of the meter for the reference (schemas_meter.c) ---- */
 
 void write_meter_schemas(struct json_writer *writer);
@@ -198,7 +218,8 @@ uint64_t stream_messages(struct stream *stream);
 /* ---- the resources ---- */
 
 route_fn get_service, get_health, get_ready, get_alive, get_database_health;
-route_fn get_current, post_history, get_symbols, get_summary, get_last_points, get_candles;
+route_fn get_current, post_history, get_history, get_symbols, get_summary, get_last_points,
+    get_candles;
 route_fn get_trades, get_trade, get_trade_summary, get_execution_quality;
 route_fn get_system_health, get_system_performance, get_system_components, get_system_logs,
     get_system_stats, get_alerts, post_acknowledge;

@@ -1,4 +1,5 @@
 /* /api/metrics: the current snapshot, history, symbols, summary; last points and candles. */
+#include "api/answer_cache.h"
 #include "api/api_private.h"
 #include "codec/time.h"
 #include "query/query.h"
@@ -12,6 +13,7 @@ enum {
 };
 
 static const int64_t hour_us = 3600LL * 1000 * US_PER_MS;
+static const int64_t minute_us = 60LL * 1000 * US_PER_MS;
 
 void
 get_current(struct api *api, const struct route *route, struct http_exchange *exchange)
@@ -72,6 +74,7 @@ get_last_points(struct api *api, const struct route *route, struct http_exchange
 /* What POST /api/metrics/history asks for. */
 struct history {
     struct query_range range;
+    bool ends_now; /* the range was given by its width, or without an end */
     int64_t bucket_us;
     const char *interval;
     bool market, strategy, execution, system, trades;
@@ -223,7 +226,7 @@ interval_name(int64_t width_us)
 
 static enum err_code
 read_range(const struct api *api, const json_t *object, struct query_range *ret_range,
-           struct err *err)
+           bool *ret_ends_now, struct err *err)
 {
     int64_t now = clock_wall_us(api->clock);
     int64_t width_us;
@@ -234,11 +237,13 @@ read_range(const struct api *api, const json_t *object, struct query_range *ret_
         code = query_parse_range(text, &width_us, err);
         if (code == ERR_OK) {
             *ret_range = (struct query_range){.from_us = now - width_us, .to_us = now};
+            *ret_ends_now = true;
         }
         return code;
     }
     if (code == ERR_OK) {
         code = read_time(object, "end_time", now, &ret_range->to_us, err);
+        *ret_ends_now = code == ERR_OK && ret_range->to_us == now;
     }
     if (code == ERR_OK) {
         code =
@@ -255,7 +260,7 @@ read_history(const struct api *api, const json_t *object, struct history *ret_hi
              struct err *err)
 {
     struct slice interval;
-    enum err_code code = read_range(api, object, &ret_history->range, err);
+    enum err_code code = read_range(api, object, &ret_history->range, &ret_history->ends_now, err);
 
     if (code == ERR_OK) {
         code = read_text(object, "interval", &interval, err);
@@ -323,22 +328,54 @@ write_history(struct api *api, const struct history *history, struct json_writer
     return code;
 }
 
-void
-post_history(struct api *api, const struct route *route, struct http_exchange *exchange)
+/* The growth of a total in the first bucket needs the row before it (query_market_history). */
+static int64_t
+before_range(const struct history *history)
 {
+    int64_t back_us = history->bucket_us > 5 * minute_us ? history->bucket_us : 5 * minute_us;
+    int64_t from_us = history->range.from_us;
+
+    return from_us < INT64_MIN + back_us ? INT64_MIN : from_us - back_us;
+}
+
+static void
+note_basis(struct api *api, const struct history *history, struct answer_basis *basis)
+{
+    const struct query_range *range = &history->range;
+
+    if (history->market) {
+        cached_part(basis, TABLE_MARKET_DATA, before_range(history), range->to_us);
+    }
+    if (history->strategy) {
+        cached_part(basis, TABLE_STRATEGY_METRICS, range->from_us, range->to_us);
+    }
+    if (history->execution) {
+        cached_part(basis, TABLE_EXECUTION_METRICS, range->from_us, range->to_us);
+    }
+    if (history->system) {
+        cached_part(basis, TABLE_SYSTEM_METRICS, range->from_us, range->to_us);
+    }
+    if (history->trades) {
+        cached_part(basis, TABLE_TRADES, range->from_us, range->to_us);
+    }
+    if (history->ends_now) {
+        cached_until_now(api, basis);
+    }
+}
+
+/* Answers what `object` asks for, and ends it. */
+static void
+answer_history(struct api *api, struct http_exchange *exchange, json_t *object)
+{
+    struct answer_basis basis;
     struct history history = {0};
     struct json_writer w;
-    json_t *object;
     size_t count = 0;
     struct err err;
 
-    (void)route;
-    enum err_code code = request_json(exchange, &object, &err);
-    if (code != ERR_OK) {
-        reply_error(exchange, &err, 0);
-        return;
-    }
-    code = read_history(api, object, &history, &err);
+    enum err_code code = read_history(api, object, &history, &err);
+    cached_begin(api, &basis);
+    note_basis(api, &history, &basis);
     history.range.cancel = request_cancel(exchange);
     if (code == ERR_OK) {
         reply_json(exchange, &w);
@@ -362,7 +399,60 @@ post_history(struct api *api, const struct route *route, struct http_exchange *e
         reply_error(exchange, &err, 0);
         return;
     }
-    http_reply(exchange);
+    cached_reply(api, exchange, &basis);
+}
+
+void
+post_history(struct api *api, const struct route *route, struct http_exchange *exchange)
+{
+    json_t *object;
+    struct err err;
+
+    (void)route;
+    if (request_json(exchange, &object, &err) != ERR_OK) {
+        reply_error(exchange, &err, 0);
+        return;
+    }
+    answer_history(api, exchange, object);
+}
+
+/* The items of a comma-separated parameter as a JSON list. */
+static json_t *
+list_of(struct slice text)
+{
+    json_t *list = json_array();
+    struct slice item;
+
+    for (bool more = true; more;) {
+        more = slice_split(&text, ',', &item);
+        item = slice_trim(item);
+        json_array_append_new(list, json_stringn(item.ptr, item.len));
+    }
+    return list;
+}
+
+/* The same question as the POST's, as parameters: what a cache can keep. */
+void
+get_history(struct api *api, const struct route *route, struct http_exchange *exchange)
+{
+    static const char *const texts[] = {"start_time", "end_time", "time_range", "interval",
+                                        "symbol"};
+    static const char *const lists[] = {"symbols", "metric_types"};
+    json_t *object = json_object();
+    struct slice text;
+
+    (void)route;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        if (http_query(exchange, texts[i], &text)) {
+            json_object_set_new(object, texts[i], json_stringn(text.ptr, text.len));
+        }
+    }
+    for (size_t i = 0; i < sizeof(lists) / sizeof(lists[0]); i++) {
+        if (http_query(exchange, lists[i], &text)) {
+            json_object_set_new(object, lists[i], list_of(text));
+        }
+    }
+    answer_history(api, exchange, object);
 }
 
 void
@@ -375,6 +465,7 @@ get_candles(struct api *api, const struct route *route, struct http_exchange *ex
     struct json_writer w;
     int64_t bucket_us = 24 * hour_us;
     int64_t limit = 0;
+    struct answer_basis basis;
     struct err err;
     enum err_code code = ERR_OK;
 
@@ -391,6 +482,8 @@ get_candles(struct api *api, const struct route *route, struct http_exchange *ex
         code = request_int(exchange, "limit", 1, ROWS_MAX, CANDLES_DEFAULT, &limit, &err);
     }
     if (code == ERR_OK) {
+        cached_begin(api, &basis);
+        cached_part(&basis, TABLE_CANDLES, range.from_us, range.to_us);
         code = query_candles(api->engine, route_segment(route, exchange), bucket_us, &range,
                              (uint64_t)limit, &rows, &err);
     }
@@ -410,5 +503,5 @@ get_candles(struct api *api, const struct route *route, struct http_exchange *ex
     json_u64(&w, rows.rows);
     json_object_end(&w);
     batch_fini(&rows);
-    http_reply(exchange);
+    cached_reply(api, exchange, &basis);
 }

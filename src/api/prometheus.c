@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "api/answer_cache.h"
 #include "api/api_private.h"
 #include "base/limits.h"
 #include "codec/prom_text.h"
@@ -288,6 +289,27 @@ write_jobs(struct page *page, struct api *api)
             queries.refused + writes.refused);
 }
 
+static void
+write_answers(struct page *page, struct api *api)
+{
+    struct answer_cache_stats stats;
+
+    answer_cache_stats(api->answers, &stats);
+    counter(page, "answer_cache_hits_total", "History requests answered from kept answers.",
+            stats.hits);
+    counter(page, "answer_cache_misses_total", "History requests that the store was asked for.",
+            stats.misses);
+    counter(page, "answer_cache_outdated_total",
+            "Of the misses, those whose kept answer was no longer true.", stats.outdated);
+    counter(page, "answer_cache_not_modified_total",
+            "Of the hits, those whose client had the answer (304).", stats.not_modified);
+    counter(page, "answer_cache_evictions_total", "Kept answers that made room for newer ones.",
+            stats.evictions);
+    gauge(page, "answer_cache_entries", "Answers kept.", (double)stats.entries);
+    gauge(page, "answer_cache_bytes", "Memory of kept answers.", (double)stats.bytes);
+    gauge(page, "answer_cache_max_bytes", "Their bound.", (double)stats.bytes_max);
+}
+
 void
 get_prometheus(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
@@ -321,6 +343,7 @@ get_prometheus(struct api *api, const struct route *route, struct http_exchange 
         write_gateway_metrics(gateway, page.namespace, page.out);
     }
     write_jobs(&page, api);
+    write_answers(&page, api);
     write_collectors(&page, api);
     if (!api->options.metrics_without_process) {
         write_process(&page, api);

@@ -1,4 +1,5 @@
 /* /api/trades: lists, one trade, summaries, and the quality of execution. */
+#include "api/answer_cache.h"
 #include "api/api_private.h"
 #include "query/query.h"
 
@@ -44,6 +45,7 @@ get_trades(struct api *api, const struct route *route, struct http_exchange *exc
     uint64_t total;
     int64_t limit = 0;
     int64_t offset = 0;
+    struct answer_basis basis;
     struct err err;
 
     (void)route;
@@ -60,6 +62,8 @@ get_trades(struct api *api, const struct route *route, struct http_exchange *exc
         code = request_time(exchange, "end_time", INT64_MAX, &query.range.to_us, &err);
     }
     if (code == ERR_OK) {
+        cached_begin(api, &basis);
+        cached_part(&basis, TABLE_TRADES, query.range.from_us, query.range.to_us);
         query.limit = (uint64_t)limit;
         query.offset = (uint64_t)offset;
         code = query_trades(api->engine, &query, &rows, &total, &err);
@@ -84,7 +88,7 @@ get_trades(struct api *api, const struct route *route, struct http_exchange *exc
     json_i64(&w, offset);
     json_object_end(&w);
     batch_fini(&rows);
-    http_reply(exchange);
+    cached_reply(api, exchange, &basis);
 }
 
 void
@@ -112,6 +116,7 @@ get_trade_summary(struct api *api, const struct route *route, struct http_exchan
     struct slice symbol = {"", 0};
     struct slice text = SLICE_LITERAL("24h");
     int64_t width_us;
+    struct answer_basis basis;
     struct json_writer w;
     struct err err;
 
@@ -122,6 +127,9 @@ get_trade_summary(struct api *api, const struct route *route, struct http_exchan
     if (code == ERR_OK) {
         struct query_range range = {
             .from_us = now - width_us, .to_us = INT64_MAX, .cancel = request_cancel(exchange)};
+        cached_begin(api, &basis);
+        cached_part(&basis, TABLE_TRADES, range.from_us, range.to_us);
+        cached_until_now(api, &basis);
         code = query_trade_summary(api->engine, symbol, &range, &summary, &err);
     }
     if (code != ERR_OK) {
@@ -145,7 +153,7 @@ get_trade_summary(struct api *api, const struct route *route, struct http_exchan
         json_u64(&w, summary.sell_count);
     }
     json_object_end(&w);
-    http_reply(exchange);
+    cached_reply(api, exchange, &basis);
 }
 
 void

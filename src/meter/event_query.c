@@ -17,6 +17,7 @@ event_sql_init(struct event_sql *sql)
 {
     sql->param_count = 0;
     sql->condition_count = 0;
+    sql->cancel = NULL;
     buf_init(&sql->text, EVENT_SQL_BYTES_MAX);
 }
 

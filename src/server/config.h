@@ -41,7 +41,7 @@ enum config_layer { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG
 enum config_storage { CONFIG_STORAGE_DUCKDB, CONFIG_STORAGE_MEMORY };
 
 enum {
-    CONFIG_SETTINGS_MAX = 96,
+    CONFIG_SETTINGS_MAX = 160,
     CONFIG_LIST_MAX = 32,
     CONFIG_NOTES_MAX = 32,
     CONFIG_ENV_MAX = 3,
@@ -123,6 +123,9 @@ struct config {
         int64_t rows_max;
         int64_t bytes_max;
     } sql;
+    struct {
+        int64_t cache_bytes; /* 0: no answers are kept */
+    } query;
     struct {
         char *namespace;
         bool token_required;

@@ -183,6 +183,7 @@ open_api(struct server *server)
         .database_path = server->database_path,
         .demo = config->demo,
         .body_bytes_max = (uint64_t)config->server.body_bytes_max,
+        .answer_cache_bytes = (uint64_t)config->query.cache_bytes,
         .sql_rows_max = (uint64_t)config->sql.rows_max,
         .sql_bytes_max = (uint64_t)config->sql.bytes_max,
         .ws_clients_max = (unsigned)config->websocket.max_connections,

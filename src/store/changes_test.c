@@ -9,7 +9,7 @@
 #include "store/changes.h"
 
 static const int64_t slot_us = 300000000;
-static const int64_t base_us = 1700000000000000;
+static const int64_t base_us = 1700000100000000; /* a slot begins */
 
 static void
 note(struct changes *changes, enum table_id id, const int64_t *times, size_t count, uint64_t lsn)

@@ -161,7 +161,7 @@ def test_unknown_paths(server, path, status):
 
 
 def test_wrong_method(server):
-    assert server.get("/api/metrics/history").status_code == 405
+    assert server.get("/api/v1/sql").status_code == 405
     assert server.post("/health").status_code == 405
 
 
