@@ -257,6 +257,16 @@ ingest_series(struct ingest *ingest, int32_t series_id, struct slice *ret_name,
     return true;
 }
 
+int32_t
+ingest_find_series(struct ingest *ingest, struct slice name, struct slice symbol,
+                   struct slice labels)
+{
+    const struct series_key key = {.name = name, .symbol = symbol, .labels = labels};
+    const struct series *series = series_find(&ingest->registry, &key);
+
+    return series ? series->id : 0;
+}
+
 void
 ingest_stats(struct ingest *ingest, struct ingest_stats *ret_stats)
 {

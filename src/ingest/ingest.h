@@ -99,6 +99,32 @@ void ingest_submit(struct ingest *ingest, const struct ingest_request *request,
 enum err_code ingest_write(struct ingest *ingest, const struct batch *batches, size_t count,
                            uint64_t *ret_lsn, struct err *err);
 
+/*
+ * ingest_write that does not wait: `done` gets code, err, accepted and lsn, on the caller's thread
+ * before this returns when nothing is written, else on the committer thread. Batches are borrowed
+ * until then.
+ */
+void ingest_write_start(struct ingest *ingest, const struct batch *batches, size_t count,
+                        ingest_done_fn *done, void *ctx);
+
+/* Values of one series, without a batch of its name over and over. */
+struct ingest_points {
+    struct slice name;
+    struct slice symbol; /* empty: none */
+    struct slice labels; /* canonical (ingest/labels.h); empty: none */
+    const int64_t *times_us;
+    const double *values;
+    size_t count;
+};
+
+/* ingest_write_start of the values of one series. `points` is borrowed for the call only. */
+void ingest_write_points(struct ingest *ingest, const struct ingest_points *points,
+                         ingest_done_fn *done, void *ctx);
+
+/* Finds a series by its name, symbol and canonical labels; 0 when there is none. */
+int32_t ingest_find_series(struct ingest *ingest, struct slice name, struct slice symbol,
+                           struct slice labels);
+
 /* Finds the name, symbol and labels of a series; false when there is none. Texts live as long as
  * the ingest. */
 bool ingest_series(struct ingest *ingest, int32_t series_id, struct slice *ret_name,

@@ -92,7 +92,8 @@ struct job {
     struct rows rows;
     struct batch view[JOB_VIEW_MAX];
     size_t view_count;
-    size_t sink_count; /* of the view, without the idempotency key */
+    size_t sink_count;     /* of the view, without the idempotency key */
+    struct batch *written; /* view of ingest_write_start, which may be wider */
     struct buf record;
     struct wal_entry entry;
 };

@@ -158,6 +158,17 @@ series_get(struct series_registry *registry, const struct series_key *key,
     return code;
 }
 
+struct series *
+series_find(struct series_registry *registry, const struct series_key *key)
+{
+    uint64_t hash = key_hash(key);
+
+    pthread_mutex_lock(&registry->lock);
+    struct series *series = *find_place(registry, key, hash);
+    pthread_mutex_unlock(&registry->lock);
+    return series;
+}
+
 enum err_code
 series_load(struct series_registry *registry, const struct series_key *key, int32_t id,
             struct err *err)

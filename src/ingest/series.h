@@ -65,6 +65,9 @@ void series_registry_fini(struct series_registry *registry);
 enum err_code series_get(struct series_registry *registry, const struct series_key *key,
                          struct series **ret_series, struct err *err);
 
+/* The series with this key, or NULL; makes none. */
+struct series *series_find(struct series_registry *registry, const struct series_key *key);
+
 /* Adds a series that the store has, with its id. The same again changes nothing. ERR_CORRUPT when
  * the id belongs to another series or is out of range. */
 enum err_code series_load(struct series_registry *registry, const struct series_key *key,
