@@ -34,6 +34,10 @@ struct store_open_options {
     unsigned readers;            /* read connections; 0: 4 */
     int timeout_ms;              /* statement timeout; 0: 30 000 */
     const struct clock *clock;   /* NULL: the system's */
+    /* Tells of a listed cold file that is missing and was taken off the list at open; NULL: nobody.
+     */
+    void (*cold_lost)(void *ctx, const struct cold_file *file);
+    void *cold_lost_ctx;
 };
 
 typedef enum err_code store_open_fn(const struct store_open_options *options,

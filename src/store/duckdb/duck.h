@@ -5,9 +5,10 @@
  *   duck_apply.c    groups into transactions         duck_query.c   statements into batches
  *   duck_append.c   batches into data chunks         duck_value.c   one column of a chunk
  *   duck_keys.c     which rows are late              duck_text.c    values without a column type
- *   duck_save.c     checkpoint, snapshot             duck_read.c    scan, bucket, latest,
- * statistics duck_error.c    DuckDB's errors                  duck_sql.c     users' SQL, sandboxed
- *   sql_guard.c     which statements may run at all
+ *   duck_save.c     checkpoint, snapshot             duck_read.c    scan, bucket, latest, counts
+ *   duck_error.c    DuckDB's errors                  duck_sql.c     users' SQL, sandboxed
+ *   duck_views.c    views over hot and cold          sql_guard.c    which statements may run at all
+ *   duck_cold.c     the list of cold files           duck_seal.c    days into files
  */
 #ifndef EIDER_STORE_DUCKDB_DUCK_H
 #define EIDER_STORE_DUCKDB_DUCK_H
@@ -55,6 +56,17 @@ struct duck_table {
     bool overflowed;            /* more keys than may be remembered: every row counts as late */
     struct key_map newest;      /* DUCK_NEWEST and DUCK_ONCE */
     struct key_set known;       /* DUCK_KNOWN */
+    /* Days of rows that were applied, or went, and the LSN (sealed tables; see duck_seal.c). */
+    struct key_map touched;
+    uint64_t touched_all; /* any day may have been touched up to here */
+};
+
+/* The cold files that are listed (duck_cold.h). */
+struct duck_cold {
+    pthread_rwlock_t lock;   /* guards files; the applier alone changes them */
+    char *dir;               /* absolute */
+    struct cold_file *files; /* by table, kind, day, name */
+    size_t count;
 };
 
 struct duck_reader {
@@ -92,6 +104,8 @@ struct duck_store {
     int timeout_ms;
     struct duck_table tables[TABLE_ID_END];
     struct duck_pool pool;
+    struct duck_pool sealers; /* one connection, for maintenance */
+    struct duck_cold cold;
 
     pthread_mutex_t refused_lock; /* guards the making of: */
     _Atomic(char **) refused;     /* table functions that users may not call, sorted, NULL ends */
@@ -121,6 +135,10 @@ enum err_code duck_fail_result(struct duck_store *duck, enum duck_side side, duc
 
 /* Runs a statement without an answer on the writer. */
 enum err_code duck_run(struct duck_store *duck, const char *sql, struct err *err);
+
+/* The same for one that deletes or inserts: how many rows. */
+enum err_code duck_run_count(struct duck_store *duck, const char *sql, uint64_t *ret_rows,
+                             struct err *err);
 
 /* duck_pool.c */
 
@@ -252,6 +270,12 @@ enum duck_row duck_table_place(struct duck_table *table, const struct batch *bat
 /* A transaction failed: forgets what would lose rows. */
 void duck_table_undo(struct duck_table *table);
 
+/* Notes the days of a batch's rows, which a transaction up to `lsn` applies. */
+void duck_table_touch(struct duck_table *table, const struct batch *batch, uint64_t lsn);
+
+/* The LSN of the last transaction that touched a day; 0: none since open. May be too high. */
+uint64_t duck_table_touched(const struct duck_table *table, int32_t day);
+
 /* duck_append.c */
 
 struct duck_appender {
@@ -277,6 +301,11 @@ enum err_code duck_appender_finish(struct duck_appender *appender, struct err *e
 /* NULL-safe, after finish and after failures. */
 void duck_appender_close(struct duck_appender *appender);
 
+/* duck_apply.c */
+
+/* Commits the writer's transaction. */
+enum err_code duck_run_commit(struct duck_store *duck, struct err *err);
+
 /* The vtable's functions */
 
 enum err_code duck_apply(struct store *store, const struct store_group *group, struct err *err);
@@ -300,5 +329,13 @@ void duck_sample_memory(struct duck_store *duck);
 /* The file's bytes and its log's. */
 uint64_t duck_size_bytes(const struct duck_store *duck);
 enum err_code duck_snapshot(struct store *store, const char *path, struct err *err);
+
+/* duck_export.c */
+
+enum err_code duck_export(struct store *store, const struct store_export *export, struct err *err);
+enum err_code duck_import_rows(struct store *store, enum table_id table, const char *path,
+                               uint64_t *ret_rows, struct err *err);
+enum err_code duck_import_end(struct store *store, const struct store_export_moment *moment,
+                              struct err *err);
 
 #endif

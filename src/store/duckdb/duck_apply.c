@@ -201,6 +201,7 @@ apply_table(struct part *part, struct err *err)
     code = duck_appender_open(&part->appender, part->duck, part->table, err);
     for (size_t i = 0; i < part->group->batch_count && !code; i++) {
         if (part->group->batches[i].table == part->table->table) {
+            duck_table_touch(part->table, &part->group->batches[i], part->group->last_lsn);
             code = append_new(part, i, err);
         }
     }
@@ -247,8 +248,8 @@ apply_tables(struct duck_store *duck, const struct store_group *group, uint64_t 
  * Runs COMMIT. A worker of DuckDB's may take it from this thread, and duckdb_query would spin until
  * the worker's fsync returns; so this thread sleeps instead.
  */
-static enum err_code
-run_commit(struct duck_store *duck, struct err *err)
+enum err_code
+duck_run_commit(struct duck_store *duck, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = COMMIT_NAP_NS};
     duckdb_prepared_statement prepared = NULL;
@@ -287,7 +288,7 @@ commit(struct duck_store *duck, uint64_t lsn, struct err *err)
 
     snprintf(sql, sizeof(sql), "INSERT INTO main.eider_applied VALUES (%" PRIu64 ")", lsn);
     enum err_code code = duck_run(duck, sql, err);
-    return code ? code : run_commit(duck, err);
+    return code ? code : duck_run_commit(duck, err);
 }
 
 enum err_code

@@ -40,8 +40,11 @@ code_of_apply(duckdb_error_type type, const char *message)
 }
 
 static enum err_code
-code_of_read(enum duck_side side, duckdb_error_type type)
+code_of_read(enum duck_side side, duckdb_error_type type, const char *message)
 {
+    if (side == DUCK_SIDE_READ && is_no_space(message)) {
+        return ERR_NO_SPACE;
+    }
     switch ((int)type) {
     case DUCKDB_ERROR_IO:
         return ERR_IO;
@@ -81,6 +84,13 @@ is_damaged(const char *message)
            slice_starts(text, "IO Error: Could not read enough bytes from file");
 }
 
+/* What DuckDB says of a cold file says nothing of the database. */
+static bool
+is_of_cold_file(const char *message)
+{
+    return strstr(message, ".parquet\"") || strstr(message, ".parquet'");
+}
+
 /* What a failed prepare says by its message alone. */
 static duckdb_error_type
 type_of_message(const char *message)
@@ -109,7 +119,10 @@ duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, 
 
     message = message && *message ? message : "DuckDB failed without a reason";
     type = type == DUCKDB_ERROR_INVALID ? type_of_message(message) : type;
-    if (is_damaged(message)) {
+    if (is_of_cold_file(message) && side == DUCK_SIDE_READ && type != DUCKDB_ERROR_FATAL &&
+        !is_no_space(message)) {
+        code = ERR_IO;
+    } else if (is_damaged(message)) {
         code = ERR_CORRUPT;
     } else if (is_fatal(side, type, message)) {
         atomic_store(&duck->broken, true);
@@ -117,7 +130,7 @@ duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, 
     } else if (side == DUCK_SIDE_APPLY) {
         code = code_of_apply(type, message);
     } else {
-        code = code_of_read(side, type);
+        code = code_of_read(side, type, message);
     }
     struct slice line = slice_trim(slice_make(message, strcspn(message, "\n")));
     return err_set(err, code, "%.*s", SLICE_FMT(line));
@@ -129,6 +142,21 @@ duck_fail_result(struct duck_store *duck, enum duck_side side, duckdb_result *re
 {
     return duck_fail(duck, side, duckdb_result_error_type(result), duckdb_result_error(result),
                      err);
+}
+
+enum err_code
+duck_run_count(struct duck_store *duck, const char *sql, uint64_t *ret_rows, struct err *err)
+{
+    duckdb_result result;
+    enum err_code code = ERR_OK;
+
+    if (duckdb_query(duck->writer, sql, &result) != DuckDBSuccess) {
+        code = duck_fail_result(duck, DUCK_SIDE_APPLY, &result, err);
+    } else {
+        *ret_rows = duckdb_rows_changed(&result);
+    }
+    duckdb_destroy_result(&result);
+    return code;
 }
 
 enum err_code

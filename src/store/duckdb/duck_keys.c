@@ -10,7 +10,10 @@
 
 #include <assert.h>
 
+#include "store/cold.h"
 #include "store/duckdb/duck_views.h"
+
+enum { TOUCHED_BYTES_MAX = 1 << 20 };
 
 static enum duck_policy
 policy_of(const struct catalog_table *table)
@@ -24,6 +27,13 @@ policy_of(const struct catalog_table *table)
     bool time_in_key =
         table->time_column != CATALOG_NONE && (table->key_mask >> table->time_column & 1);
     return time_in_key ? DUCK_NEWEST : DUCK_KNOWN;
+}
+
+static void
+forget_keys(struct duck_table *table)
+{
+    key_map_fini(&table->newest);
+    key_set_fini(&table->known);
 }
 
 void
@@ -46,13 +56,14 @@ duck_table_init(struct duck_table *table, const struct catalog_table *catalog,
      * no bound but the number of series. */
     key_map_init(&table->newest, table->policy == DUCK_ONCE ? SIZE_MAX : keys_bytes_max);
     key_set_init(&table->known, keys_bytes_max);
+    key_map_init(&table->touched, TOUCHED_BYTES_MAX);
 }
 
 void
 duck_table_fini(struct duck_table *table)
 {
-    key_map_fini(&table->newest);
-    key_set_fini(&table->known);
+    forget_keys(table);
+    key_map_fini(&table->touched);
 }
 
 static void
@@ -60,7 +71,7 @@ overflow(struct duck_table *table)
 {
     assert(table->policy != DUCK_ONCE);
     table->overflowed = true;
-    duck_table_fini(table);
+    forget_keys(table);
 }
 
 static void
@@ -154,7 +165,7 @@ duck_table_load(struct duck_store *duck, struct duck_table *table, struct err *e
     duck_cursor_close(&cursor);
     table->loaded = !code;
     if (code) {
-        duck_table_fini(table);
+        forget_keys(table);
         err_context(err, code, "reading the keys of %s", table->table->name);
     }
     return code;
@@ -198,7 +209,48 @@ void
 duck_table_undo(struct duck_table *table)
 {
     if (table->policy == DUCK_ONCE) {
-        duck_table_fini(table);
+        forget_keys(table);
         table->loaded = false;
     }
+}
+
+static struct key_hash
+day_hash(int32_t day)
+{
+    return (struct key_hash){.lo = (uint64_t)(uint32_t)day * 0x9E3779B97F4A7C15ULL | 1,
+                             .hi = (uint32_t)day};
+}
+
+void
+duck_table_touch(struct duck_table *table, const struct batch *batch, uint64_t lsn)
+{
+    int64_t begin_us = 0; /* of the day that was noted last */
+    int64_t end_us = 0;
+    bool is_new;
+
+    for (size_t row = 0; row < batch->rows && table->table->sealed; row++) {
+        int64_t time_us = batch_get_i64(batch, (size_t)table->table->time_column, row);
+        if (time_us >= begin_us && time_us < end_us) {
+            continue;
+        }
+        int32_t day = cold_day_of(time_us);
+        begin_us = cold_day_begin_us(day);
+        end_us = cold_day_end_us(day);
+        int64_t *last = key_map_put(&table->touched, day_hash(day), 0, &is_new);
+        if (last) {
+            *last = (int64_t)lsn;
+        } else {
+            key_map_fini(&table->touched);
+            table->touched_all = lsn;
+        }
+    }
+}
+
+uint64_t
+duck_table_touched(const struct duck_table *table, int32_t day)
+{
+    const int64_t *last = key_map_find(&table->touched, day_hash(day));
+    uint64_t lsn = last ? (uint64_t)*last : 0;
+
+    return lsn > table->touched_all ? lsn : table->touched_all;
 }

@@ -10,10 +10,13 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "codec/number.h"
 #include "codec/time.h"
+#include "store/duckdb/duck_cold.h"
 #include "store/duckdb/duck_views.h"
+#include "store/filter.h"
 
-enum { SQL_BYTES = 1 << 20, VALUES_MAX = 10000 };
+enum { SQL_BYTES = 64 << 20, VALUES_MAX = 10000 };
 
 static const size_t answer_bytes_max = 1ULL << 30;
 
@@ -102,9 +105,10 @@ add_filter(struct sql *sql, const struct catalog_table *table, const struct stor
     if (code) {
         return code;
     }
-    if (type != COL_TEXT) {
-        return err_set(err, ERR_INVALID, "column \"%s\" of %s is not a text and cannot be filtered",
-                       filter->column, table->name);
+    code = store_check_filter(filter, table,
+                              (size_t)catalog_column_index(table, slice_of(filter->column)), err);
+    if (code) {
+        return code;
     }
     if (filter->value_count == 0 || sql->param_count + filter->value_count > VALUES_MAX) {
         return err_set(err, ERR_INVALID, "a filter takes 1 to %d values", VALUES_MAX);
@@ -113,7 +117,12 @@ add_filter(struct sql *sql, const struct catalog_table *table, const struct stor
         mem_resize(sql->params, sql->param_count + filter->value_count, sizeof(*sql->params));
     add_name(sql, filter->column);
     buf_add_cstr(&sql->text, " IN (");
-    for (size_t i = 0; i < filter->value_count; i++) {
+    for (size_t i = 0; i < filter->value_count && type == COL_INT32; i++) {
+        int64_t number = 0;
+        number_parse_i64(filter->values[i], &number);
+        buf_add_fmt(&sql->text, "%s%" PRId64, i ? ", " : "", number);
+    }
+    for (size_t i = 0; i < filter->value_count && type == COL_TEXT; i++) {
         buf_add_cstr(&sql->text, i ? ", ?" : "?");
         add_param(sql, (struct store_param){.type = PARAM_TEXT, .text = filter->values[i]});
     }
@@ -219,18 +228,73 @@ add_limit(struct sql *sql, const struct store_scan *scan)
     }
 }
 
-static enum err_code
-take_reader(struct duck_store *duck, const struct sql *sql, int timeout_ms,
-            struct store_cancel *cancel, struct duck_reader **ret_reader, struct err *err)
+/* A read under way. Tables with cold files are read in a transaction (duck_cold.h). */
+struct reading {
+    struct duck_store *duck;
+    struct duck_reader *reader;
+    bool listing; /* holds the list's lock */
+    bool begun;
+    bool cold; /* the statement names cold files */
+    struct sql sql;
+};
+
+static bool
+has_cold(const struct catalog_table *table)
 {
-    if (sql->text.overflow) {
-        return err_set(err, ERR_TOO_LARGE, "the statement is longer than %d bytes", SQL_BYTES);
+    return table->sealed || table->kind == TABLE_VIEW;
+}
+
+static void
+end_listing(struct reading *reading)
+{
+    if (reading->listing) {
+        pthread_rwlock_unlock(&reading->duck->cold.lock);
+        reading->listing = false;
     }
+}
+
+static void
+close_reading(struct reading *reading)
+{
+    end_listing(reading);
+    if (reading->begun) {
+        duck_read_end(reading->reader);
+    }
+    if (reading->reader) {
+        duck_pool_give(&reading->duck->pool, reading->reader);
+    }
+    sql_fini(&reading->sql);
+}
+
+/* Until run_reading, the list of cold files stays as it is. To be closed in every case. */
+static enum err_code
+open_reading(struct reading *reading, struct duck_store *duck, const struct catalog_table *table,
+             int timeout_ms, struct store_cancel *cancel, struct err *err)
+{
+    *reading = (struct reading){.duck = duck};
+    sql_init(&reading->sql);
     if (atomic_load(&duck->broken)) {
         return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
     }
     timeout_ms = timeout_ms > 0 ? timeout_ms : duck->timeout_ms;
-    return duck_pool_take(&duck->pool, timeout_ms, cancel, ret_reader, err);
+    enum err_code code = duck_pool_take(&duck->pool, timeout_ms, cancel, &reading->reader, err);
+    if (code || !has_cold(table)) {
+        return code;
+    }
+    pthread_rwlock_rdlock(&duck->cold.lock);
+    reading->listing = true;
+    code = duck_read_begin(duck, reading->reader, err);
+    reading->begun = !code;
+    return code;
+}
+
+static enum err_code
+check_sql(struct reading *reading, struct err *err)
+{
+    end_listing(reading);
+    return reading->sql.text.overflow
+               ? err_set(err, ERR_TOO_LARGE, "the statement is longer than %d bytes", SQL_BYTES)
+               : ERR_OK;
 }
 
 static struct duck_statement
@@ -241,20 +305,18 @@ statement_of(const struct sql *sql)
 }
 
 static enum err_code
-run(struct duck_store *duck, const struct sql *sql, int timeout_ms, struct store_cancel *cancel,
-    struct batch *ret_rows, struct err *err)
+run_reading(struct reading *reading, struct batch *ret_rows, struct err *err)
 {
     struct duck_bounds bounds = {.rows_max = BATCH_ROWS_MAX, .bytes_max = answer_bytes_max};
-    struct duck_statement statement = statement_of(sql);
-    struct duck_reader *reader = NULL;
+    struct duck_statement statement = statement_of(&reading->sql);
 
-    enum err_code code = take_reader(duck, sql, timeout_ms, cancel, &reader, err);
+    enum err_code code = check_sql(reading, err);
     if (code) {
         return code;
     }
-    code = duck_select(duck, reader, DUCK_SIDE_READ, &statement, &bounds, ret_rows, NULL, err);
-    duck_pool_give(&duck->pool, reader);
-    return code;
+    code = duck_select(reading->duck, reading->reader, DUCK_SIDE_READ, &statement, &bounds,
+                       ret_rows, NULL, err);
+    return code && reading->cold ? err_context(err, code, "reading cold files") : code;
 }
 
 static const struct catalog_table *
@@ -268,11 +330,36 @@ find_table(enum table_id id, struct err *err)
     return table;
 }
 
+/* " FROM ...": hot rows, and the cold files of the range; whether there are such. */
+static bool
+add_source(struct reading *reading, const struct catalog_table *table, int64_t from_us,
+           int64_t to_us)
+{
+    struct buf *sql = &reading->sql.text;
+    bool cold = false;
+
+    if (table->kind == TABLE_VIEW) {
+        /* As catalog_ddl has it, but with few files. */
+        buf_add_cstr(sql, " FROM (SELECT s.timestamp, r.metric_name, s.value, r.symbol, r.labels "
+                          "FROM ");
+        cold = duck_cold_add_source(reading->duck, catalog_table(TABLE_SAMPLES), from_us, to_us,
+                                    false, sql) > 0;
+        buf_add_cstr(sql, " AS s JOIN main.series AS r USING (series_id))");
+    } else if (table->sealed) {
+        buf_add_cstr(sql, " FROM ");
+        cold = duck_cold_add_source(reading->duck, table, from_us, to_us, false, sql) > 0;
+    } else {
+        buf_add_fmt(sql, " FROM main.\"%s\"", table->name);
+    }
+    return cold;
+}
+
 /* SELECT columns FROM table WHERE what the scan asks for. */
 static enum err_code
-add_select(struct sql *sql, const struct catalog_table *table, const struct store_scan *scan,
-           struct err *err)
+add_select(struct reading *reading, const struct catalog_table *table,
+           const struct store_scan *scan, struct err *err)
 {
+    struct sql *sql = &reading->sql;
     struct column_list columns;
 
     if (!column_list_of_mask(table, scan->column_mask, &columns)) {
@@ -281,7 +368,7 @@ add_select(struct sql *sql, const struct catalog_table *table, const struct stor
     }
     buf_add_cstr(&sql->text, "SELECT ");
     add_names(sql, table, &columns, "");
-    buf_add_fmt(&sql->text, " FROM main.\"%s\"", table->name);
+    reading->cold = add_source(reading, table, scan->from_us, scan->to_us);
     return add_where(sql, table, scan, err);
 }
 
@@ -290,45 +377,65 @@ duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_
           struct err *err)
 {
     const struct catalog_table *table = find_table(scan->table, err);
-    struct sql sql;
+    struct reading reading;
 
     if (!table) {
         return ERR_NOT_FOUND;
     }
-    sql_init(&sql);
-    enum err_code code = add_select(&sql, table, scan, err);
+    enum err_code code = open_reading(&reading, (struct duck_store *)store, table, scan->timeout_ms,
+                                      scan->cancel, err);
+    code = code ? code : add_select(&reading, table, scan, err);
     if (!code) {
-        add_order(&sql, table, scan->newest_first);
-        add_limit(&sql, scan);
-        code = run((struct duck_store *)store, &sql, scan->timeout_ms, scan->cancel, ret_rows, err);
+        add_order(&reading.sql, table, scan->newest_first);
+        add_limit(&reading.sql, scan);
+        code = run_reading(&reading, ret_rows, err);
     }
-    sql_fini(&sql);
+    close_reading(&reading);
     return code;
 }
 
-/* Without ORDER BY: DuckDB keeps the order of insertion (preserve_insertion_order, its default,
- * which nobody can change: the configuration is locked). */
+/* The columns of order_mask, which number the rows as they were appended; else the time. */
+static void
+add_visit_order(struct sql *sql, const struct catalog_table *table)
+{
+    const char *glue = " ORDER BY ";
+
+    for (size_t i = 0; i < table->column_count; i++) {
+        if (table->order_mask >> i & 1) {
+            buf_add_cstr(&sql->text, glue);
+            add_name(sql, table->columns[i].name);
+            glue = ", ";
+        }
+    }
+    if (!table->order_mask) {
+        add_order(sql, table, false);
+    }
+}
+
+/* Without cold files no ORDER BY: DuckDB keeps the order of insertion (preserve_insertion_order,
+ * its default, which nobody can change: the configuration is locked). */
 enum err_code
 duck_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn, void *ctx,
            struct err *err)
 {
     const struct catalog_table *table = find_table(scan->table, err);
     struct duck_store *duck = (struct duck_store *)store;
-    struct duck_reader *reader = NULL;
-    struct sql sql;
+    struct reading reading;
 
     if (!table) {
         return ERR_NOT_FOUND;
     }
-    sql_init(&sql);
-    enum err_code code = add_select(&sql, table, scan, err);
-    code = code ? code : take_reader(duck, &sql, scan->timeout_ms, scan->cancel, &reader, err);
-    if (!code) {
-        struct duck_statement statement = statement_of(&sql);
-        code = duck_stream(duck, reader, &statement, fn, ctx, err);
-        duck_pool_give(&duck->pool, reader);
+    enum err_code code = open_reading(&reading, duck, table, scan->timeout_ms, scan->cancel, err);
+    code = code ? code : add_select(&reading, table, scan, err);
+    if (!code && reading.cold) {
+        add_visit_order(&reading.sql, table);
     }
-    sql_fini(&sql);
+    code = code ? code : check_sql(&reading, err);
+    if (!code) {
+        struct duck_statement statement = statement_of(&reading.sql);
+        code = duck_stream(duck, reading.reader, &statement, fn, ctx, err);
+    }
+    close_reading(&reading);
     return code;
 }
 
@@ -415,7 +522,7 @@ duck_bucket(struct store *store, const struct store_bucket *bucket, struct batch
             struct err *err)
 {
     const struct catalog_table *table = find_table(bucket->scan.table, err);
-    struct sql sql;
+    struct reading reading;
 
     if (!table) {
         return ERR_NOT_FOUND;
@@ -424,18 +531,19 @@ duck_bucket(struct store *store, const struct store_bucket *bucket, struct batch
         return err_set(err, ERR_INVALID, "%s cannot be put into buckets of %" PRId64 " us",
                        table->name, bucket->bucket_us);
     }
-    sql_init(&sql);
-    enum err_code code = add_bucket_select(&sql, table, bucket, err);
+    enum err_code code = open_reading(&reading, (struct duck_store *)store, table,
+                                      bucket->scan.timeout_ms, bucket->scan.cancel, err);
+    code = code ? code : add_bucket_select(&reading.sql, table, bucket, err);
     if (!code) {
-        buf_add_fmt(&sql.text, " FROM main.\"%s\"", table->name);
-        code = add_where(&sql, table, &bucket->scan, err);
+        reading.cold = add_source(&reading, table, bucket->scan.from_us, bucket->scan.to_us);
+        code = add_where(&reading.sql, table, &bucket->scan, err);
     }
     if (!code) {
-        add_grouping(&sql, bucket);
-        add_limit(&sql, &bucket->scan);
-        code = run((struct duck_store *)store, &sql, bucket->scan.timeout_ms, bucket->scan.cancel, ret_rows, err);
+        add_grouping(&reading.sql, bucket);
+        add_limit(&reading.sql, &bucket->scan);
+        code = run_reading(&reading, ret_rows, err);
     }
-    sql_fini(&sql);
+    close_reading(&reading);
     return code;
 }
 
@@ -455,41 +563,74 @@ series_columns(const struct catalog_table *table)
     return list;
 }
 
+/* A sealed table with the place of each row, which tells what was written last. */
+static void
+add_placed(struct reading *reading, const struct catalog_table *table)
+{
+    if (table->sealed) {
+        reading->cold |= duck_cold_add_source(reading->duck, table, INT64_MIN, INT64_MAX, true,
+                                              &reading->sql.text) > 0;
+    } else {
+        buf_add_fmt(&reading->sql.text,
+                    "(SELECT *, 0 AS eider_part, rowid AS eider_row FROM main.\"%s\")",
+                    table->name);
+    }
+}
+
 /* The newest time of each series first, then its rows; the last one written among equals. */
 static void
-add_latest(struct sql *sql, const struct catalog_table *table, const struct column_list *series)
+add_latest(struct reading *reading, const struct catalog_table *table,
+           const struct column_list *series)
 {
     struct column_list columns = column_list_of_table(table);
     const char *time = time_name(table);
-    char hot[DUCK_NAME_MAX];
+    struct sql *sql = &reading->sql;
 
-    duck_hot_name(table, hot);
     buf_add_cstr(&sql->text, "SELECT ");
     add_names(sql, table, &columns, "t.");
-    buf_add_fmt(&sql->text, " FROM main.\"%s\" AS t", hot);
+    buf_add_cstr(&sql->text, " FROM ");
+    add_placed(reading, table);
     if (series->count == 0) {
-        buf_add_fmt(&sql->text, " ORDER BY t.\"%s\" DESC, t.rowid DESC LIMIT 1", time);
+        buf_add_fmt(&sql->text,
+                    " AS t ORDER BY t.\"%s\" DESC, t.eider_part DESC, t.eider_row DESC LIMIT 1",
+                    time);
         return;
     }
-    buf_add_cstr(&sql->text, " SEMI JOIN (SELECT ");
+    buf_add_cstr(&sql->text, " AS t SEMI JOIN (SELECT ");
     add_names(sql, table, series, "");
-    buf_add_fmt(&sql->text, ", max(\"%s\") AS newest FROM main.\"%s\" GROUP BY ALL) AS k ON ", time,
-                hot);
+    buf_add_fmt(&sql->text, ", max(\"%s\") AS newest", time);
+    add_source(reading, table, INT64_MIN, INT64_MAX);
+    buf_add_cstr(&sql->text, " GROUP BY ALL) AS k ON ");
     for (size_t i = 0; i < series->count; i++) {
         const char *name = table->columns[series->index[i]].name;
         buf_add_fmt(&sql->text, "t.\"%s\" IS NOT DISTINCT FROM k.\"%s\" AND ", name, name);
     }
     buf_add_fmt(&sql->text, "t.\"%s\" = k.newest QUALIFY row_number() OVER (PARTITION BY ", time);
     add_names(sql, table, series, "t.");
-    buf_add_cstr(&sql->text, " ORDER BY t.rowid DESC) = 1 ORDER BY ");
+    buf_add_cstr(&sql->text, " ORDER BY t.eider_part DESC, t.eider_row DESC) = 1 ORDER BY ");
     add_names(sql, table, series, "t.");
+}
+
+/* The newest sample of every series, with its name. */
+static void
+add_latest_metrics(struct reading *reading)
+{
+    struct buf *sql = &reading->sql.text;
+
+    buf_add_cstr(sql,
+                 "SELECT x.newest AS \"timestamp\", r.metric_name, x.value, r.symbol, r.labels "
+                 "FROM (SELECT series_id, max(timestamp) AS newest, "
+                 "arg_max(value, timestamp) AS value");
+    reading->cold = add_source(reading, catalog_table(TABLE_SAMPLES), INT64_MIN, INT64_MAX);
+    buf_add_cstr(sql, " GROUP BY series_id) AS x JOIN main.series AS r USING (series_id) "
+                      "ORDER BY r.metric_name, r.symbol, r.labels");
 }
 
 enum err_code
 duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct err *err)
 {
     const struct catalog_table *table = find_table(id, err);
-    struct sql sql;
+    struct reading reading;
 
     if (!table) {
         return ERR_NOT_FOUND;
@@ -497,21 +638,48 @@ duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struc
     if (table->time_column == CATALOG_NONE) {
         return err_set(err, ERR_INVALID, "%s has no times", table->name);
     }
-    sql_init(&sql);
-    if (table->kind == TABLE_VIEW) {
-        buf_add_cstr(&sql.text,
-                     "SELECT x.newest AS \"timestamp\", r.metric_name, x.value, r.symbol, r.labels "
-                     "FROM (SELECT series_id, max(timestamp) AS newest, "
-                     "arg_max(value, timestamp) AS value FROM main.samples GROUP BY series_id) "
-                     "AS x JOIN main.series AS r USING (series_id) "
-                     "ORDER BY r.metric_name, r.symbol, r.labels");
-    } else {
+    enum err_code code = open_reading(&reading, (struct duck_store *)store, table, 0, NULL, err);
+    if (!code && table->kind == TABLE_VIEW) {
+        add_latest_metrics(&reading);
+    } else if (!code) {
         struct column_list series = series_columns(table);
-        add_latest(&sql, table, &series);
+        add_latest(&reading, table, &series);
     }
-    enum err_code code = run((struct duck_store *)store, &sql, 0, NULL, ret_rows, err);
-    sql_fini(&sql);
+    code = code ? code : run_reading(&reading, ret_rows, err);
+    close_reading(&reading);
     return code;
+}
+
+/* Adds what the list says of a table's files. Holds the lock. */
+static void
+count_listed(const struct duck_store *duck, const struct catalog_table *table,
+             struct store_table_stats *stats)
+{
+    size_t first;
+    size_t end = duck_cold_range(&duck->cold, table->id, COLD_RAW, &first);
+
+    for (size_t i = first; i < end; i++) {
+        const struct cold_file *file = &duck->cold.files[i];
+        stats->min_us =
+            stats->rows == 0 || file->min_us < stats->min_us ? file->min_us : stats->min_us;
+        stats->max_us =
+            stats->rows == 0 || file->max_us > stats->max_us ? file->max_us : stats->max_us;
+        stats->rows += file->rows;
+    }
+}
+
+static void
+add_counted(const struct batch *rows, struct store_table_stats *stats)
+{
+    uint64_t count = (uint64_t)batch_get_i64(rows, 0, 0);
+
+    if (count > 0 && rows->column_count > 1) {
+        int64_t min_us = batch_get_i64(rows, 1, 0);
+        int64_t max_us = batch_get_i64(rows, 2, 0);
+        stats->min_us = stats->rows == 0 || min_us < stats->min_us ? min_us : stats->min_us;
+        stats->max_us = stats->rows == 0 || max_us > stats->max_us ? max_us : stats->max_us;
+    }
+    stats->rows += count;
 }
 
 enum err_code
@@ -519,29 +687,35 @@ duck_table_stats(struct store *store, enum table_id id, struct store_table_stats
                  struct err *err)
 {
     const struct catalog_table *table = find_table(id, err);
+    struct duck_store *duck = (struct duck_store *)store;
     struct batch rows BATCH_AUTO = {0};
-    struct sql sql;
+    struct store_table_stats stats = {.table = id};
+    struct reading reading;
+    char hot[DUCK_NAME_MAX];
 
     if (!table) {
         return ERR_NOT_FOUND;
     }
     const char *time = time_name(table);
-    sql_init(&sql);
-    buf_add_cstr(&sql.text, "SELECT count(*)");
-    if (time) {
-        buf_add_fmt(&sql.text, ", min(\"%s\"), max(\"%s\")", time, time);
+    enum err_code code = open_reading(&reading, duck, table, 0, NULL, err);
+    if (!code) {
+        buf_add_cstr(&reading.sql.text, "SELECT count(*)");
+        if (time) {
+            buf_add_fmt(&reading.sql.text, ", min(\"%s\"), max(\"%s\")", time, time);
+        }
+        if (table->sealed) {
+            count_listed(duck, table, &stats);
+            duck_hot_name(table, hot);
+            buf_add_fmt(&reading.sql.text, " FROM main.\"%s\"", hot);
+        } else {
+            reading.cold = add_source(&reading, table, INT64_MIN, INT64_MAX);
+        }
+        code = run_reading(&reading, &rows, err);
     }
-    buf_add_fmt(&sql.text, " FROM main.\"%s\"", table->name);
-    enum err_code code = run((struct duck_store *)store, &sql, 0, NULL, &rows, err);
-    sql_fini(&sql);
-    if (code) {
-        return code;
+    close_reading(&reading);
+    if (!code) {
+        add_counted(&rows, &stats);
+        *ret_stats = stats;
     }
-    *ret_stats = (struct store_table_stats){
-        .table = id,
-        .rows = (uint64_t)batch_get_i64(&rows, 0, 0),
-        .min_us = time ? batch_get_i64(&rows, 1, 0) : 0,
-        .max_us = time ? batch_get_i64(&rows, 2, 0) : 0,
-    };
-    return ERR_OK;
+    return code;
 }

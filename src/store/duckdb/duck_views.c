@@ -4,7 +4,9 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { SQL_BYTES = 1 << 20 };
+#include "store/duckdb/duck_cold.h"
+
+enum { SQL_BYTES = 64 << 20 };
 
 void
 duck_hot_name(const struct catalog_table *table, char ret_name[DUCK_NAME_MAX])
@@ -60,22 +62,39 @@ check_names(struct duck_store *duck, struct err *err)
 
 /* The view of a sealed table. */
 static void
-add_sealed(const struct catalog_table *table, struct buf *sql)
+add_sealed(const struct duck_store *duck, const struct catalog_table *table,
+           const struct cold_file *files, size_t count, struct buf *sql)
 {
-    char hot[DUCK_NAME_MAX];
+    struct duck_store with = {.cold = {.dir = duck->cold.dir, .count = count}};
 
-    duck_hot_name(table, hot);
-    buf_add_fmt(sql, "CREATE OR REPLACE VIEW %s AS SELECT * FROM %s;", table->name, hot);
+    with.cold.files = (struct cold_file *)(uintptr_t)files;
+    buf_add_fmt(sql, "CREATE OR REPLACE VIEW %s AS SELECT * FROM ", table->name);
+    duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX, false, sql);
+    buf_add_char(sql, ';');
+}
+
+enum err_code
+duck_views_update(struct duck_store *duck, enum table_id table, const struct cold_file *files,
+                  size_t count, struct err *err)
+{
+    struct buf sql BUF_AUTO;
+
+    buf_init(&sql, SQL_BYTES);
+    add_sealed(duck, catalog_table(table), files, count, &sql);
+    buf_add_char(&sql, '\0');
+    return sql.overflow
+               ? err_set(err, ERR_TOO_LARGE, "%zu cold files are too many for a view", count)
+               : duck_run(duck, sql.ptr, err);
 }
 
 static void
-add_views(struct buf *sql)
+add_views(const struct duck_store *duck, struct buf *sql)
 {
     const struct catalog_table *table;
 
     for (size_t i = 0; (table = catalog_at(i)); i++) {
         if (table->sealed) {
-            add_sealed(table, sql);
+            add_sealed(duck, table, duck->cold.files, duck->cold.count, sql);
         }
     }
     for (size_t i = 0; (table = catalog_at(i)); i++) {
@@ -94,7 +113,7 @@ duck_views_make(struct duck_store *duck, struct err *err)
 
     buf_init(&sql, SQL_BYTES);
     buf_add_cstr(&sql, "BEGIN TRANSACTION;");
-    add_views(&sql);
+    add_views(duck, &sql);
     buf_add_cstr(&sql, "COMMIT");
     buf_add_char(&sql, '\0');
     assert(!sql.overflow);

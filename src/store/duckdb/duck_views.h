@@ -16,4 +16,9 @@ void duck_hot_name(const struct catalog_table *table, char ret_name[DUCK_NAME_MA
  * ERR_CONFLICT when a table of somebody else has the name of one. The applier's thread. */
 enum err_code duck_views_make(struct duck_store *duck, struct err *err);
 
+/* In a transaction of the writer: makes the views of a sealed table for these files, which are the
+ * whole list. */
+enum err_code duck_views_update(struct duck_store *duck, enum table_id table,
+                                const struct cold_file *files, size_t count, struct err *err);
+
 #endif

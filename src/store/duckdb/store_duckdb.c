@@ -12,7 +12,7 @@
 
 #include "base/limits.h"
 #include "base/mem.h"
-#include "store/duckdb/duck.h"
+#include "store/duckdb/duck_cold.h"
 #include "store/duckdb/duck_schema.h"
 #include "store/duckdb/duck_views.h"
 
@@ -57,7 +57,10 @@ duck_stats(struct store *store, struct store_stats *ret_stats)
 static void
 duck_interrupt(struct store *store)
 {
-    duck_pool_interrupt(&((struct duck_store *)store)->pool);
+    struct duck_store *duck = (struct duck_store *)store;
+
+    duck_pool_interrupt(&duck->pool);
+    duck_pool_interrupt(&duck->sealers);
 }
 
 static void
@@ -76,6 +79,7 @@ duck_close(struct store *store)
 {
     struct duck_store *duck = (struct duck_store *)store;
 
+    duck_pool_stop(&duck->sealers);
     duck_pool_stop(&duck->pool);
     if (duck->writer) {
         duckdb_disconnect(&duck->writer);
@@ -89,6 +93,7 @@ duck_close(struct store *store)
     for (int id = 1; id < TABLE_ID_END; id++) {
         duck_table_fini(&duck->tables[id]);
     }
+    duck_cold_fini(duck);
     free_refused(duck);
     pthread_mutex_destroy(&duck->refused_lock);
     free(duck->path);
@@ -109,6 +114,14 @@ static const struct store_ops duck_ops = {
     .stats = duck_stats,
     .table_stats = duck_table_stats,
     .interrupt = duck_interrupt,
+    .seal_find = duck_seal_find,
+    .seal_begin = duck_seal_begin,
+    .seal_commit = duck_seal_commit,
+    .seal_free = duck_seal_free,
+    .cold_list = duck_cold_list,
+    .export = duck_export,
+    .import_rows = duck_import_rows,
+    .import_end = duck_import_end,
     .close = duck_close,
 };
 
@@ -139,8 +152,6 @@ configure(const struct duck_store *duck, unsigned threads, duckdb_config *ret_co
         {"autoload_known_extensions", "false"},
         {"allow_community_extensions", "false"},
         {"allow_persistent_secrets", "false"},
-        {"enable_external_access", "false"},
-        {"lock_configuration", "true"},
     };
     duckdb_config config;
 
@@ -187,6 +198,22 @@ code_of_open(const char *message)
     return ERR_CORRUPT;
 }
 
+/* Shuts every door but the cold directory's; DuckDB takes a list of doors only before. */
+static enum err_code
+confine(struct duck_store *duck, struct err *err)
+{
+    struct buf sql BUF_AUTO;
+
+    buf_init(&sql, 1 << 16);
+    buf_add_cstr(&sql, "SET allowed_directories = [");
+    duck_cold_add_literal(slice_of(duck->cold.dir), &sql);
+    buf_add_cstr(&sql, " || '/']; SET immediate_transaction_mode = true; "
+                       "SET enable_external_access = false; SET lock_configuration = true");
+    buf_add_char(&sql, '\0');
+    return sql.overflow ? err_set(err, ERR_INVALID, "the path of %s is too long", duck->path)
+                        : duck_run(duck, sql.ptr, err);
+}
+
 static enum err_code
 open_database(struct duck_store *duck, unsigned threads, struct err *err)
 {
@@ -209,6 +236,7 @@ open_database(struct duck_store *duck, unsigned threads, struct err *err)
         duck->writer = NULL;
         code = err_set(err, ERR_INTERNAL, "DuckDB gave no connection to write by");
     }
+    code = code ? code : confine(duck, err);
     if (code) {
         return code;
     }
@@ -230,11 +258,12 @@ ask(struct duck_store *duck, const char *sql, struct batch *ret_rows, struct err
 
 /* Tables by migrations, then the views over them. */
 static enum err_code
-make_tables(struct duck_store *duck, struct err *err)
+make_tables(struct duck_store *duck, const struct store_open_options *options, struct err *err)
 {
     struct schema_db db = duck_schema_db(duck);
 
     enum err_code code = schema_open(&db, err);
+    code = code ? code : duck_cold_open(duck, options, err);
     return code ? code : duck_views_make(duck, err);
 }
 
@@ -283,17 +312,21 @@ store_duckdb_open(const struct store_open_options *options, struct store **ret_s
     duck->keys_bytes_max = (size_t)(duck->memory_limit_bytes / KEYS_SHARE);
     duck->snapshot_fd = -1;
     pthread_mutex_init(&duck->refused_lock, NULL);
+    duck_cold_init(duck);
     for (size_t i = 0; (table = catalog_at(i)); i++) {
         duck_table_init(&duck->tables[table->id], table, duck->keys_bytes_max);
     }
 
-    enum err_code code =
-        open_database(duck, clamp(options->threads, limits_cpus(), THREADS_MAX), err);
-    code = code ? code : make_tables(duck, err);
+    enum err_code code = duck_cold_locate(duck, err);
+    if (!code) {
+        code = open_database(duck, clamp(options->threads, limits_cpus(), THREADS_MAX), err);
+    }
+    code = code ? code : make_tables(duck, options, err);
     code = code ? code : read_applied(duck, err);
     if (!code) {
         unsigned readers = clamp(options->readers, DUCK_READERS, DUCK_READERS_MAX);
         code = duck_pool_start(&duck->pool, duck->database, readers, err);
+        code = code ? code : duck_pool_start(&duck->sealers, duck->database, 1, err);
     }
     if (code) {
         duck_close(&duck->store);
