@@ -33,7 +33,9 @@ static const struct schema_dialect_text postgres_text = {
                "JOIN pg_catalog.pg_class AS c ON c.oid = a.attrelid "
                "JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace "
                "WHERE n.nspname = current_schema() AND c.relkind IN ('r', 'p') "
-               "AND a.attnum > 0 AND NOT a.attisdropped ORDER BY 1, a.attnum",
+               "AND a.attnum > 0 AND NOT a.attisdropped "
+               /* The store's own: the order that rows were appended in. */
+               "AND a.attname <> 'eider_ord' ORDER BY 1, a.attnum",
     .ledger = "CREATE TABLE IF NOT EXISTS " SCHEMA_LEDGER
               " (version INTEGER NOT NULL, name TEXT NOT NULL, checksum TEXT NOT NULL, "
               "applied_at TIMESTAMP NOT NULL, execution_ms BIGINT NOT NULL, "

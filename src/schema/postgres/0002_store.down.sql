@@ -1,0 +1,41 @@
+DROP INDEX budget_changes_ord;
+DROP INDEX reservation_changes_ord;
+DROP INDEX reservation_changes_id;
+DROP INDEX api_event_log_ord;
+DROP INDEX api_event_log_id;
+DROP INDEX eider_idempotency_key;
+DROP INDEX samples_time;
+DROP INDEX series_name;
+DROP INDEX series_once;
+DROP INDEX candles_symbol;
+DROP INDEX candles_time;
+DROP INDEX trades_id;
+DROP INDEX trades_symbol;
+DROP INDEX trades_time;
+DROP INDEX strategy_metrics_name;
+DROP INDEX strategy_metrics_time;
+DROP INDEX market_data_symbol;
+DROP INDEX market_data_time;
+
+CREATE INDEX market_data_read ON market_data (symbol, "timestamp");
+CREATE INDEX strategy_metrics_read ON strategy_metrics (strategy_name, "timestamp");
+CREATE INDEX trades_read ON trades (symbol, "timestamp");
+CREATE INDEX candles_read ON candles (symbol, "timestamp");
+
+ALTER TABLE price_book DROP COLUMN eider_ord;
+ALTER TABLE budget_changes DROP COLUMN eider_ord;
+ALTER TABLE reservation_changes DROP COLUMN eider_ord;
+ALTER TABLE api_event_log DROP COLUMN eider_ord;
+ALTER TABLE eider_idempotency DROP COLUMN eider_ord;
+ALTER TABLE samples DROP COLUMN eider_ord;
+ALTER TABLE series DROP COLUMN eider_ord;
+ALTER TABLE candles DROP COLUMN eider_ord;
+ALTER TABLE performance_history DROP COLUMN eider_ord;
+ALTER TABLE trades DROP COLUMN eider_ord;
+ALTER TABLE system_metrics DROP COLUMN eider_ord;
+ALTER TABLE execution_metrics DROP COLUMN eider_ord;
+ALTER TABLE strategy_metrics DROP COLUMN eider_ord;
+ALTER TABLE market_data DROP COLUMN eider_ord;
+
+ALTER TABLE eider_applied DROP COLUMN ord;
+DROP TABLE eider_database;
