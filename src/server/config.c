@@ -11,6 +11,7 @@
 
 #include "base/mem.h"
 #include "nats/url.h"
+#include "server/config_databases.h"
 #include "server/config_internal.h"
 #include "server/config_upstreams.h"
 #include "server/suggest.h"
@@ -90,8 +91,8 @@ config_getenv(char *const *env, struct slice name)
     return NULL;
 }
 
-static void __attribute__((format(printf, 2, 3)))
-add_note(struct config *config, const char *fmt, ...)
+void
+config_add_note(struct config *config, const char *fmt, ...)
 {
     struct buf text;
     char line[256];
@@ -221,8 +222,8 @@ note_unknown_env(struct config *config, struct slice name)
         }
     }
     if (suggest.best) {
-        add_note(config, "environment %.*s is no setting; did you mean %s?", SLICE_FMT(name),
-                 suggest.best);
+        config_add_note(config, "environment %.*s is no setting; did you mean %s?", SLICE_FMT(name),
+                        suggest.best);
     }
 }
 
@@ -241,8 +242,8 @@ load_env(struct config *config, char *const *env, struct err *err)
     for (size_t i = 0; (retired = config_retired_at(i)); i++) {
         const char *value = config_getenv(env, slice_of(retired->env));
         if (value && *value) {
-            add_note(config, "environment %s: accepted, no effect: %s", retired->env,
-                     retired->reason);
+            config_add_note(config, "environment %s: accepted, no effect: %s", retired->env,
+                            retired->reason);
         }
     }
     for (char *const *entry = env; *entry; entry++) {
@@ -450,6 +451,9 @@ config_load(const struct config_options *options, struct config *ret_config, str
     if (code == ERR_OK && options->for_a_server) {
         code = check_server(&config, err);
     }
+    if (code == ERR_OK) {
+        code = config_databases_settle(&config, options->for_a_server, err);
+    }
     if (code != ERR_OK) {
         config_fini(&config);
         return code;
@@ -471,6 +475,7 @@ config_fini(struct config *config)
         free(config->notes[i]);
     }
     config_upstreams_free(config->gateway.upstreams);
+    config_databases_free(config->databases);
     free(config->file);
     *config = (struct config){0};
 }

@@ -61,6 +61,7 @@ struct config_origin {
 };
 
 struct config_upstreams; /* see config_upstreams.h */
+struct config_databases; /* see config_databases.h */
 
 struct config {
     struct {
@@ -160,6 +161,13 @@ struct config {
         int64_t lease_ms;
         struct config_upstreams *upstreams; /* gateway.upstreams; NULL: none */
     } gateway;
+
+    struct {
+        int64_t disk_bytes_max;  /* 0: none */
+        int64_t rows_per_second; /* 0: none */
+    } limits;
+
+    struct config_databases *databases; /* besides this one; NULL: none */
 
     char *file; /* the configuration file that was read, or NULL */
     struct config_origin origins[CONFIG_SETTINGS_MAX]; /* by index of the setting */

@@ -43,6 +43,10 @@ enum err_code config_set_items(struct config *config, const struct config_settin
 enum err_code config_refuse(const struct config_setting *setting, struct slice text,
                             const struct config_origin *origin, struct err *err);
 
+/* Adds a remark; see config.notes. */
+void config_add_note(struct config *config, const char *fmt, ...)
+    __attribute__((format(printf, 2, 3)));
+
 /* Frees the memory of one field and clears it. */
 void config_clear(struct config *config, const struct config_setting *setting);
 

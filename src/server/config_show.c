@@ -1,6 +1,8 @@
 /* The configuration for readers: a table, JSON, and the Markdown reference. */
 #include <stdio.h>
+#include <string.h>
 
+#include "server/config_databases.h"
 #include "server/config_internal.h"
 
 static void
@@ -9,6 +11,34 @@ add_padded(struct buf *out, struct slice text, size_t width)
     buf_add_slice(out, text);
     for (size_t i = text.len; i < width; i++) {
         buf_add_char(out, ' ');
+    }
+}
+
+/* What a database says itself, and what every one has of its own. */
+static bool
+is_of_database(const struct config_database *database, size_t index)
+{
+    const char *name = config_setting_at(index)->name;
+
+    return database->own[index] || strcmp(name, "data_dir") == 0 ||
+           strcmp(name, "storage.type") == 0 || strcmp(name, "storage.duckdb.memory_limit") == 0;
+}
+
+static void
+show_database(const struct config_database *database, struct buf *out)
+{
+    const struct config_setting *setting;
+
+    for (size_t i = 0; (setting = config_setting_at(i)); i++) {
+        struct buf value BUF_AUTO = {0};
+        if (!is_of_database(database, i)) {
+            continue;
+        }
+        buf_init(&value, 0);
+        config_format(&database->view, setting, &value);
+        buf_add_fmt(out, "databases.%s.%s  %.*s  %s\n", database->name, setting->name,
+                    SLICE_FMT(value.len ? buf_slice(&value) : SLICE_LITERAL("-")),
+                    database->own[i] ? database->view.origins[i].where : "default");
     }
 }
 
@@ -35,6 +65,9 @@ config_show(const struct config *config, struct buf *ret_text)
         add_padded(ret_text, slice_of(setting->name), name_width + 2);
         add_padded(ret_text, value.len ? buf_slice(&value) : SLICE_LITERAL("-"), value_width);
         buf_add_fmt(ret_text, "  %s\n", config->origins[i].where);
+    }
+    for (size_t i = 0; config->databases && i < config->databases->count; i++) {
+        show_database(&config->databases->items[i], ret_text);
     }
     for (size_t i = 0; i < config->note_count; i++) {
         buf_add_fmt(ret_text, "note: %s\n", config->notes[i]);
@@ -100,6 +133,26 @@ add_json_value(const struct config *config, const struct config_setting *setting
     }
 }
 
+static void
+add_json_database(const struct config_database *database, struct buf *out)
+{
+    const struct config_setting *setting;
+    const char *between = "";
+
+    buf_add_fmt(out, "\n  \"%s\":{", database->name);
+    for (size_t i = 0; (setting = config_setting_at(i)); i++) {
+        if (is_of_database(database, i)) {
+            buf_add_fmt(out, "%s\n    \"%s\":{\"value\":", between, setting->name);
+            add_json_value(&database->view, setting, out);
+            buf_add_cstr(out, ",\"origin\":");
+            add_json_text(out, database->own[i] ? database->view.origins[i].where : "default");
+            buf_add_char(out, '}');
+            between = ",";
+        }
+    }
+    buf_add_char(out, '}');
+}
+
 void
 config_show_json(const struct config *config, struct buf *ret_json)
 {
@@ -129,6 +182,11 @@ config_show_json(const struct config *config, struct buf *ret_json)
         buf_add_fmt(ret_json, ",\"layer\":\"%s\",\"origin\":", layers[config->origins[i].layer]);
         add_json_text(ret_json, config->origins[i].where);
         buf_add_char(ret_json, '}');
+    }
+    buf_add_cstr(ret_json, "\n},\"databases\":{");
+    for (size_t i = 0; config->databases && i < config->databases->count; i++) {
+        buf_add_cstr(ret_json, i ? "," : "");
+        add_json_database(&config->databases->items[i], ret_json);
     }
     buf_add_cstr(ret_json, "\n},\"notes\":[");
     for (size_t i = 0; i < config->note_count; i++) {

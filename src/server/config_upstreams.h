@@ -72,4 +72,9 @@ void config_upstream_options(const struct config_upstream *upstream,
 enum err_code config_yaml_expand(const struct config_yaml *yaml, const yaml_node_t *node,
                                  struct buf *ret_text, struct err *err);
 
+/* Sets one setting of a configuration from its node; as at the top level of the file. */
+enum err_code config_yaml_set(const struct config_yaml *yaml, struct config *config,
+                              const struct config_setting *setting, const yaml_node_t *node,
+                              struct err *err);
+
 #endif

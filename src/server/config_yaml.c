@@ -8,6 +8,7 @@
 #include <yaml.h>
 
 #include "base/mem.h"
+#include "server/config_databases.h"
 #include "server/config_internal.h"
 #include "server/config_upstreams.h"
 
@@ -303,6 +304,31 @@ config_yaml_expand(const struct config_yaml *yaml, const yaml_node_t *node, stru
     return expand(&reader, node, ret_text);
 }
 
+enum err_code
+config_yaml_set(const struct config_yaml *yaml, struct config *config,
+                const struct config_setting *setting, const yaml_node_t *node, struct err *err)
+{
+    struct reader reader = {.config = config,
+                            .name = yaml->name,
+                            .document = yaml->document,
+                            .env = yaml->env,
+                            .err = err};
+
+    return set_node(&reader, setting, node);
+}
+
+static enum err_code
+read_databases(struct reader *reader, const yaml_node_t *node)
+{
+    const struct config_yaml yaml = {reader->name, reader->document, reader->env};
+
+    if (reader->config->databases) {
+        return err_set(reader->err, ERR_USAGE, "%s:%zu: databases is given twice", reader->name,
+                       node_line(node));
+    }
+    return config_databases_read(&yaml, node, &reader->config->databases, reader->err);
+}
+
 static enum err_code
 read_upstreams(struct reader *reader, const yaml_node_t *node)
 {
@@ -364,6 +390,8 @@ read_mapping(struct reader *reader, const yaml_node_t *mapping, const char *pref
             code = set_node(reader, setting, value);
         } else if (strcmp(path, "gateway.upstreams") == 0) {
             code = read_upstreams(reader, value);
+        } else if (strcmp(path, "databases") == 0) {
+            code = read_databases(reader, value);
         } else if (depth >= 8 || !is_section(path)) {
             code = refuse_key(reader, path, node_line(key));
         } else if (value->type == YAML_MAPPING_NODE) {
