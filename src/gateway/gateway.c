@@ -191,7 +191,7 @@ gateway_handle(struct gateway *gateway, struct http_exchange *exchange,
 {
     struct forward_target target;
     struct err err;
-    enum err_code code = forward_parse(http_target(exchange), &target, &err);
+    enum err_code code = forward_parse(http_local_target(exchange), &target, &err);
 
     if (code != ERR_OK) {
         reply_error_json(exchange, err_http_status(code), err_name(code), err.msg, 0);

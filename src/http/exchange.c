@@ -130,6 +130,7 @@ exchange_reset(struct http_exchange *exchange)
     exchange->tls = false;
     exchange->peer[0] = '\0';
     exchange->request_id[0] = '\0';
+    exchange->prefix_len = 0;
     exchange->user = NULL;
     exchange->route = NULL;
     exchange->status = 200;
@@ -289,7 +290,43 @@ http_method(const struct http_exchange *exchange)
 struct slice
 http_path(const struct http_exchange *exchange)
 {
-    return exchange->path;
+    struct slice path = slice_sub(exchange->path, exchange->prefix_len, exchange->path.len);
+
+    return path.len > 0 || exchange->prefix_len == 0 ? path : SLICE_LITERAL("/");
+}
+
+void
+http_set_prefix(struct http_exchange *exchange, size_t len)
+{
+    assert(len <= exchange->head.path.len && len <= exchange->path.len);
+    assert(!memchr(exchange->head.path.ptr, '%', len));
+    exchange->prefix_len = len;
+}
+
+struct slice
+http_prefix(const struct http_exchange *exchange)
+{
+    return slice_sub(exchange->path, 0, exchange->prefix_len);
+}
+
+struct slice
+http_raw_path(const struct http_exchange *exchange)
+{
+    return exchange->head.path;
+}
+
+struct slice
+http_local_target(const struct http_exchange *exchange)
+{
+    const struct http_head *head = &exchange->head;
+    const char *begin = head->path.ptr + exchange->prefix_len;
+    const char *end = head->target.ptr + head->target.len;
+
+    /* Of "http://host" the path is "/", which is no part of the target. */
+    if (head->path.ptr < head->target.ptr || head->path.ptr > end) {
+        return http_path(exchange);
+    }
+    return slice_make(begin, (size_t)(end - begin));
 }
 
 struct slice

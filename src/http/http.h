@@ -53,6 +53,18 @@ struct slice http_target(const struct http_exchange *exchange); /* as sent */
 struct slice
 http_body(const struct http_exchange *exchange); /* whole, chunks joined; may be gzip */
 
+/*
+ * One listener may serve several things of one shape below different prefixes. Whoever tells them
+ * apart takes the prefix away: http_path and http_local_target then begin behind it, and the
+ * handler need not know. `len` counts from the beginning of the path as it was sent, within which
+ * nothing may be percent-encoded there (assert); a path of which nothing is left is "/". Holds
+ * until it is set anew.
+ */
+void http_set_prefix(struct http_exchange *exchange, size_t len);
+struct slice http_prefix(const struct http_exchange *exchange);       /* empty: none */
+struct slice http_raw_path(const struct http_exchange *exchange);     /* as sent, with the prefix */
+struct slice http_local_target(const struct http_exchange *exchange); /* path and query, as sent */
+
 /* Value of a header, case-insensitive name, trimmed; false when absent. */
 bool http_header(const struct http_exchange *exchange, const char *name, struct slice *ret_value);
 
@@ -239,7 +251,7 @@ void *ws_user(const struct ws_client *client);
 uint64_t ws_id(const struct ws_client *client);
 struct slice ws_peer(const struct ws_client *client);
 
-enum { HTTP_GROUPS = 64 };
+enum { HTTP_GROUPS = 64, HTTP_CHANNELS = 65 };
 
 /*
  * Offers the newest frame of a stream to every client in `group` (below HTTP_GROUPS) of every loop:
@@ -250,6 +262,12 @@ enum { HTTP_GROUPS = 64 };
  */
 void http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame);
 void ws_join(struct ws_client *client, uint64_t group_mask); /* replaces the mask; loop thread */
+
+/* Every channel (below HTTP_CHANNELS) has groups of its own. A client is in channel 0 until it is
+ * set, from on_open and before ws_join. http_broadcast is for channel 0. */
+void ws_set_channel(struct ws_client *client, unsigned channel);
+void http_broadcast_channel(struct http_server *server, unsigned channel, unsigned group,
+                            struct ws_frame *frame);
 
 /* Runs fn once for every WebSocket client, on its loop's thread, in slices like a broadcast; any
  * thread may ask. ctx must stay valid until http_server_stop. */

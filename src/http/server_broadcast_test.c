@@ -86,6 +86,43 @@ test_ws_broadcasts_to_the_last_group_and_no_other(void **state)
     app_free(app);
 }
 
+/* The same group of two channels at the same time: each gets its own frames, and the ring of
+ * clients is gone round for both. */
+static void
+test_ws_broadcasts_to_one_channel_alone(void **state)
+{
+    enum { CLIENTS = 600, CHANNELS = 3 };
+    static const unsigned channels[CHANNELS] = {0, 1, HTTP_CHANNELS - 1};
+    static int fds[CLIENTS];
+    struct app *app = app_new(2);
+    char text[32];
+
+    (void)state;
+    for (int i = 0; i < CLIENTS; i++) {
+        fds[i] = connect_ws(app, 0);
+        snprintf(text, sizeof(text), "channel %x", channels[i % CHANNELS]);
+        send_text(fds[i], text);
+        assert_frame(fds[i], 0x81, text);
+        send_text(fds[i], "join 2");
+        assert_frame(fds[i], 0x81, "join 2");
+    }
+    for (unsigned i = 0; i < CHANNELS; i++) {
+        snprintf(text, sizeof(text), "of channel %u", channels[i]);
+        struct ws_frame *frame = ws_frame_text(slice_of(text));
+        http_broadcast_channel(app->fixture->server, channels[i], 1, frame);
+        ws_frame_unref(frame);
+    }
+    for (int i = 0; i < CLIENTS; i++) {
+        snprintf(text, sizeof(text), "of channel %u", channels[i % CHANNELS]);
+        assert_frame(fds[i], 0x81, text);
+        send_text(fds[i], "end");
+        assert_frame(fds[i], 0x81, "end");
+        close(fds[i]);
+    }
+    fixture_wait_stats(app->fixture, no_clients);
+    app_free(app);
+}
+
 enum { FRAME_BYTES = 50000, READERS = 20, STALLED = 3, FRAMES = 300 };
 
 /* A frame that begins with its number. */
@@ -322,6 +359,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ws_broadcasts_to_the_members_of_a_group),
         cmocka_unit_test(test_ws_broadcasts_to_the_last_group_and_no_other),
+        cmocka_unit_test(test_ws_broadcasts_to_one_channel_alone),
         cmocka_unit_test(test_ws_stalled_clients_do_not_hold_up_the_others),
         cmocka_unit_test(test_ws_a_slow_client_gets_the_newest_frame),
         cmocka_unit_test(test_ws_rounds_survive_clients_that_leave),

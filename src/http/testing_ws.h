@@ -43,8 +43,8 @@ join_mask(struct slice digits)
     return strtoull(text, NULL, 16);
 }
 
-/* "join N" joins the groups of the mask N (hexadecimal), "flood" sends more than may wait, "bye"
- * closes; all else is sent back. */
+/* "join N" joins the groups of the mask N (hexadecimal), "channel N" enters a channel, "flood"
+ * sends more than may wait, "bye" closes; all else is sent back. */
 static inline void
 app_text(void *ctx, struct ws_client *client, struct slice text)
 {
@@ -52,6 +52,8 @@ app_text(void *ctx, struct ws_client *client, struct slice text)
     assert_true(slice_starts(ws_peer(client), "127.0.0.1:"));
     if (slice_starts(text, "join ")) {
         ws_join(client, join_mask(slice_sub(text, 5, text.len)));
+    } else if (slice_starts(text, "channel ")) {
+        ws_set_channel(client, (unsigned)join_mask(slice_sub(text, 8, text.len)));
     } else if (slice_is(text, "bye")) {
         ws_close(client, 4000, "as you wish");
         assert_false(ws_send_text(client, SLICE_LITERAL("too late")));

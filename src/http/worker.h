@@ -95,6 +95,7 @@ struct http_exchange {
     struct http_head head; /* slices into the arena */
     bool has_head;         /* false in answers to what could not be parsed */
     struct slice path;
+    size_t prefix_len; /* bytes that handlers do not see, of path and of head.path alike */
     struct http_param *params;
     size_t param_count;
 
@@ -234,6 +235,14 @@ struct ws_round {
     uint64_t offered; /* members that were offered frame so far */
 };
 
+/* The groups of one channel. */
+struct ws_channel {
+    struct ws_round rounds[WS_GROUPS];
+    uint64_t rounds_active; /* a bit each */
+    uint64_t members[WS_GROUPS];
+    unsigned round_first; /* the group that is served first in the next turn */
+};
+
 /* A call of http_each_client on one worker. */
 struct ws_each {
     struct net_post post;
@@ -277,12 +286,10 @@ struct http_worker {
 
     struct buf again; /* ids of connections whose next read no event will announce */
 
-    struct ws_client *clients; /* a ring; any of them */
-    struct ws_round rounds[WS_GROUPS];
-    uint64_t rounds_active; /* a bit each */
-    uint64_t members[WS_GROUPS];
-    unsigned round_first;   /* the group that is served first in the next turn */
-    struct ws_each *eaches; /* oldest first */
+    struct ws_client *clients;                  /* a ring; any of them */
+    struct ws_channel *channels[HTTP_CHANNELS]; /* NULL: nobody was ever in it */
+    unsigned channel_first;                     /* that is served first in the next turn */
+    struct ws_each *eaches;                     /* oldest first */
     struct http_counters counters;
 };
 

@@ -43,6 +43,7 @@ struct ws_client {
     void *ctx;
     void *user;
     uint64_t groups;
+    unsigned channel; /* that the groups are of */
     bool listed;
     bool opened; /* on_open was called, so on_close must be */
     bool close_queued;

@@ -14,28 +14,29 @@
 struct cast {
     struct net_post post;
     struct http_worker *worker;
+    unsigned channel;
     unsigned group;
     struct ws_frame *frame;
 };
 
 static void
-end_round(struct http_worker *worker, unsigned group)
+end_round(struct ws_channel *channel, unsigned group)
 {
-    struct ws_round *round = &worker->rounds[group];
+    struct ws_round *round = &channel->rounds[group];
 
     ws_frame_unref(round->frame);
     *round = (struct ws_round){.frame = NULL};
-    worker->rounds_active &= ~(UINT64_C(1) << group);
+    channel->rounds_active &= ~(UINT64_C(1) << group);
 }
 
 /* A round that ends early: those it has not reached go without its frame. */
 static void
-count_skipped(struct http_worker *worker, unsigned group)
+count_skipped(struct http_worker *worker, const struct ws_channel *channel, unsigned group)
 {
-    const struct ws_round *round = &worker->rounds[group];
+    const struct ws_round *round = &channel->rounds[group];
 
-    if (round->cursor && worker->members[group] > round->offered) {
-        counter_add(&worker->counters.ws_frames_skipped, worker->members[group] - round->offered);
+    if (round->cursor && channel->members[group] > round->offered) {
+        counter_add(&worker->counters.ws_frames_skipped, channel->members[group] - round->offered);
     }
 }
 
@@ -44,26 +45,32 @@ on_cast(struct net_post *post)
 {
     struct cast *cast = NET_OWNER(post, struct cast, post);
     struct http_worker *worker = cast->worker;
-    struct ws_round *round = &worker->rounds[cast->group];
+    struct ws_channel *channel = worker->channels[cast->channel];
 
-    if (worker->clients) {
+    if (worker->clients && channel) {
+        struct ws_round *round = &channel->rounds[cast->group];
         struct ws_client *from = round->cursor ? round->cursor : worker->clients;
-        count_skipped(worker, cast->group);
+        count_skipped(worker, channel, cast->group);
         ws_frame_unref(round->frame);
         *round = (struct ws_round){ws_frame_ref(cast->frame), from, from->prev, 0};
-        worker->rounds_active |= UINT64_C(1) << cast->group;
+        channel->rounds_active |= UINT64_C(1) << cast->group;
     }
     ws_frame_unref(cast->frame);
     free(cast);
 }
 
 void
-http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame)
+http_broadcast_channel(struct http_server *server, unsigned channel, unsigned group,
+                       struct ws_frame *frame)
 {
-    assert(group < WS_GROUPS);
+    assert(group < WS_GROUPS && channel < HTTP_CHANNELS);
     for (unsigned i = 0; i < server->worker_count; i++) {
         struct cast *cast = mem_alloc(sizeof(*cast));
-        *cast = (struct cast){{.fn = on_cast}, &server->workers[i], group, ws_frame_ref(frame)};
+        *cast = (struct cast){.post = {.fn = on_cast},
+                              .worker = &server->workers[i],
+                              .channel = channel,
+                              .group = group,
+                              .frame = ws_frame_ref(frame)};
         if (!net_loop_post(server->workers[i].loop, &cast->post)) {
             ws_frame_unref(frame);
             free(cast);
@@ -71,11 +78,18 @@ http_broadcast(struct http_server *server, unsigned group, struct ws_frame *fram
     }
 }
 
+void
+http_broadcast(struct http_server *server, unsigned group, struct ws_frame *frame)
+{
+    http_broadcast_channel(server, 0, group, frame);
+}
+
 /* Goes on with a round until it ends or the turn's share is used up. */
 static void
-run_round(struct http_worker *worker, unsigned group, int *sends, int *visits)
+run_round(const struct http_worker *worker, unsigned index, unsigned group, int *sends, int *visits)
 {
-    struct ws_round *round = &worker->rounds[group];
+    struct ws_channel *channel = worker->channels[index];
+    struct ws_round *round = &channel->rounds[group];
     /* A client that is dropped here may end the round. */
     struct ws_frame *frame = ws_frame_ref(round->frame);
 
@@ -84,14 +98,14 @@ run_round(struct http_worker *worker, unsigned group, int *sends, int *visits)
         bool last = client == round->last;
         round->cursor = last ? NULL : client->next;
         (*visits)--;
-        if (client->groups & (UINT64_C(1) << group)) {
+        if (client->channel == index && (client->groups & (UINT64_C(1) << group))) {
             (*sends)--;
             round->offered++;
             ws_offer(client, group, frame);
         }
     }
     if (!round->cursor && round->frame) {
-        end_round(worker, group);
+        end_round(channel, group);
     }
     ws_frame_unref(frame);
 }
@@ -148,28 +162,63 @@ run_each(struct http_worker *worker, int *sends)
     }
 }
 
+/* Groups take turns in being the first, so that a busy one does not starve the others. */
+static void
+run_channel(const struct http_worker *worker, unsigned index, int *sends, int *visits)
+{
+    struct ws_channel *channel = worker->channels[index];
+
+    for (unsigned n = 0; n < WS_GROUPS && channel->rounds_active && *sends > 0; n++) {
+        unsigned group = (channel->round_first + n) % WS_GROUPS;
+        if (channel->rounds_active & (UINT64_C(1) << group)) {
+            run_round(worker, index, group, sends, visits);
+        }
+    }
+    channel->round_first = (channel->round_first + 1) % WS_GROUPS;
+}
+
+/* So do channels. */
 bool
 ws_turn(struct http_worker *worker)
 {
     int sends = WS_SENDS_PER_TURN;
     int visits = WS_VISITS_PER_TURN;
+    bool active = false;
 
     run_each(worker, &sends);
-    /* Groups take turns in being the first, so that a busy one does not starve the others. */
-    for (unsigned n = 0; n < WS_GROUPS && worker->rounds_active && sends > 0; n++) {
-        unsigned group = (worker->round_first + n) % WS_GROUPS;
-        if (worker->rounds_active & (UINT64_C(1) << group)) {
-            run_round(worker, group, &sends, &visits);
+    for (unsigned n = 0; n < HTTP_CHANNELS; n++) {
+        unsigned index = (worker->channel_first + n) % HTTP_CHANNELS;
+        if (worker->channels[index] && worker->channels[index]->rounds_active) {
+            run_channel(worker, index, &sends, &visits);
+            active |= worker->channels[index]->rounds_active != 0;
         }
     }
-    worker->round_first = (worker->round_first + 1) % WS_GROUPS;
-    return worker->rounds_active != 0 || worker->eaches != NULL;
+    worker->channel_first = (worker->channel_first + 1) % HTTP_CHANNELS;
+    return active || worker->eaches != NULL;
+}
+
+static struct ws_channel *
+channel_of(struct ws_client *client)
+{
+    struct ws_channel **place = &client->conn->worker->channels[client->channel];
+
+    if (!*place) {
+        *place = mem_zalloc(1, sizeof(**place));
+    }
+    return *place;
+}
+
+void
+ws_set_channel(struct ws_client *client, unsigned channel)
+{
+    assert(channel < HTTP_CHANNELS && client->groups == 0);
+    client->channel = channel;
 }
 
 void
 ws_set_groups(struct ws_client *client, uint64_t groups)
 {
-    uint64_t *members = client->conn->worker->members;
+    uint64_t *members = channel_of(client)->members;
 
     for (uint64_t left = client->groups & ~groups; left; left &= left - 1) {
         members[__builtin_ctzll(left)]--;
@@ -199,9 +248,12 @@ forget(struct ws_client *client, struct ws_client **cursor, struct ws_client **l
 void
 ws_rounds_forget(struct http_worker *worker, struct ws_client *client)
 {
-    for (uint64_t active = worker->rounds_active; active; active &= active - 1) {
-        struct ws_round *round = &worker->rounds[__builtin_ctzll(active)];
-        forget(client, &round->cursor, &round->last);
+    for (unsigned i = 0; i < HTTP_CHANNELS; i++) {
+        struct ws_channel *channel = worker->channels[i];
+        for (uint64_t active = channel ? channel->rounds_active : 0; active; active &= active - 1) {
+            struct ws_round *round = &channel->rounds[__builtin_ctzll(active)];
+            forget(client, &round->cursor, &round->last);
+        }
     }
     for (struct ws_each *each = worker->eaches; each; each = each->next) {
         forget(client, &each->cursor, &each->last);
@@ -211,8 +263,12 @@ ws_rounds_forget(struct http_worker *worker, struct ws_client *client)
 void
 ws_rounds_free(struct http_worker *worker)
 {
-    for (unsigned group = 0; group < WS_GROUPS; group++) {
-        end_round(worker, group);
+    for (unsigned i = 0; i < HTTP_CHANNELS; i++) {
+        for (unsigned group = 0; worker->channels[i] && group < WS_GROUPS; group++) {
+            end_round(worker->channels[i], group);
+        }
+        free(worker->channels[i]);
+        worker->channels[i] = NULL;
     }
     while (worker->eaches) {
         struct ws_each *next = worker->eaches->next;
