@@ -85,6 +85,17 @@ write_sidecar(struct engine *engine, uint64_t lsn, struct err *err)
     return code;
 }
 
+static enum err_code
+release_log(struct engine *engine, uint64_t lsn, struct err *err)
+{
+    enum err_code code = ERR_OK;
+
+    if (engine->options.before_release) {
+        code = engine->options.before_release(engine->options.release_ctx, lsn, err);
+    }
+    return code ? code : wal_release(engine->wal, lsn, err);
+}
+
 static void
 take_snapshot(struct engine *engine)
 {
@@ -107,7 +118,7 @@ take_snapshot(struct engine *engine)
         uint64_t kept[ENGINE_SNAPSHOTS_KEPT];
         if (datadir_snapshots(engine->data_dir, kept, ENGINE_SNAPSHOTS_KEPT) ==
             ENGINE_SNAPSHOTS_KEPT) {
-            code = wal_release(engine->wal, kept[ENGINE_SNAPSHOTS_KEPT - 1], &err);
+            code = release_log(engine, kept[ENGINE_SNAPSHOTS_KEPT - 1], &err);
         }
     } else {
         engine->snapshot_tried_us = clock_mono_us(engine->clock);

@@ -166,12 +166,31 @@ note_snapshot(struct engine *engine)
                          : status.bytes;
 }
 
+/* Half a database must not be taken for a whole one. */
+static enum err_code
+check_finished(const struct engine *engine, struct err *err)
+{
+    char path[ENGINE_PATH_MAX];
+
+    snprintf(path, sizeof(path), "%.4000s/%s", engine->data_dir, ENGINE_UNFINISHED);
+    if (!engine->options.unfinished && access(path, F_OK) == 0) {
+        return err_set(err, ERR_CONFLICT,
+                       "a restore into %s has not ended: run \"eider restore\" again, it starts "
+                       "over",
+                       engine->data_dir);
+    }
+    return ERR_OK;
+}
+
 enum err_code
 engine_open(const struct engine_options *options, struct engine **ret_engine, struct err *err)
 {
     struct engine *engine = new_engine(options);
     enum err_code code = datadir_lock(engine->data_dir, &engine->lock_fd, err);
 
+    if (code == ERR_OK) {
+        code = check_finished(engine, err);
+    }
     if (code == ERR_OK) {
         code = rebuild_open(engine, err);
     }

@@ -23,6 +23,9 @@ struct engine;
 
 enum { RECORD_BATCHES = 1 };
 
+/* A file of this name in a data directory: a restore into it has not ended. */
+#define ENGINE_UNFINISHED "restore-unfinished"
+
 /* Batches of one record, at most; one with more might not fit a transaction. */
 enum { ENGINE_RECORD_BATCHES_MAX = 64 };
 
@@ -60,6 +63,12 @@ struct engine_options {
     size_t group_bytes_max;      /* payload bytes of one transaction; 0: 32 MiB */
     engine_event_fn *event;
     void *event_ctx;
+    /* Called by the applier before segments of the log up to `lsn` are dropped, to keep them
+     * elsewhere; it may block. Any answer but ERR_OK keeps them, until the next snapshot. NULL:
+     * nobody wants them. */
+    enum err_code (*before_release)(void *ctx, uint64_t lsn, struct err *err);
+    void *release_ctx;
+    bool unfinished; /* open a directory that a restore has marked; only the restore may */
     const struct clock *clock; /* NULL: the system's */
 };
 

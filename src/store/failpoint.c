@@ -39,6 +39,19 @@ const char *const failpoint_names[] = {
     "schema.statement", /* a statement of a migration, or its ledger's row, in the transaction */
     "schema.ready",     /* all of them, before the commit */
     "schema.done",      /* behind the commit */
+    "export.copied",    /* a backup's file of hot rows is in cold/tmp */
+    "backup.pinned",    /* its cold files have second names in cold/tmp */
+    "backup.pooled",    /* a file is in the pool, its directory is not synced */
+    "backup.complete",  /* all files are in the pool, the manifest is not written */
+    "backup.listed",    /* the manifest has its name */
+    "backup.unlisted",  /* an old backup's manifest is removed, its directory is there */
+    "archive.begun",    /* a segment is about to get its name in the archive */
+    "restore.marked",   /* the new directory is marked unfinished */
+    "restore.rows",     /* the rows of a file are in the new database */
+    "restore.cold",     /* a cold file is in its place */
+    "restore.lsn",      /* the new database has its LSN */
+    "restore.logged",   /* a segment of the log is in its place */
+    "restore.applied",  /* everything is applied, the mark is still there */
     NULL,
 };
 

@@ -2,6 +2,7 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <string.h>
 
 enum err_code
 store_apply(struct store *store, const struct store_group *group, struct err *err)
@@ -170,4 +171,42 @@ enum err_code
 store_compact(struct store *store, const char *path, struct err *err)
 {
     return store->ops->compact ? store->ops->compact(store, path, err) : no_cold(store, err);
+}
+
+bool
+store_has_export(const struct store *store)
+{
+    return store->ops->export != NULL;
+}
+
+static enum err_code
+no_export(const struct store *store, struct err *err)
+{
+    if (strcmp(store->ops->type, "postgres") == 0) {
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the rows are in PostgreSQL: back them up with pg_dump, and keep the log");
+    }
+    return err_set(err, ERR_UNSUPPORTED, "the %s store has nothing that could be backed up",
+                   store->ops->type);
+}
+
+enum err_code
+store_export(struct store *store, const struct store_export *export, struct err *err)
+{
+    return store->ops->export ? store->ops->export(store, export, err) : no_export(store, err);
+}
+
+enum err_code
+store_import_rows(struct store *store, enum table_id table, const char *path, uint64_t *ret_rows,
+                  struct err *err)
+{
+    return store->ops->import_rows ? store->ops->import_rows(store, table, path, ret_rows, err)
+                                   : no_export(store, err);
+}
+
+enum err_code
+store_import_end(struct store *store, const struct store_export_moment *moment, struct err *err)
+{
+    return store->ops->import_end ? store->ops->import_end(store, moment, err)
+                                  : no_export(store, err);
 }

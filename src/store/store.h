@@ -204,6 +204,36 @@ struct cold_drop {
     int32_t last_day;
 };
 
+/* ---- backup; NULL in these slots: the store cannot ---- */
+
+/* The day of rows without a time. */
+#define STORE_DAY_NONE INT32_MIN
+
+/* Hot rows of one table and UTC day, as a Parquet file that is removed when the call returns. */
+struct store_export_file {
+    enum table_id table;
+    int32_t day; /* or STORE_DAY_NONE */
+    uint64_t rows;
+    const char *path;
+};
+
+/* What one moment of the database is: the LSN, and the cold files that it lists. */
+struct store_export_moment {
+    uint64_t lsn;
+    uint64_t schema; /* version */
+    const struct cold_file *files;
+    size_t file_count;
+};
+
+/* Gets `moment` first, once, then a file at a time, in order of tables and days. Any code but
+ * ERR_OK, with `err` set, ends the export. */
+struct store_export {
+    enum err_code (*begin)(void *ctx, const struct store_export_moment *moment, struct err *err);
+    enum err_code (*file)(void *ctx, const struct store_export_file *file, struct err *err);
+    void *ctx;
+    int timeout_ms;
+};
+
 struct store_ops {
     const char *type;
     /* One transaction with the applied LSN. On failure nothing of the group is in. ERR_CORRUPT and
@@ -264,6 +294,19 @@ struct store_ops {
     /* Writes a compact copy of the database to `path` (temporary, synced, renamed): free space
      * inside the file is not copied. The applier's thread. */
     enum err_code (*compact)(struct store *store, const char *path, struct err *err);
+    /* Gives a consistent state, hot rows as Parquet, in one read transaction beside apply. Any
+     * thread but an event loop; may take long. What the callbacks answer is what it returns. */
+    enum err_code (*export)(struct store *store, const struct store_export *export,
+                            struct err *err);
+    /* Adds the rows of a Parquet file of this schema, or of an earlier one whose columns are fewer,
+     * to the hot table; the file must be in the cold directory's tmp. Only for a store that nothing
+     * was applied to. */
+    enum err_code (*import_rows)(struct store *store, enum table_id table, const char *path,
+                                 uint64_t *ret_rows, struct err *err);
+    /* Lists cold files, which are in their places, and sets the applied LSN; one transaction. Close
+     * and open the store behind it. */
+    enum err_code (*import_end)(struct store *store, const struct store_export_moment *moment,
+                                struct err *err);
     void (*close)(struct store *store);
 };
 
@@ -305,6 +348,13 @@ enum err_code store_cold_list(struct store *store, struct cold_file **ret_files,
                               struct err *err);
 enum err_code store_cold_drop(struct store *store, const struct cold_drop *drop, struct err *err);
 enum err_code store_compact(struct store *store, const char *path, struct err *err);
+/* ERR_UNSUPPORTED from a store that cannot. */
+bool store_has_export(const struct store *store);
+enum err_code store_export(struct store *store, const struct store_export *export, struct err *err);
+enum err_code store_import_rows(struct store *store, enum table_id table, const char *path,
+                                uint64_t *ret_rows, struct err *err);
+enum err_code store_import_end(struct store *store, const struct store_export_moment *moment,
+                               struct err *err);
 void store_close(struct store *store); /* NULL is fine */
 
 #endif
