@@ -8,6 +8,7 @@ pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(YAML REQUIRED IMPORTED_TARGET yaml-0.1)
 pkg_check_modules(XXHASH REQUIRED IMPORTED_TARGET libxxhash)
 pkg_check_modules(NATS REQUIRED IMPORTED_TARGET libnats)
+pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)
 find_library(CMOCKA_LIB cmocka REQUIRED)
 
 # A system libduckdb wins; otherwise the library comes from npm's prebuilt package and the header

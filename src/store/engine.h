@@ -29,6 +29,8 @@ enum { RECORD_BATCHES = 1 };
 /* Batches of one record, at most; one with more might not fit a transaction. */
 enum { ENGINE_RECORD_BATCHES_MAX = 64 };
 
+struct store_postgres_options; /* store/postgres/store_postgres.h */
+
 /* Opens a store of one kind; `path` is the file or ignored. Called at start and at each rebuild. */
 struct store_open_options {
     const char *path;
@@ -37,8 +39,9 @@ struct store_open_options {
     unsigned readers;            /* read connections; 0: 4 */
     int timeout_ms;              /* statement timeout; 0: 30 000 */
     const struct clock *clock;   /* NULL: the system's */
-    /* Tells of a listed cold file that is missing and was taken off the list at open; NULL: nobody.
-     */
+    const struct store_postgres_options *postgres; /* NULL but for the PostgreSQL store */
+    /* Tells of a listed cold file that is missing, or does not match the list, and was taken off it
+     * at open; NULL: nobody. */
     void (*cold_lost)(void *ctx, const struct cold_file *file);
     void *cold_lost_ctx;
 };

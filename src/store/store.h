@@ -265,6 +265,9 @@ struct store_ops {
     /* Writes a complete, synced copy to `path` (temporary name, then renamed). NULL: none. */
     enum err_code (*snapshot)(struct store *store, const char *path, struct err *err);
     uint64_t (*applied_lsn)(struct store *store);
+    /* Names the database, for good: another name is another database. NULL: a store whose files
+     * are the data directory's. */
+    const char *(*identity)(struct store *store);
     void (*stats)(struct store *store, struct store_stats *ret_stats);
     enum err_code (*table_stats)(struct store *store, enum table_id table,
                                  struct store_table_stats *ret_stats, struct err *err);
