@@ -3,6 +3,7 @@ both, the same questions, in one run; the answers are compared before the times 
 
 Time is that inside the server: Eider's elapsed_ms, PostgreSQL's EXPLAIN (ANALYZE, TIMING OFF) execution time, which leaves out
 the sending of the answer in both. Eider's days are sealed as they would be (all but the last two)."""
+import datetime
 import gzip
 import json
 import math
@@ -71,8 +72,7 @@ def fill(server, pg, count):
 
 
 def stamp(second):
-    days, rest = divmod(second - FIRST, 86400)
-    return f"2026-01-{1 + days:02d} {rest // 3600:02d}:{rest // 60 % 60:02d}:{rest % 60:02d}"
+    return datetime.datetime.fromtimestamp(second, datetime.timezone.utc).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def same(ours, theirs):

@@ -122,8 +122,8 @@ class Server:
         the server refuses it."""
         def ask():
             answer = self.post("/api/v1/sql", json={"sql": text, "params": list(params)})
-            return answer if answer.status_code != 503 else None
-        answer = wait_for(ask, timeout_s=60, what="an answer of the store")
+            return [answer] if answer.status_code != 503 else None  # a refusal's Response is false
+        [answer] = wait_for(ask, timeout_s=60, what="an answer of the store")
         assert answer.status_code == 200, answer.text
         return answer.json()["rows"]
 
