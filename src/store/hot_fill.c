@@ -1,0 +1,235 @@
+/* Taking from the store what the cache does not have. */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "store/hot_private.h"
+
+enum { ID_TEXT = 12, READS_BETWEEN_LOADS = 256 };
+
+void
+hot_spoil_fills(struct hot *hot)
+{
+    for (struct hot_fill *fill = hot->fills; fill; fill = fill->next) {
+        fill->dirty = true;
+    }
+}
+
+static void
+unlink_fill(struct hot *hot, struct hot_fill *fill)
+{
+    struct hot_fill **at = &hot->fills;
+
+    while (*at != fill) {
+        assert(*at);
+        at = &(*at)->next;
+    }
+    *at = fill->next;
+    for (size_t i = 0; i < fill->count; i++) {
+        fill->series[i]->filling = NULL;
+    }
+}
+
+static struct hot_series *
+series_in(const struct hot_fill *fill, int32_t id)
+{
+    for (size_t i = 0; i < fill->count; i++) {
+        if (fill->series[i]->id == id) {
+            return fill->series[i];
+        }
+    }
+    return NULL;
+}
+
+/* The rows are those of the range, newest first; fewer than rows_max means all of them. */
+static void
+install(struct hot *hot, const struct hot_fill *fill, const struct batch *rows)
+{
+    bool is_cut = rows->rows >= fill->rows_max;
+    int64_t from_us = fill->from_us;
+
+    if (is_cut) {
+        int64_t oldest_us = batch_get_i64(rows, 1, rows->rows - 1);
+        from_us = oldest_us < INT64_MAX ? oldest_us + 1 : INT64_MAX;
+    }
+    for (size_t i = 0; i < fill->count; i++) {
+        struct hot_series *series = fill->series[i];
+        size_t read_points = series->read_points;
+        hot_drop(hot, series);
+        points_init(&series->points, false, from_us);
+        series->cached = true;
+        series->read_points = read_points;
+        series->too_large = is_cut && fill->from_us == INT64_MIN;
+        lru_add(&hot->lru, &series->item, (uint64_t)series->id);
+    }
+    for (size_t row = rows->rows; row-- > 0;) {
+        struct hot_series *series = series_in(fill, (int32_t)batch_get_i64(rows, 0, row));
+        assert(series);
+        points_add(&series->points, (struct point){.time_us = batch_get_i64(rows, 1, row),
+                                                   .value = batch_get_f64(rows, 2, row)});
+    }
+    for (size_t i = 0; i < fill->count; i++) {
+        hot_account(hot, fill->series[i]);
+    }
+    hot->fill_count++;
+    hot_trim(hot, NULL);
+}
+
+/* Ends a fill whose rows are there. */
+static void
+settle(struct hot *hot, struct hot_fill *fill, struct batch *rows)
+{
+    if (fill->dirty) {
+        hot->fills_dropped++;
+    } else {
+        install(hot, fill, rows);
+    }
+    unlink_fill(hot, fill);
+    batch_fini(rows);
+    free(fill);
+}
+
+void
+hot_settle_fills(struct hot *hot)
+{
+    struct hot_fill *next;
+
+    for (struct hot_fill *fill = hot->fills; fill; fill = next) {
+        next = fill->next;
+        if (fill->parked) {
+            hot->parked--;
+            settle(hot, fill, &fill->rows);
+        }
+    }
+}
+
+/* Asks for the newest points of the fill's series, without the lock. */
+static enum err_code
+scan_range(struct store *store, const char (*ids)[ID_TEXT], size_t count, int64_t from_us,
+           uint64_t rows_max, struct batch *ret_rows)
+{
+    struct slice values[HOT_SERIES_MAX];
+    struct err err;
+
+    for (size_t i = 0; i < count; i++) {
+        values[i] = slice_of(ids[i]);
+    }
+    const struct store_scan scan = {.table = TABLE_SAMPLES,
+                                    .filters = {{"series_id", values, count}},
+                                    .filter_count = 1,
+                                    .from_us = from_us,
+                                    .to_us = INT64_MAX,
+                                    .newest_first = true,
+                                    .limit = rows_max};
+    return store_scan(store, &scan, ret_rows, &err);
+}
+
+void
+hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *series, size_t count,
+               int64_t from_us, uint64_t rows_max)
+{
+    char ids[HOT_SERIES_MAX][ID_TEXT];
+    struct batch rows;
+
+    for (size_t i = 0; i < count; i++) {
+        if (series[i]->filling) {
+            return; /* somebody else is at it */
+        }
+    }
+    struct hot_fill *fill = mem_zalloc(1, sizeof(*fill));
+    fill->count = count;
+    fill->from_us = from_us;
+    fill->rows_max = rows_max;
+    for (size_t i = 0; i < count; i++) {
+        fill->series[i] = series[i];
+        fill->series[i]->filling = fill;
+        snprintf(ids[i], sizeof(ids[i]), "%" PRId32, series[i]->id);
+    }
+    fill->next = hot->fills;
+    hot->fills = fill;
+    pthread_mutex_unlock(&hot->lock);
+    enum err_code code =
+        scan_range(store, (const char(*)[ID_TEXT])ids, count, from_us, rows_max, &rows);
+    pthread_mutex_lock(&hot->lock);
+    if (code != ERR_OK) {
+        unlink_fill(hot, fill);
+        free(fill);
+    } else if (hot->in_flight && !fill->dirty && hot->parked < HOT_PARKED_MAX) {
+        fill->parked = true;
+        fill->rows = rows;
+        hot->parked++;
+    } else {
+        fill->dirty = fill->dirty || hot->in_flight;
+        settle(hot, fill, &rows);
+    }
+}
+
+/* What was fed since the reading began is at least as new. */
+static void
+take_definitions(struct hot *hot, const struct batch *series, const struct batch *newest)
+{
+    for (size_t row = 0; row < series->rows && !hot->off; row++) {
+        hot_define(hot, series, row);
+    }
+    for (size_t row = 0; row < newest->rows && !hot->off; row++) {
+        hot_note_newest(hot, (int32_t)batch_get_i64(newest, 0, row), batch_get_i64(newest, 1, row),
+                        batch_get_f64(newest, 2, row));
+    }
+    for (size_t i = 0; i < hot->id_cap && !hot->off; i++) {
+        if (hot->by_id[i]) {
+            hot->by_id[i]->newest_known = true;
+        }
+    }
+    hot->loaded = !hot->off;
+    hot->stale = false;
+}
+
+/* Whether to read now; with the lock held. */
+static bool
+begin_load(struct hot *hot)
+{
+    if (hot->loading || hot->off) {
+        return false;
+    }
+    if (hot->holdoff > 0) {
+        hot->holdoff--;
+        return false;
+    }
+    hot->loading = true;
+    return true;
+}
+
+bool
+hot_load(struct hot *hot, struct store *store, bool with_newest)
+{
+    const struct store_scan all = {.table = TABLE_SERIES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct batch series BATCH_AUTO = {0};
+    struct batch newest BATCH_AUTO = {0};
+    struct err err;
+
+    pthread_mutex_lock(&hot->lock);
+    bool ready = hot->loaded && !(with_newest && hot->stale);
+    bool mine = !ready && begin_load(hot);
+    uint64_t epoch = hot->epoch;
+    pthread_mutex_unlock(&hot->lock);
+    if (!mine) {
+        return ready;
+    }
+    enum err_code code = store_scan(store, &all, &series, &err);
+    if (code == ERR_OK) {
+        code = store_latest(store, TABLE_SAMPLES, &newest, &err);
+    }
+    pthread_mutex_lock(&hot->lock);
+    hot->loading = false;
+    ready = code == ERR_OK && epoch == hot->epoch && !hot->off;
+    if (ready) {
+        take_definitions(hot, &series, &newest);
+        ready = hot->loaded;
+    } else {
+        hot->holdoff = code == ERR_OK ? 0 : READS_BETWEEN_LOADS;
+    }
+    pthread_mutex_unlock(&hot->lock);
+    return ready;
+}

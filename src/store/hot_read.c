@@ -1,0 +1,518 @@
+/*
+ * Answers from the cache: find the series that a read means, see whether all of the range is there
+ * (else fill, once), then merge their points in the order the store would give them in.
+ */
+#include <assert.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "codec/number.h"
+#include "store/hot_private.h"
+#include "store/keys.h"
+
+enum {
+    CHAIN_MAX = 4096,    /* series of one name looked at */
+    FILL_POINTS = 65536, /* of one fill */
+    FILL_POINTS_MIN = 256,
+    FILL_SHARE = 4,  /* of the cache's bytes */
+    FILL_MARGIN = 4, /* a fill reads up to now: not for a range that is so many widths old */
+    CELLS_FIRST = 64
+};
+
+/* ---- which series ---- */
+
+static bool
+choose(struct hot_chosen *chosen, struct hot_series *series)
+{
+    for (size_t i = 0; i < chosen->count; i++) {
+        if (chosen->series[i] == series) {
+            return true;
+        }
+    }
+    if (chosen->count == HOT_SERIES_MAX || series->odd) {
+        return false;
+    }
+    chosen->series[chosen->count++] = series;
+    return true;
+}
+
+static bool
+is_one_of(struct slice text, const struct store_filter *filter)
+{
+    bool found = filter == NULL;
+
+    for (size_t i = 0; filter && i < filter->value_count && !found; i++) {
+        found = text.ptr && slice_eq(text, filter->values[i]);
+    }
+    return found;
+}
+
+static bool
+choose_by_name(const struct hot *hot, const struct store_filter *name,
+               const struct store_filter *symbol, struct hot_chosen *chosen)
+{
+    size_t looked_at = 0;
+
+    for (size_t i = 0; i < name->value_count; i++) {
+        struct hot_series *series = hot_first_of_name(hot, name->values[i]);
+        for (; series; series = series->next_of_name) {
+            if (++looked_at > CHAIN_MAX) {
+                return false;
+            }
+            if (slice_eq(series->name, name->values[i]) && is_one_of(series->symbol, symbol) &&
+                !choose(chosen, series)) {
+                return false;
+            }
+        }
+    }
+    qsort(chosen->series, chosen->count, sizeof(struct hot_series *), hot_compare_definitions);
+    return true;
+}
+
+static int
+compare_ids(const void *left, const void *right)
+{
+    const struct hot_series *a = *(struct hot_series *const *)left;
+    const struct hot_series *b = *(struct hot_series *const *)right;
+
+    return (a->id > b->id) - (a->id < b->id);
+}
+
+static bool
+choose_by_id(const struct hot *hot, const struct store_filter *filter, struct hot_chosen *chosen)
+{
+    for (size_t i = 0; i < filter->value_count; i++) {
+        int64_t id;
+        struct hot_series *series = NULL;
+        if (!number_parse_i64(filter->values[i], &id) || id < 1 || id > INT32_MAX) {
+            return false;
+        }
+        series = hot_series_of(hot, (int32_t)id);
+        if (!series || !choose(chosen, series)) {
+            return false; /* samples without a definition are the store's */
+        }
+    }
+    qsort(chosen->series, chosen->count, sizeof(struct hot_series *), compare_ids);
+    return true;
+}
+
+/* False for what only the store answers. With the lock held. */
+static bool
+choose_series(const struct hot *hot, const struct store_scan *scan, struct hot_chosen *chosen)
+{
+    const struct store_filter *name = NULL;
+    const struct store_filter *symbol = NULL;
+    const struct store_filter *id = NULL;
+
+    chosen->count = 0;
+    if (scan->at_least_column) {
+        return false;
+    }
+    for (size_t i = 0; i < scan->filter_count; i++) {
+        const struct store_filter *filter = &scan->filters[i];
+        const struct store_filter **place = strcmp(filter->column, "metric_name") == 0 ? &name
+                                            : strcmp(filter->column, "symbol") == 0    ? &symbol
+                                            : strcmp(filter->column, "series_id") == 0 ? &id
+                                                                                       : NULL;
+        if (!place || *place || filter->value_count == 0) {
+            return false;
+        }
+        *place = filter;
+    }
+    if (scan->table == TABLE_METRICS && name && !id) {
+        return choose_by_name(hot, name, symbol, chosen);
+    }
+    return scan->table == TABLE_SAMPLES && id && !name && !symbol && choose_by_id(hot, id, chosen);
+}
+
+/* ---- going over their points ---- */
+
+/* Prepares the points of [from_us, to_us]; returns how many there are. */
+static size_t
+begin_merge(struct hot_merge *merge, const struct hot_chosen *chosen, int64_t from_us,
+            int64_t to_us, bool newest_first)
+{
+    size_t points = 0;
+
+    merge->count = chosen->count;
+    merge->newest_first = newest_first;
+    merge->tied = false;
+    for (size_t i = 0; i < chosen->count; i++) {
+        const struct points *of = &chosen->series[i]->points;
+        struct hot_cursor *cursor = &merge->cursors[i];
+        cursor->series = chosen->series[i];
+        cursor->from = points_before(of, from_us);
+        cursor->to = to_us == INT64_MAX ? of->count : points_before(of, to_us + 1);
+        cursor->to = cursor->to > cursor->from ? cursor->to : cursor->from;
+        points += cursor->to - cursor->from;
+    }
+    return points;
+}
+
+static int64_t
+time_at(const struct hot_merge *merge, const struct hot_cursor *cursor)
+{
+    return points_time(&cursor->series->points,
+                       merge->newest_first ? cursor->to - 1 : cursor->from);
+}
+
+/* The next point; NULL at the end. */
+struct hot_series *
+hot_next_point(struct hot_merge *merge, struct point *ret_point)
+{
+    struct hot_cursor *best = NULL;
+    int64_t best_us = 0;
+
+    for (size_t i = 0; i < merge->count; i++) {
+        struct hot_cursor *cursor = &merge->cursors[i];
+        if (cursor->from == cursor->to) {
+            continue;
+        }
+        int64_t time_us = time_at(merge, cursor);
+        if (!best || (merge->newest_first ? time_us > best_us : time_us < best_us)) {
+            best = cursor;
+            best_us = time_us;
+        }
+    }
+    if (!best) {
+        return NULL;
+    }
+    size_t at = merge->newest_first ? --best->to : best->from++;
+    *ret_point =
+        (struct point){.time_us = best_us, .value = points_value(&best->series->points, at)};
+    if (best->from < best->to && time_at(merge, best) == best_us) {
+        merge->tied = true;
+    }
+    return best->series;
+}
+
+/* ---- is it all there ---- */
+
+static uint64_t
+rows_wanted(const struct store_scan *scan)
+{
+    if (scan->limit == 0 || scan->limit > HOT_ANSWER_POINTS_MAX ||
+        scan->offset > HOT_ANSWER_POINTS_MAX) {
+        return UINT64_MAX;
+    }
+    return scan->limit + scan->offset;
+}
+
+/* From when on all chosen series are complete, or INT64_MAX when one is not there at all. */
+static int64_t
+complete_from(const struct hot_chosen *chosen)
+{
+    int64_t from_us = INT64_MIN;
+
+    for (size_t i = 0; i < chosen->count; i++) {
+        const struct hot_series *series = chosen->series[i];
+        int64_t mine_us = series->cached ? series->points.complete_us
+                          : series->newest_known && !series->has_newest
+                              ? INT64_MIN /* it has no points */
+                          : series->newest_known ? series->newest_us + 1
+                                                 : INT64_MAX;
+        from_us = mine_us > from_us ? mine_us : from_us;
+    }
+    return from_us;
+}
+
+void
+hot_note_reads(const struct hot_chosen *chosen, const struct hot_merge *merge,
+               const struct store_scan *scan)
+{
+    uint64_t wanted = scan->newest_first ? rows_wanted(scan) : UINT64_MAX;
+
+    for (size_t i = 0; i < chosen->count; i++) {
+        struct hot_series *series = chosen->series[i];
+        uint64_t depth = series->points.count - merge->cursors[i].from;
+        depth = depth < wanted ? depth : wanted;
+        series->read_points = depth > series->read_points ? (size_t)depth : series->read_points;
+    }
+}
+
+/*
+ * Whether the cache has what the scan asks for; then the merge stands at its beginning. The newest
+ * N rows are there, too, when so many lie behind the time from which all is complete.
+ */
+static enum hot_verdict
+cover(const struct hot_chosen *chosen, const struct store_scan *scan, struct hot_merge *merge)
+{
+    int64_t complete_us = complete_from(chosen);
+    bool whole = scan->from_us >= complete_us;
+    int64_t from_us = whole ? scan->from_us : complete_us;
+
+    if (!whole && (!scan->newest_first || complete_us > scan->to_us)) {
+        return HOT_ABSENT;
+    }
+    size_t points = begin_merge(merge, chosen, from_us, scan->to_us, scan->newest_first);
+    if (!whole && points < rows_wanted(scan)) {
+        return HOT_ABSENT;
+    }
+    uint64_t looked_at = points < rows_wanted(scan) ? points : rows_wanted(scan);
+    return looked_at <= HOT_ANSWER_POINTS_MAX ? HOT_ANSWERED : HOT_NOT_OURS;
+}
+
+/* Whether a fill is worth its while: it reads from from_us until now. */
+static bool
+is_fillable(const struct hot_chosen *chosen, const struct store_scan *scan)
+{
+    int64_t newest_us = INT64_MIN;
+    bool too_large = false;
+
+    for (size_t i = 0; i < chosen->count; i++) {
+        const struct hot_series *series = chosen->series[i];
+        if (series->has_newest && series->newest_us > newest_us) {
+            newest_us = series->newest_us;
+        }
+        too_large = too_large || series->too_large;
+    }
+    if (scan->from_us == INT64_MIN) {
+        return !too_large || (scan->newest_first && rows_wanted(scan) < UINT64_MAX);
+    }
+    uint64_t width = (uint64_t)scan->to_us - (uint64_t)scan->from_us;
+    return scan->to_us >= newest_us ||
+           ((uint64_t)newest_us - (uint64_t)scan->to_us) / FILL_MARGIN <= width;
+}
+
+static uint64_t
+fill_rows(const struct hot *hot, const struct store_scan *scan)
+{
+    uint64_t max = hot->options.bytes_max / FILL_SHARE / (sizeof(int64_t) + sizeof(double));
+    uint64_t wanted = rows_wanted(scan);
+
+    max = max < FILL_POINTS ? max : FILL_POINTS;
+    if (scan->newest_first && wanted < UINT64_MAX) {
+        wanted = wanted * 4 > FILL_POINTS_MIN ? wanted * 4 : FILL_POINTS_MIN;
+        max = wanted < max ? wanted : max;
+    }
+    return max > 0 ? max : 1;
+}
+
+/*
+ * Finds the series of a scan and sees that all of the range is there. Called with the lock, which
+ * it may leave for a fill. HOT_ANSWERED: the merge stands at the beginning.
+ */
+enum hot_verdict
+hot_prepare(struct hot *hot, struct store *store, const struct store_scan *scan,
+            struct hot_chosen *chosen, struct hot_merge *merge)
+{
+    if (!hot->loaded || !choose_series(hot, scan, chosen)) {
+        return HOT_NOT_OURS;
+    }
+    enum hot_verdict verdict = cover(chosen, scan, merge);
+    lru_count_read(&hot->lru, verdict == HOT_ANSWERED);
+    if (verdict == HOT_ABSENT && is_fillable(chosen, scan)) {
+        hot_fill_range(hot, store, chosen->series, chosen->count, scan->from_us,
+                       fill_rows(hot, scan));
+        /* The lock was given up: all of it may be another. */
+        verdict = hot->loaded && choose_series(hot, scan, chosen) ? cover(chosen, scan, merge)
+                                                                  : HOT_NOT_OURS;
+    }
+    for (size_t i = 0; i < chosen->count && verdict == HOT_ANSWERED; i++) {
+        if (chosen->series[i]->cached) {
+            lru_touch(&hot->lru, &chosen->series[i]->item);
+        }
+    }
+    return verdict;
+}
+
+/* ---- scans ---- */
+
+/* The texts of a series stand once in an answer. */
+struct texts {
+    const struct hot_series *of;
+    struct slice name;
+    struct slice symbol;
+    struct slice labels;
+};
+
+static struct slice
+copy(struct batch *rows, struct slice text)
+{
+    return text.ptr ? batch_keep_text(rows, text) : text;
+}
+
+static void
+emit(const struct catalog_table *table, const struct column_list *columns,
+     const struct hot_series *series, struct point point, struct texts *texts, struct batch *rows)
+{
+    size_t row = batch_add_row(rows);
+
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct catalog_column *column = &table->columns[columns->index[i]];
+        if (column->type == COL_TIMESTAMP) {
+            batch_set_i64(rows, i, row, point.time_us);
+        } else if (column->type == COL_DOUBLE) {
+            batch_set_f64(rows, i, row, point.value);
+        } else if (column->type == COL_INT32) {
+            batch_set_i32(rows, i, row, series->id);
+        } else {
+            if (texts->of != series) {
+                *texts = (struct texts){series, copy(rows, series->name),
+                                        copy(rows, series->symbol), copy(rows, series->labels)};
+            }
+            struct slice text = strcmp(column->name, "metric_name") == 0 ? texts->name
+                                : strcmp(column->name, "symbol") == 0    ? texts->symbol
+                                                                         : texts->labels;
+            if (text.ptr) {
+                batch_set_text(rows, i, row, text);
+            }
+        }
+    }
+}
+
+static void
+add_columns(const struct catalog_table *table, const struct column_list *columns,
+            struct batch *rows)
+{
+    for (size_t i = 0; i < columns->count; i++) {
+        const struct catalog_column *column = &table->columns[columns->index[i]];
+        batch_add_column(rows, slice_of(column->name), column->type);
+    }
+}
+
+/* Writes the rows; false when two points of a series have one time. */
+static bool
+emit_rows(const struct store_scan *scan, const struct column_list *columns,
+          const struct hot_chosen *chosen, struct hot_merge *merge, struct batch *rows)
+{
+    const struct catalog_table *table = catalog_table(scan->table);
+    struct texts *texts = mem_zalloc(chosen->count + 1, sizeof(*texts));
+    struct hot_series *series;
+    struct point point;
+
+    for (uint64_t at = 0; (series = hot_next_point(merge, &point)) && !merge->tied; at++) {
+        size_t which = 0;
+        if (scan->limit > 0 && rows->rows == scan->limit) {
+            break;
+        }
+        if (at < scan->offset) {
+            continue;
+        }
+        while (chosen->series[which] != series) {
+            which++;
+        }
+        emit(table, columns, series, point, &texts[which], rows);
+    }
+    free(texts);
+    return !merge->tied && !rows->arena.overflow;
+}
+
+bool
+hot_is_ours(enum table_id table)
+{
+    return table == TABLE_METRICS || table == TABLE_SAMPLES;
+}
+
+void
+hot_count_passed(struct hot *hot)
+{
+    pthread_mutex_lock(&hot->lock);
+    hot->passed++;
+    pthread_mutex_unlock(&hot->lock);
+}
+
+bool
+hot_scan(struct hot *hot, struct store *store, const struct store_scan *scan,
+         struct batch *ret_rows)
+{
+    struct column_list columns;
+    struct hot_chosen chosen;
+    struct hot_merge merge;
+    struct batch rows;
+
+    if (!hot_is_ours(scan->table)) {
+        return false;
+    }
+    if (!column_list_of_mask(catalog_table(scan->table), scan->column_mask, &columns) ||
+        !hot_load(hot, store, false)) {
+        hot_count_passed(hot);
+        return false;
+    }
+    pthread_mutex_lock(&hot->lock);
+    enum hot_verdict verdict = hot_prepare(hot, store, scan, &chosen, &merge);
+    if (verdict == HOT_ANSWERED) {
+        hot_note_reads(&chosen, &merge, scan);
+        batch_init_answer(&rows, hot_answer_bytes_max);
+        add_columns(catalog_table(scan->table), &columns, &rows);
+        if (!emit_rows(scan, &columns, &chosen, &merge, &rows)) {
+            batch_fini(&rows);
+            verdict = HOT_NOT_OURS;
+        }
+    }
+    hot->passed += verdict == HOT_NOT_OURS;
+    pthread_mutex_unlock(&hot->lock);
+    if (verdict == HOT_ANSWERED) {
+        *ret_rows = rows;
+    }
+    return verdict == HOT_ANSWERED;
+}
+
+/* ---- the newest points ---- */
+
+static void
+sort_definitions(struct hot *hot)
+{
+    if (hot->sorted_count == hot->series_count) {
+        return;
+    }
+    hot->sorted = mem_resize(hot->sorted, hot->series_count, sizeof(struct hot_series *));
+    hot->sorted_count = 0;
+    for (size_t i = 0; i < hot->id_cap; i++) {
+        if (hot->by_id[i]) {
+            hot->sorted[hot->sorted_count++] = hot->by_id[i];
+        }
+    }
+    qsort(hot->sorted, hot->sorted_count, sizeof(struct hot_series *), hot_compare_definitions);
+}
+
+static void
+emit_newest(struct hot *hot, const struct catalog_table *table, struct batch *rows)
+{
+    struct column_list columns = column_list_of_table(table);
+    bool by_name = table->id == TABLE_METRICS;
+    size_t count = by_name ? hot->sorted_count : hot->id_cap;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct hot_series *series = by_name ? hot->sorted[i] : hot->by_id[i];
+        struct texts texts = {0};
+        if (series && series->has_newest) {
+            emit(table, &columns, series,
+                 (struct point){.time_us = series->newest_us, .value = series->newest_value},
+                 &texts, rows);
+        }
+    }
+}
+
+bool
+hot_latest(struct hot *hot, struct store *store, enum table_id id, struct batch *ret_rows)
+{
+    const struct catalog_table *table = catalog_table(id);
+    struct column_list columns;
+    struct batch rows;
+
+    if (!hot_is_ours(id)) {
+        return false;
+    }
+    bool loaded = hot_load(hot, store, true);
+    columns = column_list_of_table(table);
+    batch_init_answer(&rows, hot_answer_bytes_max);
+    add_columns(table, &columns, &rows);
+    pthread_mutex_lock(&hot->lock);
+    bool known = loaded && hot->loaded && !hot->stale && !hot->undefined;
+    if (known) {
+        sort_definitions(hot);
+        emit_newest(hot, table, &rows);
+        known = !rows.arena.overflow;
+    }
+    lru_count_read(&hot->lru, known);
+    pthread_mutex_unlock(&hot->lock);
+    if (!known) {
+        batch_fini(&rows);
+        return false;
+    }
+    *ret_rows = rows;
+    return true;
+}
