@@ -403,6 +403,26 @@ test_bucket_refuses_what_makes_no_sense(void **state)
 }
 
 static void
+test_scan_filters_by_whole_numbers(void **state)
+{
+    const struct slice some[] = {SLICE_LITERAL("3"), SLICE_LITERAL("1")};
+    const struct slice wrong = SLICE_LITERAL("one");
+    struct contract_store *at = *state;
+    struct store_scan scan = contract_all(TABLE_SAMPLES);
+    struct batch rows;
+
+    contract_put(at, TABLE_SAMPLES, "1|10|1\n2|10|2\n3|5|3\n31|7|4\n");
+    scan.filters[0] = (struct store_filter){"series_id", some, 2};
+    scan.filter_count = 1;
+    contract_expect_scan(at, &scan, "3|5|3\n1|10|1\n");
+    scan.filters[0].value_count = 1;
+    scan.newest_first = true;
+    contract_expect_scan(at, &scan, "3|5|3\n");
+    scan.filters[0].values = &wrong;
+    assert_int_equal(store_scan(at->store, &scan, &rows, NULL), ERR_INVALID);
+}
+
+static void
 test_bucket_of_metrics_works_through_the_view(void **state)
 {
     struct contract_store *at = *state;
@@ -541,6 +561,7 @@ contract_run_read(void)
         CASE(test_bucket_of_zero_covers_everything),
         CASE(test_bucket_aligns_weeks_to_monday_and_floors_early_times),
         CASE(test_bucket_refuses_what_makes_no_sense),
+        CASE(test_scan_filters_by_whole_numbers),
         CASE(test_bucket_of_metrics_works_through_the_view),
         CASE(test_latest_gives_the_newest_row_of_every_series),
         CASE(test_latest_takes_the_last_written_among_equal_times),

@@ -28,7 +28,8 @@ struct store_group {
     const struct batch *batches;
 };
 
-/* column = value, or column IN (values) when there is more than one. COL_TEXT columns only. */
+/* column = value, or column IN (values) when there is more than one. COL_TEXT columns, and
+ * COL_INT32 with whole numbers in decimal digits. */
 struct store_filter {
     const char *column;
     const struct slice *values;
@@ -108,9 +109,9 @@ struct store_sql {
     struct slice sql;
     const struct store_param *params;
     size_t param_count;
-    int timeout_ms;     /* 0: the store's default */
-    uint64_t rows_max;  /* 0: the store's default; more rows are cut and `truncated` set */
-    uint64_t bytes_max; /* 0: the store's default; over it: ERR_TOO_LARGE */
+    int timeout_ms;              /* 0: the store's default */
+    uint64_t rows_max;           /* 0: the store's default; more rows are cut and `truncated` set */
+    uint64_t bytes_max;          /* 0: the store's default; over it: ERR_TOO_LARGE */
     struct store_cancel *cancel; /* gives this read up; NULL: none */
 };
 

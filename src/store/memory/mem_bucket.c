@@ -3,21 +3,8 @@
 #include <inttypes.h>
 
 #include "codec/decimal.h"
+#include "store/buckets.h"
 #include "store/memory/mem.h"
-
-/* 2000-01-03T00:00:00, a Monday */
-static const int64_t bucket_origin_us = 946857600000000;
-
-__extension__ typedef __int128 i128;
-
-static int64_t
-bucket_of(int64_t time_us, int64_t width_us)
-{
-    i128 since = (i128)time_us - bucket_origin_us;
-    i128 floor = since / width_us - (since % width_us < 0);
-
-    return (int64_t)(floor * width_us + bucket_origin_us);
-}
 
 /* One aggregate over refs[from, to), which are of one bucket and group. */
 static enum err_code
@@ -29,7 +16,7 @@ aggregate(const struct mem_reading *reading, const struct store_aggregate *spec,
     struct mem_value best_time = {.valid = false};
     int64_t used = 0;
     double sum = 0;
-    i128 whole = 0; /* never more than 2^63 rows of 2^63 */
+    store_i128 whole = 0; /* never more than 2^63 rows of 2^63 */
 
     for (size_t i = 0; i < count; i++) {
         struct mem_value value = mem_value_of(reading->table, &refs[i], column);
@@ -207,7 +194,7 @@ mem_bucket(struct store *store, const struct store_bucket *bucket, struct batch 
         for (size_t i = 0; i < reading.count && bucket->bucket_us > 0; i++) {
             struct mem_value time =
                 mem_value_of(reading.table, &reading.refs[i], (size_t)reading.table->time_column);
-            reading.refs[i].bucket_us = bucket_of(time.i64, bucket->bucket_us);
+            reading.refs[i].bucket_us = store_bucket_of(time.i64, bucket->bucket_us);
         }
         mem_sort(&reading);
         code = emit_buckets(&reading, bucket, columns, &rows, err);

@@ -9,6 +9,8 @@
 
 #include "base/mem.h"
 #include "codec/decimal.h"
+#include "codec/number.h"
+#include "store/filter.h"
 #include "store/memory/mem.h"
 
 static struct mem_value
@@ -147,10 +149,9 @@ plan_filters(const struct catalog_table *table, const struct store_scan *scan,
         if (code) {
             return code;
         }
-        if (table->columns[plan->filter_columns[i]].type != COL_TEXT) {
-            return err_set(err, ERR_INVALID,
-                           "column \"%s\" of %s is not a text and cannot be filtered",
-                           filter->column, table->name);
+        code = store_check_filter(filter, table, plan->filter_columns[i], err);
+        if (code) {
+            return code;
         }
         if (filter->value_count == 0) {
             return err_set(err, ERR_INVALID, "a filter takes at least one value");
@@ -209,7 +210,11 @@ passes(const struct mem_reading *reading, const struct mem_plan *plan, const str
         struct mem_value value = mem_value_of(reading->table, ref, plan->filter_columns[i]);
         bool found = false;
         for (size_t j = 0; j < filter->value_count && !found; j++) {
-            found = value.valid && slice_eq(value.text, filter->values[j]);
+            int64_t number;
+            found = value.valid &&
+                    (value.type != COL_INT32
+                         ? slice_eq(value.text, filter->values[j])
+                         : number_parse_i64(filter->values[j], &number) && number == value.i64);
         }
         if (!found) {
             return false;
