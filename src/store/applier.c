@@ -467,9 +467,10 @@ note_broken(struct engine *engine, const struct group *group, bool singly, struc
     applier_revive(engine, engine->suspect_count >= SUSPECT_REBUILD, err);
 }
 
-/* Applies until it works. False when the engine closes, or when the group must be read again. */
+/* Applies until it works. False when the engine closes, or when the group must be read again.
+ * *ret_whole: nothing of it was set aside. */
 static bool
-apply_group(struct engine *engine, const struct group *group)
+apply_until_it_works(struct engine *engine, const struct group *group, bool *ret_whole)
 {
     bool singly = is_suspect(engine, group) && engine->suspect_count > SUSPECT_REBUILD;
     bool stalled = false;
@@ -483,6 +484,7 @@ apply_group(struct engine *engine, const struct group *group)
             if (stalled) {
                 engine_event(engine, false, "the store takes records again");
             }
+            *ret_whole = !singly;
             return true;
         }
         if (applier_is_broken(code) || (singly && code == ERR_INVALID)) {
@@ -503,6 +505,27 @@ apply_group(struct engine *engine, const struct group *group)
         }
         wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
     }
+}
+
+/* The hot cache learns of a group as a whole, behind its commit and before anyone is told; of a
+ * group that came in by parts, or not, it is not known what the store has. */
+static bool
+apply_group(struct engine *engine, const struct group *group)
+{
+    const struct store_group committed = {group->first_lsn, group->last_lsn, group->batch_count,
+                                          group->batches};
+    bool whole = false;
+
+    if (engine->hot) {
+        hot_begin(engine->hot);
+    }
+    bool applied = apply_until_it_works(engine, group, &whole);
+    if (engine->hot && applied && whole) {
+        hot_feed(engine->hot, &committed);
+    } else if (engine->hot) {
+        hot_reset(engine->hot);
+    }
+    return applied;
 }
 
 /* What reads found: a damaged file is set aside at once, a broken handle opened anew. */

@@ -95,6 +95,9 @@ new_engine(const struct engine_options *options)
     engine->store_path = join_path(o->data_dir, o->store_file ? o->store_file : "eider.duckdb");
     engine->wal_dir = join_path(o->data_dir, "wal");
     engine->lock_fd = -1;
+    if (o->hot_cache_bytes > 0 && !o->store_volatile) {
+        engine->hot = hot_new(&(struct hot_options){.bytes_max = o->hot_cache_bytes});
+    }
     init_locks(engine);
     changes_init(&engine->changes);
     return engine;
@@ -110,6 +113,7 @@ free_engine(struct engine *engine)
     pthread_cond_destroy(&engine->changed);
     pthread_mutex_destroy(&engine->lock);
     pthread_rwlock_destroy(&engine->store_lock);
+    hot_free(engine->hot);
     free(engine->data_dir);
     free(engine->store_path);
     free(engine->wal_dir);
@@ -380,7 +384,9 @@ engine_scan(struct engine *engine, const struct store_scan *scan, struct batch *
     enum err_code code = begin_read(engine, err);
 
     if (code == ERR_OK) {
-        code = store_scan(engine->store, scan, ret_rows, err);
+        if (!engine->hot || !hot_scan(engine->hot, engine->store, scan, ret_rows)) {
+            code = store_scan(engine->store, scan, ret_rows, err);
+        }
         code = end_read(engine, code, err);
     }
     return code;
@@ -393,7 +399,9 @@ engine_bucket(struct engine *engine, const struct store_bucket *bucket, struct b
     enum err_code code = begin_read(engine, err);
 
     if (code == ERR_OK) {
-        code = store_bucket(engine->store, bucket, ret_rows, err);
+        if (!engine->hot || !hot_bucket(engine->hot, engine->store, bucket, ret_rows)) {
+            code = store_bucket(engine->store, bucket, ret_rows, err);
+        }
         code = end_read(engine, code, err);
     }
     return code;
@@ -464,7 +472,9 @@ engine_latest(struct engine *engine, enum table_id table, struct batch *ret_rows
     enum err_code code = begin_read(engine, err);
 
     if (code == ERR_OK) {
-        code = store_latest(engine->store, table, ret_rows, err);
+        if (!engine->hot || !hot_latest(engine->hot, engine->store, table, ret_rows)) {
+            code = store_latest(engine->store, table, ret_rows, err);
+        }
         code = end_read(engine, code, err);
     }
     return code;
@@ -483,14 +493,12 @@ engine_table_stats(struct engine *engine, enum table_id table, struct store_tabl
     return code;
 }
 
-/* Nothing is cached yet, so there is nothing to forget. */
 void
 engine_hot_invalidate(struct engine *engine, enum table_id table, int64_t from_us, int64_t to_us)
 {
-    (void)engine;
-    (void)table;
-    (void)from_us;
-    (void)to_us;
+    if (engine->hot && (table == TABLE_SAMPLES || table == TABLE_METRICS)) {
+        hot_invalidate(engine->hot, from_us, to_us);
+    }
 }
 
 void
@@ -536,6 +544,9 @@ engine_status(struct engine *engine, struct engine_status *ret_status)
             store_stats(engine->store, &status.store);
         }
         pthread_rwlock_unlock(&engine->store_lock);
+    }
+    if (engine->hot) {
+        hot_stats_of(engine->hot, &status.hot);
     }
     pthread_mutex_lock(&engine->lock);
     status.state = engine->state;

@@ -16,6 +16,7 @@
 #define EIDER_STORE_ENGINE_H
 
 #include "base/clock.h"
+#include "store/hot.h"
 #include "store/store.h"
 #include "wal/wal.h"
 
@@ -73,6 +74,8 @@ struct engine_options {
     void *release_ctx;
     bool unfinished; /* open a directory that a restore has marked; only the restore may */
     const struct clock *clock; /* NULL: the system's */
+    uint64_t hot_cache_bytes;  /* recent points in memory (hot.h); 0: none. A volatile store is in
+                                  memory itself and has none */
 };
 
 /*
@@ -176,6 +179,7 @@ struct engine_status {
     uint64_t records_set_aside; /* since open; kept in quarantine/ */
     struct wal_status wal;
     struct store_stats store; /* zeros while there is none */
+    struct hot_stats hot;     /* zeros without a hot cache */
 };
 
 void engine_status(struct engine *engine, struct engine_status *ret_status);

@@ -46,6 +46,8 @@ struct engine {
 
     struct changes changes; /* has a lock of its own */
 
+    struct hot *hot; /* constant; NULL: none. Has a lock of its own, taken behind store_lock */
+
     /* `lock` guards everything from here to `applier`; `changed` tells of any of it. */
     pthread_mutex_t lock;
     pthread_cond_t changed;

@@ -116,6 +116,9 @@ adopt(struct engine *engine, struct store *store)
 
     pthread_rwlock_wrlock(&engine->store_lock);
     engine->store = store;
+    if (engine->hot) {
+        hot_reset(engine->hot);
+    }
     pthread_rwlock_unlock(&engine->store_lock);
     pthread_mutex_lock(&engine->lock);
     uint64_t before = engine->applied_lsn;
