@@ -1,18 +1,22 @@
 /* The suite's fixture and its form of rows. */
 #include "store/contract_private.h"
 
-#include <dirent.h>
+#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "codec/decimal.h"
 
-enum { CELL_MAX = 4096, TEXT_BYTES_MAX = 64 << 20 };
+enum { DAYS_MAX = 4096, CELL_MAX = 4096, TEXT_BYTES_MAX = 64 << 20 };
+
+/* Behind every day that is sealed. */
+static const int64_t MAX_US = INT64_C(253402214400000000);
 
 /* cmocka hands a setup nothing but the test's state. */
 static const struct store_contract *under_test;
@@ -150,24 +154,22 @@ contract_setup(void **state)
     return 0;
 }
 
+static int
+remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
+{
+    (void)info;
+    (void)kind;
+    (void)ftw;
+    return remove(path);
+}
+
 int
 contract_teardown(void **state)
 {
     struct contract_store *at = *state;
-    DIR *dir = opendir(at->dir);
-    struct dirent *entry;
 
     store_close(at->store);
-    assert_non_null(dir);
-    while ((entry = readdir(dir))) { /* NOLINT(concurrency-mt-unsafe): its own stream */
-        char path[CONTRACT_PATH_MAX + 512];
-        snprintf(path, sizeof(path), "%s/%s", at->dir, entry->d_name);
-        if (entry->d_name[0] != '.' && unlink(path) != 0) {
-            rmdir(path); /* DuckDB's folder for spilled data */
-        }
-    }
-    closedir(dir);
-    rmdir(at->dir);
+    assert_int_equal(nftw(at->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
     free(at);
     return 0;
 }
@@ -177,6 +179,32 @@ contract_reopen(struct contract_store *at)
 {
     store_close(at->store);
     open_store(at);
+}
+
+void
+contract_seal(struct store *store)
+{
+    static bool merge;
+    struct store_day days[DAYS_MAX];
+    struct store_seal_result result;
+    struct err err = {0};
+    size_t count;
+
+    if (store_seal_find(store, MAX_US, days, DAYS_MAX, &count, &err)) {
+        fail_msg("seal_find: %s", err.msg);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct store_seal seal = {.table = days[i].table, .day = days[i].day, .merge = merge};
+        struct store_sealing *sealing = NULL;
+        merge = !merge;
+        if (store_seal_begin(store, &seal, &sealing, &err) ||
+            store_seal_commit(store, sealing, &result, &err)) {
+            fail_msg("seal of %s, day %d: %s", catalog_table(seal.table)->name, (int)seal.day,
+                     err.msg);
+        }
+        assert_true(result.rows >= days[i].hot_rows);
+        store_seal_free(store, sealing);
+    }
 }
 
 enum err_code
@@ -192,6 +220,9 @@ contract_try_group(struct contract_store *at, uint64_t first_lsn, uint64_t last_
         contract_fill(&batches[i], parts[i].table, parts[i].lines);
     }
     enum err_code code = store_apply(at->store, &group, err);
+    if (!code && at->contract->seals) {
+        contract_seal(at->store);
+    }
     for (size_t i = 0; i < count; i++) {
         batch_fini(&batches[i]);
     }

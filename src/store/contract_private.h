@@ -41,6 +41,9 @@ enum err_code contract_try_group(struct contract_store *at, uint64_t first_lsn, 
                                  const struct contract_part *parts, size_t count, struct err *err);
 void contract_put_group(struct contract_store *at, const struct contract_part *parts, size_t count);
 
+/* Seals every day of the store that has hot rows; days with files of before are merged by turns. */
+void contract_seal(struct store *store);
+
 /* Everything of a table, no bounds. */
 struct store_scan contract_all(enum table_id table);
 

@@ -9,6 +9,7 @@
  *   duck_error.c    DuckDB's errors                  duck_sql.c     users' SQL, sandboxed
  *   duck_views.c    views over hot and cold          sql_guard.c    which statements may run at all
  *   duck_cold.c     the list of cold files           duck_seal.c    days into files
+ *   duck_unseal.c   files into days
  */
 #ifndef EIDER_STORE_DUCKDB_DUCK_H
 #define EIDER_STORE_DUCKDB_DUCK_H
@@ -59,6 +60,11 @@ struct duck_table {
     /* Days of rows that were applied, or went, and the LSN (sealed tables; see duck_seal.c). */
     struct key_map touched;
     uint64_t touched_all; /* any day may have been touched up to here */
+    /* Days that had cold files when the memory was read, sorted: what the memory does not know of
+     * them. Rows of these days count as late. */
+    int32_t *cold_days;
+    size_t cold_day_count;
+    bool partly; /* DUCK_KNOWN: older files' ids are unknown, so every unknown one counts as late */
 };
 
 /* The cold files that are listed (duck_cold.h). */
@@ -67,6 +73,8 @@ struct duck_cold {
     char *dir;               /* absolute */
     struct cold_file *files; /* by table, kind, day, name */
     size_t count;
+    struct cold_file *pending; /* what the writer's transaction makes of it; NULL: nothing */
+    size_t pending_count;
 };
 
 struct duck_reader {
@@ -105,6 +113,7 @@ struct duck_store {
     struct duck_table tables[TABLE_ID_END];
     struct duck_pool pool;
     struct duck_pool sealers; /* one connection, for maintenance */
+    duckdb_connection prober; /* the applier's, to read cold files beside its transaction */
     struct duck_cold cold;
 
     pthread_mutex_t refused_lock; /* guards the making of: */
@@ -272,6 +281,8 @@ void duck_table_undo(struct duck_table *table);
 
 /* Notes the days of a batch's rows, which a transaction up to `lsn` applies. */
 void duck_table_touch(struct duck_table *table, const struct batch *batch, uint64_t lsn);
+
+void duck_table_touch_day(struct duck_table *table, int32_t day, uint64_t lsn);
 
 /* The LSN of the last transaction that touched a day; 0: none since open. May be too high. */
 uint64_t duck_table_touched(const struct duck_table *table, int32_t day);

@@ -3,8 +3,9 @@
  *
  *   1. rows that are new for certain go to the appender as they come;
  *   2. late rows (a key that may be there already) wait; of several with one key the last stays;
- *   3. what the table has under the late rows' keys is deleted, also what step 1 just appended;
- *   4. the late rows are appended.
+ *   3. days of theirs whose cold files have such a key become hot again (duck_unseal.h);
+ *   4. what the table has under the late rows' keys is deleted, also what step 1 just appended;
+ *   5. the late rows are appended.
  *
  * A row newer than every row of its key is new, and every row of that key with the same time that
  * comes behind it is late; so the last one of a group wins, as it would one by one. The applied LSN
@@ -20,6 +21,7 @@
 
 #include "base/mem.h"
 #include "codec/time.h"
+#include "store/duckdb/duck_unseal.h"
 #include "store/duckdb/duck_views.h"
 
 enum { SQL_BYTES = 2048, COMMIT_NAP_NS = 50000 };
@@ -148,7 +150,7 @@ add_time_range(const struct part *part, struct buf *sql)
                 part->table->table->columns[time_column].name, min_us, max_us);
 }
 
-/* Step 3. */
+/* Step 4. */
 static enum err_code
 delete_late(struct part *part, struct err *err)
 {
@@ -174,11 +176,36 @@ delete_late(struct part *part, struct err *err)
     return code;
 }
 
+/* Step 3: days whose cold files have rows under the late rows' keys become hot, so that step 4
+ * finds them.
+ */
+static enum err_code
+unseal_late(struct part *part, struct err *err)
+{
+    struct duck_probe probe;
+    size_t first;
+
+    if (duck_cold_range(&part->duck->cold, part->table->table->id, COLD_RAW, &first) == first) {
+        return ERR_OK;
+    }
+    duck_probe_init(&probe, part->duck, part->table);
+    for (size_t i = 0; i < part->late_count; i++) {
+        struct row_ref ref = part->late[i];
+        if (ref.batch != dropped) {
+            duck_probe_add(&probe, &part->group->batches[ref.batch], ref.row);
+        }
+    }
+    enum err_code code = duck_probe_unseal(&probe, part->group->last_lsn, err);
+    duck_probe_fini(&probe);
+    return code;
+}
+
 static enum err_code
 replace_late(struct part *part, struct err *err)
 {
     drop_replaced(part);
-    enum err_code code = delete_late(part, err);
+    enum err_code code = unseal_late(part, err);
+    code = code ? code : delete_late(part, err);
     if (code) {
         return code;
     }
@@ -288,7 +315,12 @@ commit(struct duck_store *duck, uint64_t lsn, struct err *err)
 
     snprintf(sql, sizeof(sql), "INSERT INTO main.eider_applied VALUES (%" PRIu64 ")", lsn);
     enum err_code code = duck_run(duck, sql, err);
-    return code ? code : duck_run_commit(duck, err);
+    if (code || !duck->cold.pending) {
+        return code ? code : duck_run_commit(duck, err);
+    }
+    code = duck_cold_commit(duck, duck->cold.pending, duck->cold.pending_count, err);
+    duck->cold.pending = code ? duck->cold.pending : NULL;
+    return code;
 }
 
 enum err_code
@@ -318,6 +350,8 @@ duck_apply(struct store *store, const struct store_group *group, struct err *err
     }
     if (code) {
         duck_run(duck, "ROLLBACK", NULL); /* fails when the transaction is gone already */
+        free(duck->cold.pending);
+        duck->cold.pending = NULL;
         for (int id = 1; id < TABLE_ID_END; id++) {
             duck_table_undo(&duck->tables[id]);
         }

@@ -49,6 +49,7 @@ void
 duck_cold_fini(struct duck_store *duck)
 {
     pthread_rwlock_destroy(&duck->cold.lock);
+    free(duck->cold.pending);
     free(duck->cold.files);
     free(duck->cold.dir);
 }

@@ -9,11 +9,13 @@
 #include "store/duckdb/duck.h"
 
 #include <assert.h>
+#include <stdlib.h>
 
-#include "store/cold.h"
+#include "base/mem.h"
+#include "store/duckdb/duck_cold.h"
 #include "store/duckdb/duck_views.h"
 
-enum { TOUCHED_BYTES_MAX = 1 << 20 };
+enum { TOUCHED_BYTES_MAX = 1 << 20, COLD_IDS_MAX = 8000000 };
 
 static enum duck_policy
 policy_of(const struct catalog_table *table)
@@ -64,6 +66,8 @@ duck_table_fini(struct duck_table *table)
 {
     forget_keys(table);
     key_map_fini(&table->touched);
+    free(table->cold_days);
+    table->cold_days = NULL;
 }
 
 static void
@@ -135,24 +139,18 @@ remember_rows(struct duck_table *table, const struct batch *rows)
     }
 }
 
-enum err_code
-duck_table_load(struct duck_store *duck, struct duck_table *table, struct err *err)
+/* Chunk by chunk: the whole answer may be larger than a batch. */
+static enum err_code
+load_rows(struct duck_store *duck, struct duck_table *table, duckdb_connection connection,
+          enum duck_side side, const struct buf *sql, struct err *err)
 {
-    struct buf sql BUF_AUTO = {0};
+    struct duck_statement statement = {.sql = buf_slice(sql)};
     struct batch rows BATCH_AUTO = {0};
     struct duck_cursor cursor;
     size_t got;
 
-    if (table->loaded || table->policy == DUCK_APPEND) {
-        return ERR_OK;
-    }
-    buf_init(&sql, 0);
-    add_load_sql(table, &sql);
-    struct duck_statement statement = {.sql = buf_slice(&sql)};
-    enum err_code code =
-        duck_cursor_open(&cursor, duck, duck->writer, DUCK_SIDE_APPLY, &statement, err);
+    enum err_code code = duck_cursor_open(&cursor, duck, connection, side, &statement, err);
     while (!code && !table->overflowed) {
-        /* Chunk by chunk: the whole answer may be larger than a batch. */
         batch_fini(&rows);
         batch_init_answer(&rows, DUCK_TEXT_BYTES_MAX);
         duck_cursor_columns(&cursor, &rows);
@@ -163,12 +161,101 @@ duck_table_load(struct duck_store *duck, struct duck_table *table, struct err *e
         remember_rows(table, &rows);
     }
     duck_cursor_close(&cursor);
+    return code;
+}
+
+/* Ids of the newest files, as many as a first write may wait for; those of older files, and of
+ * files that cannot be read, are asked of the files when a row comes (duck_unseal.c). */
+static void
+load_cold_ids(struct duck_store *duck, struct duck_table *table)
+{
+    const struct catalog_column *columns = table->table->columns;
+    size_t first;
+    size_t end = duck_cold_range(&duck->cold, table->table->id, COLD_RAW, &first);
+    uint64_t rows = 0;
+    struct buf sql BUF_AUTO;
+
+    buf_init(&sql, 1 << 20);
+    table->partly = false;
+    for (size_t i = end; i-- > first && !table->overflowed && !table->partly;) {
+        const struct cold_file *file = &duck->cold.files[i];
+        rows += file->rows;
+        if (rows > COLD_IDS_MAX) {
+            table->partly = true;
+            break;
+        }
+        buf_reset(&sql);
+        buf_add_fmt(&sql, "SELECT \"%s\" FROM ", columns[table->key.index[0]].name);
+        duck_cold_add_files(duck, &file, 1, "", &sql);
+        table->partly = load_rows(duck, table, duck->prober, DUCK_SIDE_READ, &sql, NULL) != ERR_OK;
+    }
+}
+
+/* Of a key with time, only the days are remembered: a start must not read all cold rows. */
+static void
+load_cold(struct duck_store *duck, struct duck_table *table)
+{
+    size_t first;
+    size_t end = duck_cold_range(&duck->cold, table->table->id, COLD_RAW, &first);
+
+    free(table->cold_days);
+    table->cold_days = mem_zalloc(end - first + 1, sizeof(*table->cold_days));
+    table->cold_day_count = 0;
+    for (size_t i = first; i < end; i++) {
+        int32_t day = duck->cold.files[i].day;
+        if (i == first || duck->cold.files[i - 1].day != day) {
+            table->cold_days[table->cold_day_count++] = day;
+        }
+    }
+    if (table->policy == DUCK_KNOWN) {
+        load_cold_ids(duck, table);
+    }
+}
+
+enum err_code
+duck_table_load(struct duck_store *duck, struct duck_table *table, struct err *err)
+{
+    struct buf sql BUF_AUTO = {0};
+
+    if (table->loaded || table->policy == DUCK_APPEND) {
+        return ERR_OK;
+    }
+    buf_init(&sql, 0);
+    add_load_sql(table, &sql);
+    enum err_code code = load_rows(duck, table, duck->writer, DUCK_SIDE_APPLY, &sql, err);
+    if (!code) {
+        load_cold(duck, table);
+    }
     table->loaded = !code;
     if (code) {
         forget_keys(table);
         err_context(err, code, "reading the keys of %s", table->table->name);
     }
     return code;
+}
+
+static bool
+is_cold_day(const struct duck_table *table, int64_t time_us)
+{
+    size_t first = 0;
+    size_t end = table->cold_day_count;
+    int32_t day = end > 0 ? cold_day_of(time_us) : 0;
+
+    if (end == 0 || day > table->cold_days[end - 1]) {
+        return false;
+    }
+    while (first < end) {
+        size_t middle = first + (end - first) / 2;
+        if (table->cold_days[middle] == day) {
+            return true;
+        }
+        if (table->cold_days[middle] < day) {
+            first = middle + 1;
+        } else {
+            end = middle;
+        }
+    }
+    return false;
 }
 
 enum duck_row
@@ -186,13 +273,16 @@ duck_table_place(struct duck_table *table, const struct batch *batch, size_t row
             return DUCK_ROW_LATE;
         }
         remember(table, hash, 0);
-        return table->overflowed ? DUCK_ROW_LATE : DUCK_ROW_NEW;
+        return table->overflowed || table->partly ? DUCK_ROW_LATE : DUCK_ROW_NEW;
     }
     if (table->policy == DUCK_ONCE) {
         key_map_put(&table->newest, hash, 0, &is_new);
         return is_new ? DUCK_ROW_NEW : DUCK_ROW_DROP;
     }
     int64_t time_us = batch_get_i64(batch, (size_t)table->table->time_column, row);
+    if (is_cold_day(table, time_us)) {
+        return DUCK_ROW_LATE;
+    }
     int64_t *newest = key_map_put(&table->newest, hash, time_us, &is_new);
     if (!newest) {
         overflow(table);
@@ -222,11 +312,24 @@ day_hash(int32_t day)
 }
 
 void
+duck_table_touch_day(struct duck_table *table, int32_t day, uint64_t lsn)
+{
+    bool is_new;
+    int64_t *last = key_map_put(&table->touched, day_hash(day), 0, &is_new);
+
+    if (last) {
+        *last = (int64_t)lsn;
+    } else {
+        key_map_fini(&table->touched);
+        table->touched_all = lsn;
+    }
+}
+
+void
 duck_table_touch(struct duck_table *table, const struct batch *batch, uint64_t lsn)
 {
     int64_t begin_us = 0; /* of the day that was noted last */
     int64_t end_us = 0;
-    bool is_new;
 
     for (size_t row = 0; row < batch->rows && table->table->sealed; row++) {
         int64_t time_us = batch_get_i64(batch, (size_t)table->table->time_column, row);
@@ -236,13 +339,7 @@ duck_table_touch(struct duck_table *table, const struct batch *batch, uint64_t l
         int32_t day = cold_day_of(time_us);
         begin_us = cold_day_begin_us(day);
         end_us = cold_day_end_us(day);
-        int64_t *last = key_map_put(&table->touched, day_hash(day), 0, &is_new);
-        if (last) {
-            *last = (int64_t)lsn;
-        } else {
-            key_map_fini(&table->touched);
-            table->touched_all = lsn;
-        }
+        duck_table_touch_day(table, day, lsn);
     }
 }
 

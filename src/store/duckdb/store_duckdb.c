@@ -81,6 +81,9 @@ duck_close(struct store *store)
 
     duck_pool_stop(&duck->sealers);
     duck_pool_stop(&duck->pool);
+    if (duck->prober) {
+        duckdb_disconnect(&duck->prober);
+    }
     if (duck->writer) {
         duckdb_disconnect(&duck->writer);
     }
@@ -235,6 +238,10 @@ open_database(struct duck_store *duck, unsigned threads, struct err *err)
     if (!code && duckdb_connect(duck->database, &duck->writer) != DuckDBSuccess) {
         duck->writer = NULL;
         code = err_set(err, ERR_INTERNAL, "DuckDB gave no connection to write by");
+    }
+    if (!code && duckdb_connect(duck->database, &duck->prober) != DuckDBSuccess) {
+        duck->prober = NULL;
+        code = err_set(err, ERR_INTERNAL, "DuckDB gave no connection to read cold files by");
     }
     code = code ? code : confine(duck, err);
     if (code) {

@@ -663,6 +663,8 @@ main(int argc, char **argv)
         CASE(test_checkpoint_keeps_one_row_of_applied_numbers),
     };
 
-    return store_contract_run(&contract) +
+    struct store_contract sealed = contract;
+    sealed.seals = true;
+    return store_contract_run(&contract) + store_contract_run(&sealed) +
            cmocka_run_group_tests_name("store duckdb", tests, NULL, NULL);
 }
