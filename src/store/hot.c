@@ -46,7 +46,7 @@ forget_series(struct hot *hot)
 {
     for (size_t i = 0; i < hot->id_cap; i++) {
         if (hot->by_id[i]) {
-            points_fini(&hot->by_id[i]->points);
+            ring_fini(&hot->by_id[i]->points);
             free(hot->by_id[i]);
         }
     }
@@ -229,7 +229,7 @@ hot_drop(struct hot *hot, struct hot_series *series)
 {
     if (series->cached) {
         lru_remove(&hot->lru, &series->item);
-        points_fini(&series->points);
+        ring_fini(&series->points);
         series->cached = false;
     }
 }
@@ -238,7 +238,7 @@ void
 hot_account(struct hot *hot, struct hot_series *series)
 {
     lru_account(&hot->lru, &series->item, series->points.count,
-                points_bytes(&series->points) + sizeof(struct points));
+                ring_bytes(&series->points) + sizeof(struct ring));
 }
 
 void
@@ -267,9 +267,9 @@ is_tight(const struct hot *hot)
 static void
 consider_growth(struct hot *hot, struct hot_series *series)
 {
-    struct points *points = &series->points;
+    struct ring *points = &series->points;
     size_t wanted = series->read_points * 2;
-    uint64_t grown = (uint64_t)points_bytes(points) * 2;
+    uint64_t grown = (uint64_t)ring_bytes(points) * 2;
 
     if (points->count < points->cap || points->cap == 0) {
         return;
@@ -277,7 +277,7 @@ consider_growth(struct hot *hot, struct hot_series *series)
     wanted = wanted > POINTS_KEPT_MIN ? wanted : POINTS_KEPT_MIN;
     if (grown > hot->lru.options.bytes_max / SHARE_OF_ONE ||
         (is_tight(hot) && wanted <= points->cap / 2)) {
-        points_drop_oldest(points, points->count / 2);
+        ring_drop_oldest(points, points->count / 2);
         series->read_points /= 2;
     }
 }
@@ -288,7 +288,7 @@ append_point(struct hot *hot, struct hot_series *series, int64_t time_us, double
     bool is_newest = series->newest_known && (!series->has_newest || time_us > series->newest_us);
 
     if (!series->cached && is_newest && !is_tight(hot)) {
-        points_init(&series->points, false, series->has_newest ? series->newest_us + 1 : INT64_MIN);
+        ring_init(&series->points, false, series->has_newest ? series->newest_us + 1 : INT64_MIN);
         series->cached = true;
         series->read_points = 0;
         lru_add(&hot->lru, &series->item, (uint64_t)series->id);
@@ -297,7 +297,7 @@ append_point(struct hot *hot, struct hot_series *series, int64_t time_us, double
         return;
     }
     consider_growth(hot, series);
-    points_add(&series->points, (struct point){.time_us = time_us, .value = value});
+    ring_add(&series->points, (struct ring_point){.time_us = time_us, .value = value});
     hot_account(hot, series);
     if (hot->options.writes_promote) {
         lru_touch(&hot->lru, &series->item);
@@ -393,7 +393,7 @@ hot_invalidate(struct hot *hot, int64_t from_us, int64_t to_us)
         }
         if (series->cached) {
             /* What else is before to_us may be there or not: not told, so not known. */
-            points_drop_until(&series->points, to_us);
+            ring_drop_until(&series->points, to_us);
             hot_account(hot, series);
         }
         if (!series->newest_known ||

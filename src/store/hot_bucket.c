@@ -125,7 +125,7 @@ add_cell(struct cells *cells, int64_t bucket_us, size_t group)
 
 /* False when the order of equal times would tell. */
 static bool
-add_to_cell(struct cell *cell, struct point point)
+add_to_cell(struct cell *cell, struct ring_point point)
 {
     if (cell->count > 0 && point.time_us == cell->last_us) {
         return false;
@@ -163,7 +163,7 @@ sum_up(const struct store_bucket *bucket, const struct hot_chosen *chosen,
     const struct hot_series *series;
     size_t bucket_begin = 0;
     int64_t bucket_us = 0;
-    struct point point;
+    struct ring_point point;
     bool fine = true;
 
     while (fine && (series = hot_next_point(merge, &point))) {

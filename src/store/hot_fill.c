@@ -58,7 +58,7 @@ install(struct hot *hot, const struct hot_fill *fill, const struct batch *rows)
         struct hot_series *series = fill->series[i];
         size_t read_points = series->read_points;
         hot_drop(hot, series);
-        points_init(&series->points, false, from_us);
+        ring_init(&series->points, false, from_us);
         series->cached = true;
         series->read_points = read_points;
         series->too_large = is_cut && fill->from_us == INT64_MIN;
@@ -67,8 +67,8 @@ install(struct hot *hot, const struct hot_fill *fill, const struct batch *rows)
     for (size_t row = rows->rows; row-- > 0;) {
         struct hot_series *series = series_in(fill, (int32_t)batch_get_i64(rows, 0, row));
         assert(series);
-        points_add(&series->points, (struct point){.time_us = batch_get_i64(rows, 1, row),
-                                                   .value = batch_get_f64(rows, 2, row)});
+        ring_add(&series->points, (struct ring_point){.time_us = batch_get_i64(rows, 1, row),
+                                                      .value = batch_get_f64(rows, 2, row)});
     }
     for (size_t i = 0; i < fill->count; i++) {
         hot_account(hot, fill->series[i]);

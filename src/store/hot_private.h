@@ -14,7 +14,7 @@ struct hot_fill;
 
 struct hot_series {
     struct lru_item item; /* first; in the list while `cached` */
-    struct points points;
+    struct ring points;
     bool cached;
     bool newest_known; /* newest_us is the newest in the store, or there is none */
     bool has_newest;
@@ -129,7 +129,7 @@ enum hot_verdict hot_prepare(struct hot *hot, struct store *store, const struct 
                              struct hot_chosen *chosen, struct hot_merge *merge);
 
 /* The next point in the order of the scan; NULL at the end. */
-struct hot_series *hot_next_point(struct hot_merge *merge, struct point *ret_point);
+struct hot_series *hot_next_point(struct hot_merge *merge, struct ring_point *ret_point);
 
 /* Remembers how far back a read went; before the first hot_next_point. */
 void hot_note_reads(const struct hot_chosen *chosen, const struct hot_merge *merge,

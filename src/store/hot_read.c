@@ -49,6 +49,21 @@ is_one_of(struct slice text, const struct store_filter *filter)
     return found;
 }
 
+/* One definition under two numbers: nothing tells which of their rows of one time comes first. */
+static bool
+has_twins(const struct hot_chosen *chosen)
+{
+    bool found = false;
+
+    for (size_t i = 1; i < chosen->count && !found; i++) {
+        const struct hot_series *a = chosen->series[i - 1];
+        const struct hot_series *b = chosen->series[i];
+        found = slice_eq(a->name, b->name) && slice_eq(a->symbol, b->symbol) &&
+                slice_eq(a->labels, b->labels);
+    }
+    return found;
+}
+
 static bool
 choose_by_name(const struct hot *hot, const struct store_filter *name,
                const struct store_filter *symbol, struct hot_chosen *chosen)
@@ -68,7 +83,7 @@ choose_by_name(const struct hot *hot, const struct store_filter *name,
         }
     }
     qsort(chosen->series, chosen->count, sizeof(struct hot_series *), hot_compare_definitions);
-    return true;
+    return !has_twins(chosen);
 }
 
 static int
@@ -140,11 +155,11 @@ begin_merge(struct hot_merge *merge, const struct hot_chosen *chosen, int64_t fr
     merge->newest_first = newest_first;
     merge->tied = false;
     for (size_t i = 0; i < chosen->count; i++) {
-        const struct points *of = &chosen->series[i]->points;
+        const struct ring *of = &chosen->series[i]->points;
         struct hot_cursor *cursor = &merge->cursors[i];
         cursor->series = chosen->series[i];
-        cursor->from = points_before(of, from_us);
-        cursor->to = to_us == INT64_MAX ? of->count : points_before(of, to_us + 1);
+        cursor->from = ring_before(of, from_us);
+        cursor->to = to_us == INT64_MAX ? of->count : ring_before(of, to_us + 1);
         cursor->to = cursor->to > cursor->from ? cursor->to : cursor->from;
         points += cursor->to - cursor->from;
     }
@@ -154,13 +169,12 @@ begin_merge(struct hot_merge *merge, const struct hot_chosen *chosen, int64_t fr
 static int64_t
 time_at(const struct hot_merge *merge, const struct hot_cursor *cursor)
 {
-    return points_time(&cursor->series->points,
-                       merge->newest_first ? cursor->to - 1 : cursor->from);
+    return ring_time(&cursor->series->points, merge->newest_first ? cursor->to - 1 : cursor->from);
 }
 
 /* The next point; NULL at the end. */
 struct hot_series *
-hot_next_point(struct hot_merge *merge, struct point *ret_point)
+hot_next_point(struct hot_merge *merge, struct ring_point *ret_point)
 {
     struct hot_cursor *best = NULL;
     int64_t best_us = 0;
@@ -181,7 +195,7 @@ hot_next_point(struct hot_merge *merge, struct point *ret_point)
     }
     size_t at = merge->newest_first ? --best->to : best->from++;
     *ret_point =
-        (struct point){.time_us = best_us, .value = points_value(&best->series->points, at)};
+        (struct ring_point){.time_us = best_us, .value = ring_value(&best->series->points, at)};
     if (best->from < best->to && time_at(merge, best) == best_us) {
         merge->tied = true;
     }
@@ -336,7 +350,8 @@ copy(struct batch *rows, struct slice text)
 
 static void
 emit(const struct catalog_table *table, const struct column_list *columns,
-     const struct hot_series *series, struct point point, struct texts *texts, struct batch *rows)
+     const struct hot_series *series, struct ring_point point, struct texts *texts,
+     struct batch *rows)
 {
     size_t row = batch_add_row(rows);
 
@@ -381,7 +396,7 @@ emit_rows(const struct store_scan *scan, const struct column_list *columns,
     const struct catalog_table *table = catalog_table(scan->table);
     struct texts *texts = mem_zalloc(chosen->count + 1, sizeof(*texts));
     struct hot_series *series;
-    struct point point;
+    struct ring_point point;
 
     for (uint64_t at = 0; (series = hot_next_point(merge, &point)) && !merge->tied; at++) {
         size_t which = 0;
@@ -480,7 +495,7 @@ emit_newest(struct hot *hot, const struct catalog_table *table, struct batch *ro
         struct texts texts = {0};
         if (series && series->has_newest) {
             emit(table, &columns, series,
-                 (struct point){.time_us = series->newest_us, .value = series->newest_value},
+                 (struct ring_point){.time_us = series->newest_us, .value = series->newest_value},
                  &texts, rows);
         }
     }

@@ -189,9 +189,9 @@ lru_stats_of(const struct lru *lru, struct lru_stats *ret_stats)
 /* ---- points ---- */
 
 void
-points_init(struct points *points, bool with_orders, int64_t complete_us)
+ring_init(struct ring *points, bool with_orders, int64_t complete_us)
 {
-    *points = (struct points){.complete_us = complete_us};
+    *points = (struct ring){.complete_us = complete_us};
     if (with_orders) {
         points->orders = mem_alloc(POINTS_FIRST * sizeof(uint64_t));
         points->times = mem_alloc(POINTS_FIRST * sizeof(int64_t));
@@ -201,16 +201,16 @@ points_init(struct points *points, bool with_orders, int64_t complete_us)
 }
 
 void
-points_fini(struct points *points)
+ring_fini(struct ring *points)
 {
     free(points->times);
     free(points->values);
     free(points->orders);
-    *points = (struct points){0};
+    *points = (struct ring){0};
 }
 
 size_t
-points_bytes(const struct points *points)
+ring_bytes(const struct ring *points)
 {
     return points->cap *
            (sizeof(int64_t) + sizeof(double) + (points->orders ? sizeof(uint64_t) : 0));
@@ -218,7 +218,7 @@ points_bytes(const struct points *points)
 
 /* Copies a ring of 8-byte places, unrolled, into an array of another size. */
 static void *
-unroll(void *ring, const struct points *points, size_t cap)
+unroll(void *ring, const struct ring *points, size_t cap)
 {
     char *made = mem_alloc(cap * sizeof(uint64_t));
     size_t first = points->cap - points->head;
@@ -233,7 +233,7 @@ unroll(void *ring, const struct points *points, size_t cap)
 }
 
 static void
-set_cap(struct points *points, size_t cap)
+set_cap(struct ring *points, size_t cap)
 {
     assert(cap >= points->count && (cap & (cap - 1)) == 0);
     points->times = unroll(points->times, points, cap);
@@ -246,9 +246,9 @@ set_cap(struct points *points, size_t cap)
 }
 
 static void
-put(struct points *points, size_t index, struct point point)
+put(struct ring *points, size_t index, struct ring_point point)
 {
-    size_t place = points_place(points, index);
+    size_t place = ring_place(points, index);
 
     points->times[place] = point.time_us;
     points->values[place] = point.value;
@@ -258,33 +258,33 @@ put(struct points *points, size_t index, struct point point)
 }
 
 void
-points_add(struct points *points, struct point point)
+ring_add(struct ring *points, struct ring_point point)
 {
-    if (!points_cover(points, point.time_us)) {
+    if (!ring_cover(points, point.time_us)) {
         return;
     }
     if (points->count == points->cap) {
         set_cap(points, points->cap ? points->cap * 2 : POINTS_FIRST);
     }
     size_t at = points->count++;
-    while (at > 0 && points_time(points, at - 1) > point.time_us) {
+    while (at > 0 && ring_time(points, at - 1) > point.time_us) {
         put(points, at,
-            (struct point){points_time(points, at - 1), points_value(points, at - 1),
-                           points_order(points, at - 1)});
+            (struct ring_point){ring_time(points, at - 1), ring_value(points, at - 1),
+                                ring_order(points, at - 1)});
         at--;
     }
     put(points, at, point);
 }
 
 void
-points_drop_oldest(struct points *points, size_t count)
+ring_drop_oldest(struct ring *points, size_t count)
 {
     assert(count <= points->count);
     if (count == 0) {
         return;
     }
-    int64_t last_us = points_time(points, count - 1);
-    points->head = points_place(points, count);
+    int64_t last_us = ring_time(points, count - 1);
+    points->head = ring_place(points, count);
     points->count -= count;
     if (last_us >= points->complete_us) {
         points->complete_us = last_us < INT64_MAX ? last_us + 1 : INT64_MAX;
@@ -292,18 +292,18 @@ points_drop_oldest(struct points *points, size_t count)
 }
 
 void
-points_drop_until(struct points *points, int64_t time_us)
+ring_drop_until(struct ring *points, int64_t time_us)
 {
-    size_t count = time_us < INT64_MAX ? points_before(points, time_us + 1) : points->count;
+    size_t count = time_us < INT64_MAX ? ring_before(points, time_us + 1) : points->count;
 
-    points_drop_oldest(points, count);
+    ring_drop_oldest(points, count);
     if (time_us >= points->complete_us) {
         points->complete_us = time_us < INT64_MAX ? time_us + 1 : INT64_MAX;
     }
 }
 
 void
-points_shrink(struct points *points)
+ring_shrink(struct ring *points)
 {
     size_t cap = POINTS_FIRST;
 
@@ -316,14 +316,14 @@ points_shrink(struct points *points)
 }
 
 size_t
-points_before(const struct points *points, int64_t time_us)
+ring_before(const struct ring *points, int64_t time_us)
 {
     size_t low = 0;
     size_t high = points->count;
 
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (points_time(points, middle) < time_us) {
+        if (ring_time(points, middle) < time_us) {
             low = middle + 1;
         } else {
             high = middle;

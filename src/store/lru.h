@@ -2,8 +2,8 @@
  * The component that the memory store and the hot cache are made of: series in the order of their
  * last use, bounded in points and in bytes; and the points of one series.
  *
- *   lru      key -> item, and all items in a list: the last used in front, the victims at the back
- *   points   (time, value) of one series in order of time, equal times as they came, in a ring
+ *   lru    key -> item, and all items in a list: the last used in front, the victims at the back
+ *   ring   (time, value) of one series in order of time, equal times as they came
  *
  * An item is a head that stands within its owner's struct; the owner says how many points and bytes
  * it holds (lru_account). Everything is O(1), amortised where arrays grow, but for late points,
@@ -94,7 +94,7 @@ void lru_stats_of(const struct lru *lru, struct lru_stats *ret_stats);
 
 /* ---- points ---- */
 
-struct points {
+struct ring {
     int64_t *times;   /* rings of `cap` places */
     double *values;   /* the same */
     uint64_t *orders; /* the same, of arrival; NULL unless asked for */
@@ -105,61 +105,61 @@ struct points {
                             Points before it are not kept */
 };
 
-struct point {
+struct ring_point {
     int64_t time_us;
     double value;
     uint64_t order;
 };
 
 /* No points; complete from `complete_us` on. */
-void points_init(struct points *points, bool with_orders, int64_t complete_us);
-void points_fini(struct points *points);
+void ring_init(struct ring *points, bool with_orders, int64_t complete_us);
+void ring_fini(struct ring *points);
 
 /* Bytes of the arrays. */
-size_t points_bytes(const struct points *points);
+size_t ring_bytes(const struct ring *points);
 
 static inline size_t
-points_place(const struct points *points, size_t index)
+ring_place(const struct ring *points, size_t index)
 {
     return (points->head + index) & (points->cap - 1);
 }
 
 static inline int64_t
-points_time(const struct points *points, size_t index)
+ring_time(const struct ring *points, size_t index)
 {
-    return points->times[points_place(points, index)];
+    return points->times[ring_place(points, index)];
 }
 
 static inline double
-points_value(const struct points *points, size_t index)
+ring_value(const struct ring *points, size_t index)
 {
-    return points->values[points_place(points, index)];
+    return points->values[ring_place(points, index)];
 }
 
 static inline uint64_t
-points_order(const struct points *points, size_t index)
+ring_order(const struct ring *points, size_t index)
 {
-    return points->orders ? points->orders[points_place(points, index)] : 0;
+    return points->orders ? points->orders[ring_place(points, index)] : 0;
 }
 
 /* Adds a point behind those of its time and before; one before complete_us is passed over. */
-void points_add(struct points *points, struct point point);
+void ring_add(struct ring *points, struct ring_point point);
 
 /* Takes the oldest away; from then on complete only behind the last that went. */
-void points_drop_oldest(struct points *points, size_t count);
+void ring_drop_oldest(struct ring *points, size_t count);
 
 /* Takes those at and before a time away, and is complete only behind it. */
-void points_drop_until(struct points *points, int64_t time_us);
+void ring_drop_until(struct ring *points, int64_t time_us);
 
 /* Makes the arrays as small as what they hold allows. */
-void points_shrink(struct points *points);
+void ring_shrink(struct ring *points);
 
 /* The number of points before a time, which is the index of the first at or behind it. */
-size_t points_before(const struct points *points, int64_t time_us);
+size_t ring_before(const struct ring *points, int64_t time_us);
 
 /* Whether all points from a time on are here. */
 static inline bool
-points_cover(const struct points *points, int64_t from_us)
+ring_cover(const struct ring *points, int64_t from_us)
 {
     return from_us >= points->complete_us;
 }

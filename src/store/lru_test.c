@@ -198,12 +198,12 @@ test_lru_agrees_with_a_model_over_random_steps(void **state)
 
 /* Points in the order they came; what a ring should hold is found by looking at all of them. */
 struct naive {
-    struct point points[MODEL_MAX];
+    struct ring_point points[MODEL_MAX];
     size_t count;
 };
 
 static void
-naive_add(struct naive *naive, struct point point)
+naive_add(struct naive *naive, struct ring_point point)
 {
     size_t at = naive->count++;
 
@@ -224,41 +224,41 @@ naive_drop(struct naive *naive, size_t count)
 }
 
 static void
-assert_points(const struct points *points, const struct naive *naive)
+assert_points(const struct ring *points, const struct naive *naive)
 {
     assert_int_equal(points->count, naive->count);
     for (size_t i = 0; i < naive->count; i++) {
-        assert_int_equal(points_time(points, i), naive->points[i].time_us);
-        assert_true(points_value(points, i) == naive->points[i].value);
-        assert_int_equal(points_order(points, i), naive->points[i].order);
+        assert_int_equal(ring_time(points, i), naive->points[i].time_us);
+        assert_true(ring_value(points, i) == naive->points[i].value);
+        assert_int_equal(ring_order(points, i), naive->points[i].order);
     }
 }
 
 /* One random step on both. */
 static void
-step_ring(struct points *points, struct naive *naive, uint32_t *random, uint64_t order)
+step_ring(struct ring *points, struct naive *naive, uint32_t *random, uint64_t order)
 {
     uint32_t what = next_random(random) % 100;
     bool is_late = next_random(random) % 10 == 0;
     int64_t now_us = (int64_t)order * 3;
     int64_t late_us = is_late ? (int64_t)(next_random(random) % 500) : 0;
-    struct point point = {now_us - late_us, (double)order / 4, order};
+    struct ring_point point = {now_us - late_us, (double)order / 4, order};
 
     if (what == 0) {
-        points_drop_until(points, now_us - 900);
+        ring_drop_until(points, now_us - 900);
         while (naive->count > 0 && naive->points[0].time_us <= now_us - 900) {
             naive_drop(naive, 1);
         }
         assert_true(points->complete_us >= now_us - 899);
     } else if (what == 1) {
-        points_shrink(points);
+        ring_shrink(points);
     } else if (what < 5 && naive->count > 20) {
         size_t count = next_random(random) % 20;
-        points_drop_oldest(points, count);
+        ring_drop_oldest(points, count);
         naive_drop(naive, count);
     } else if (naive->count < MODEL_MAX) {
-        bool covered = points_cover(points, point.time_us);
-        points_add(points, point);
+        bool covered = ring_cover(points, point.time_us);
+        ring_add(points, point);
         if (covered) {
             naive_add(naive, point);
         }
@@ -269,11 +269,11 @@ static void
 test_points_agree_with_a_model_over_random_steps(void **state)
 {
     static struct naive naive;
-    struct points points;
+    struct ring points;
     uint32_t random = 3;
 
     (void)state;
-    points_init(&points, true, INT64_MIN);
+    ring_init(&points, true, INT64_MIN);
     for (uint64_t order = 1; order < RING_STEPS; order++) {
         step_ring(&points, &naive, &random, order);
         if (order % 97 == 0) {
@@ -283,36 +283,36 @@ test_points_agree_with_a_model_over_random_steps(void **state)
             while (before < naive.count && naive.points[before].time_us < at_us) {
                 before++;
             }
-            assert_int_equal(points_before(&points, at_us), before);
+            assert_int_equal(ring_before(&points, at_us), before);
         }
     }
     assert_points(&points, &naive);
-    points_fini(&points);
+    ring_fini(&points);
 }
 
 static void
 test_points_are_complete_only_behind_what_went(void **state)
 {
-    struct points points;
+    struct ring points;
 
     (void)state;
-    points_init(&points, false, INT64_MIN);
+    ring_init(&points, false, INT64_MIN);
     for (int64_t i = 1; i <= 40; i++) {
-        points_add(&points, (struct point){.time_us = i * 10, .value = 1});
+        ring_add(&points, (struct ring_point){.time_us = i * 10, .value = 1});
     }
-    assert_true(points_cover(&points, INT64_MIN));
-    points_drop_oldest(&points, 4);
-    assert_false(points_cover(&points, 40));
-    assert_true(points_cover(&points, 41));
+    assert_true(ring_cover(&points, INT64_MIN));
+    ring_drop_oldest(&points, 4);
+    assert_false(ring_cover(&points, 40));
+    assert_true(ring_cover(&points, 41));
     /* A late point before that is not what makes it complete again. */
-    points_add(&points, (struct point){.time_us = 35, .value = 1});
+    ring_add(&points, (struct ring_point){.time_us = 35, .value = 1});
     assert_int_equal(points.count, 36);
-    points_drop_until(&points, 1000);
+    ring_drop_until(&points, 1000);
     assert_int_equal(points.count, 0);
     assert_int_equal(points.complete_us, 1001);
-    points_shrink(&points);
-    assert_int_equal(points_bytes(&points), 16 * 16);
-    points_fini(&points);
+    ring_shrink(&points);
+    assert_int_equal(ring_bytes(&points), 16 * 16);
+    ring_fini(&points);
 }
 
 int
