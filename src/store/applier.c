@@ -74,9 +74,8 @@ keep_payload(struct group *group, struct slice payload)
     return copy;
 }
 
-/* Sleeps unless the engine closes; false in that case. */
-static bool
-pause_ms(struct engine *engine, int ms)
+bool
+applier_pause(struct engine *engine, int ms)
 {
     struct timespec until = engine_deadline(ms);
 
@@ -178,7 +177,7 @@ add_record(struct engine *engine, struct group *group, const struct wal_record *
     }
     while (code != ERR_OK && set_aside(engine, record->lsn, kept, &err) != ERR_OK) {
         engine_set_state(engine, ENGINE_STALLED, &err);
-        if (!pause_ms(engine, RETRY_MAX_MS)) {
+        if (!applier_pause(engine, RETRY_MAX_MS)) {
             return false; /* the next start finds it again */
         }
     }
@@ -345,17 +344,22 @@ reopen_cursor(struct engine *engine, struct err *err)
 bool
 applier_revive(struct engine *engine, bool quarantine, struct err *err)
 {
+    enum engine_state state = engine->options.store_remote ? ENGINE_STALLED : ENGINE_REBUILDING;
     int wait_ms = RETRY_FIRST_MS;
+    struct err told = {0};
 
     engine_event(engine, true, "the store is unusable: %s", err->msg);
     for (;;) {
-        engine_set_state(engine, ENGINE_REBUILDING, err);
+        engine_set_state(engine, state, err);
         if (rebuild_store(engine, quarantine, err) == ERR_OK &&
             reopen_cursor(engine, err) == ERR_OK) {
             return true;
         }
-        engine_event(engine, true, "the store cannot be opened, trying again: %s", err->msg);
-        if (!pause_ms(engine, wait_ms)) {
+        if (strcmp(told.msg, err->msg) != 0) { /* a server may be away for hours */
+            engine_event(engine, true, "the store cannot be opened, trying again: %s", err->msg);
+            told = *err;
+        }
+        if (!applier_pause(engine, wait_ms)) {
             return false;
         }
         wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
@@ -454,7 +458,7 @@ note_broken(struct engine *engine, const struct group *group, bool singly, struc
         bool stuck = engine->skipped_count == ENGINE_SKIPPED_MAX;
         if (applier_revive(engine, false, err) && stuck) {
             engine_set_state(engine, ENGINE_STALLED, err);
-            pause_ms(engine, RETRY_MAX_MS);
+            applier_pause(engine, RETRY_MAX_MS);
         }
         return;
     }
@@ -500,7 +504,7 @@ apply_until_it_works(struct engine *engine, const struct group *group, bool *ret
         }
         stalled = true;
         engine_set_state(engine, ENGINE_STALLED, &err);
-        if (!pause_ms(engine, wait_ms)) {
+        if (!applier_pause(engine, wait_ms)) {
             return false;
         }
         wait_ms = wait_ms * 2 < RETRY_MAX_MS ? wait_ms * 2 : RETRY_MAX_MS;
@@ -516,6 +520,9 @@ apply_group(struct engine *engine, const struct group *group)
                                           group->batches};
     bool whole = false;
 
+    if (engine->options.store_remote) {
+        remote_note_series(engine, group->batches, group->batch_count);
+    }
     if (engine->hot) {
         hot_begin(engine->hot);
     }
@@ -537,6 +544,10 @@ maybe_heal(struct engine *engine)
     engine->read_err = (struct err){0};
     pthread_mutex_unlock(&engine->lock);
     if (err.code == ERR_OK) {
+        return;
+    }
+    if (engine->options.store_remote) {
+        remote_heal(engine, &err);
         return;
     }
     if (applier_revive(engine, err.code == ERR_CORRUPT, &err)) {
@@ -572,7 +583,7 @@ read_anew(struct engine *engine, struct err *err)
     do {
         engine_set_state(engine, ENGINE_STALLED, err);
         engine_event(engine, true, "the log cannot be read: %s", err->msg);
-        if (!pause_ms(engine, RETRY_MAX_MS)) {
+        if (!applier_pause(engine, RETRY_MAX_MS)) {
             return false;
         }
     } while (reopen_cursor(engine, err) != ERR_OK);
@@ -616,7 +627,15 @@ applier_main(void *arg)
     group.batches = mem_zalloc(ENGINE_BATCHES_MAX, sizeof(*group.batches));
     group.lsns = mem_zalloc(ENGINE_BATCHES_MAX, sizeof(*group.lsns));
     engine->checkpointed_us = clock_mono_us(engine->clock);
-    while (run_round(engine, &group)) {
+    bool there = engine->store != NULL;
+    if (!there) { /* a remote store that was away at the open */
+        struct err away = engine->problem;
+        there = applier_revive(engine, false, &away);
+        if (there) {
+            engine_set_state(engine, ENGINE_RUNNING, NULL);
+        }
+    }
+    while (there && run_round(engine, &group)) {
     }
     applier_refuse_between(engine);
     group_reset(&group);

@@ -286,7 +286,9 @@ applier_care(struct engine *engine)
     if (engine->store) {
         maybe_checkpoint(engine);
     }
-    if (engine->store) {
+    if (engine->store && engine->options.store_remote) {
+        remote_release(engine);
+    } else if (engine->store) {
         maybe_snapshot(engine);
     }
 }

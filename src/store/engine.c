@@ -139,12 +139,15 @@ start_applier(struct engine *engine, struct err *err)
 {
     uint64_t first = wal_first_lsn(engine->wal);
     uint64_t from = engine->applied_lsn + 1 > first ? engine->applied_lsn + 1 : first;
-    enum err_code code = wal_cursor_open(engine->wal, from, &engine->cursor, err);
+    enum err_code code = ERR_OK;
 
+    if (engine->store) {
+        code = wal_cursor_open(engine->wal, from, &engine->cursor, err);
+    }
     if (code != ERR_OK) {
         return code;
     }
-    engine->state = ENGINE_RUNNING;
+    engine->state = engine->store ? ENGINE_RUNNING : ENGINE_STALLED;
     if (pthread_create(&engine->applier, NULL, applier_main, engine) != 0) {
         return err_set(err, ERR_INTERNAL, "the applier thread cannot be started");
     }
@@ -340,6 +343,18 @@ engine_changed(struct engine *engine, enum table_id table, int64_t from_us, int6
     return changes_since(&engine->changes, table, from_us, to_us, lsn);
 }
 
+static enum err_code
+no_store(struct engine *engine, struct err *err)
+{
+    pthread_mutex_lock(&engine->lock);
+    struct err problem = engine->problem;
+    pthread_mutex_unlock(&engine->lock);
+    if (engine->options.store_remote && problem.code != ERR_OK) {
+        return err_set(err, ERR_UNAVAILABLE, "%s", problem.msg);
+    }
+    return err_set(err, ERR_UNAVAILABLE, "the store is being rebuilt; try again");
+}
+
 /* Borrows the store for a read; give it back with end_read. ERR_UNAVAILABLE while there is none. */
 static enum err_code
 begin_read(struct engine *engine, struct err *err)
@@ -352,7 +367,7 @@ begin_read(struct engine *engine, struct err *err)
     if (atomic_load(&engine->reads_stopped)) {
         return err_set(err, ERR_UNAVAILABLE, "the store is closing");
     }
-    return err_set(err, ERR_UNAVAILABLE, "the store is being rebuilt; try again");
+    return no_store(engine, err);
 }
 
 /* A read that finds the store unusable leaves the finding to the applier, which makes it usable. */
@@ -374,6 +389,9 @@ end_read(struct engine *engine, enum err_code code, struct err *err)
     }
     pthread_cond_broadcast(&engine->changed);
     pthread_mutex_unlock(&engine->lock);
+    if (engine->options.store_remote) {
+        return code; /* it is away, and says why */
+    }
     return err_set(err, ERR_UNAVAILABLE, "the store is unusable and being rebuilt; try again");
 }
 

@@ -10,6 +10,9 @@
  *   starting -> running <-> rebuilding        states of the store; writes are accepted in all of
  *                  \-> stalled (disk full)    them as long as the WAL is healthy
  *
+ * A remote store (store_remote) has no files here but data_dir/database, which says which database
+ * it is; it may be away, also at the open: the state is stalled then, reads are ERR_UNAVAILABLE.
+ *
  * Threads: every function but open and close may be called from any thread.
  */
 #ifndef EIDER_STORE_ENGINE_H
@@ -58,6 +61,9 @@ struct engine_options {
     const char *store_file;    /* name within data_dir; NULL: "eider.duckdb" */
     store_open_fn *store_open; /* required */
     bool store_volatile;       /* the store keeps nothing on disk: replay the whole WAL at start */
+    bool store_remote;         /* a server that others run: it comes and goes, has no files here */
+    uint64_t keep_wal_bytes;   /* log kept behind what a remote store has, to fill another one from;
+                                  0: none */
     struct store_open_options store;
     struct wal_options wal;      /* dir is set by the engine */
     uint64_t snapshot_wal_bytes; /* log bytes between two snapshots; 0: 1 GiB */

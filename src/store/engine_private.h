@@ -131,7 +131,36 @@ enum err_code rebuild_store(struct engine *engine, bool quarantine, struct err *
 /* Restores from the newest snapshot when the log begins behind what the store has. */
 enum err_code rebuild_gap(struct engine *engine, struct err *err);
 
+/* Takes a store as the engine's. */
+void rebuild_adopt(struct engine *engine, struct store *store);
+
+/* ---- remote.c: a store that others run ---- */
+
+/* Opens it at start. One that is away is ERR_OK, too: the engine has no store then. */
+enum err_code remote_open(struct engine *engine, struct err *err);
+
+/* Opens it (again), and looks whether it is the database that it was. */
+enum err_code remote_reopen(struct engine *engine, struct err *err);
+
+/* A read found it away: waits until it is back, the state being stalled meanwhile. */
+void remote_heal(struct engine *engine, const struct err *why);
+
+/* Drops the log that it has for good, but for what is to be kept. */
+void remote_release(struct engine *engine);
+
+/* ---- remote_series.c ---- */
+
+/* Keeps the definitions of series among these batches beside the log. */
+void remote_note_series(struct engine *engine, const struct batch *batches, size_t count);
+
+/* When the log begins behind what the store has: says which records are nowhere, gives the store
+ * the definitions of all series, and goes on behind the gap. */
+enum err_code remote_fill_gap(struct engine *engine, struct err *err);
+
 /* ---- applier.c ---- */
+
+/* Sleeps unless the engine closes; false in that case. */
+bool applier_pause(struct engine *engine, int ms);
 
 void *applier_main(void *engine);
 

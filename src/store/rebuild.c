@@ -109,8 +109,8 @@ open_snapshot(struct engine *engine, struct store **ret_store, struct err *err)
     return open_file(engine, ret_store, err);
 }
 
-static void
-adopt(struct engine *engine, struct store *store)
+void
+rebuild_adopt(struct engine *engine, struct store *store)
 {
     uint64_t applied = store_applied_lsn(store);
 
@@ -136,6 +136,10 @@ rebuild_open(struct engine *engine, struct err *err)
 {
     struct store *store;
     bool there = access(engine->store_path, F_OK) == 0;
+
+    if (engine->options.store_remote) {
+        return remote_open(engine, err);
+    }
     enum err_code code =
         there || engine->options.store_volatile ? open_file(engine, &store, err) : ERR_CORRUPT;
 
@@ -155,7 +159,7 @@ rebuild_open(struct engine *engine, struct err *err)
     if (code != ERR_OK) {
         return code;
     }
-    adopt(engine, store);
+    rebuild_adopt(engine, store);
     return ERR_OK;
 }
 
@@ -190,10 +194,13 @@ rebuild_store(struct engine *engine, bool quarantine, struct err *err)
     struct err why = *err;
 
     close_store(engine);
+    if (engine->options.store_remote) {
+        return remote_reopen(engine, err);
+    }
     if (!quarantine) {
         enum err_code code = open_file(engine, &store, err);
         if (code == ERR_OK) {
-            adopt(engine, store);
+            rebuild_adopt(engine, store);
             engine_event(engine, false, "the store is open again");
             return ERR_OK;
         }
@@ -209,7 +216,7 @@ rebuild_store(struct engine *engine, bool quarantine, struct err *err)
     if (code != ERR_OK) {
         return code;
     }
-    adopt(engine, store);
+    rebuild_adopt(engine, store);
     pthread_mutex_lock(&engine->lock);
     engine->rebuilds++;
     pthread_mutex_unlock(&engine->lock);
@@ -221,6 +228,9 @@ rebuild_gap(struct engine *engine, struct err *err)
 {
     uint64_t first = wal_first_lsn(engine->wal);
 
+    if (engine->options.store_remote) {
+        return remote_fill_gap(engine, err);
+    }
     if (engine->applied_lsn + 1 >= first || engine->options.store_volatile) {
         return ERR_OK;
     }

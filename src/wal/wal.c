@@ -491,6 +491,21 @@ wal_release(struct wal *wal, uint64_t lsn, struct err *err)
 }
 
 uint64_t
+wal_lsn_before(struct wal *wal, uint64_t keep_bytes)
+{
+    uint64_t lsn = 0;
+
+    pthread_mutex_lock(&wal->lock);
+    uint64_t left = wal->used_bytes;
+    for (size_t i = 0; i < wal->extent_count && left >= wal->extents[i].end + keep_bytes; i++) {
+        left -= wal->extents[i].end;
+        lsn = wal->extents[i].last_lsn;
+    }
+    pthread_mutex_unlock(&wal->lock);
+    return lsn;
+}
+
+uint64_t
 wal_durable_lsn(struct wal *wal)
 {
     return atomic_load(&wal->durable_lsn);

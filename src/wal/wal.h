@@ -132,6 +132,10 @@ void wal_cursor_wake(struct wal_cursor *cursor);
  */
 enum err_code wal_release(struct wal *wal, uint64_t lsn, struct err *err);
 
+/* The highest LSN that may be released when at least `keep_bytes` of log are to stay behind it; 0
+ * when none may. */
+uint64_t wal_lsn_before(struct wal *wal, uint64_t keep_bytes);
+
 /* The last durable LSN; in an empty log one below the first that it will give (0 in a new one). */
 uint64_t wal_durable_lsn(struct wal *wal);
 

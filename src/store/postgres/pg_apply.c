@@ -409,13 +409,19 @@ pg_apply(struct store *base, const struct store_group *group, struct err *err)
     return code;
 }
 
-/* PostgreSQL makes its own; this looks at the size of what is there. */
+/* PostgreSQL makes its own. Here it is a look whether the server is there, and how large the
+ * database is. */
 enum err_code
 pg_checkpoint(struct store *base, struct err *err)
 {
     struct pg_store *store = (struct pg_store *)base;
+    enum err_code code = ensure_writer(store, err);
 
-    (void)err;
+    code = code ? code : pg_setup_size(store, err);
+    if (code) {
+        undo(store);
+        return code;
+    }
     atomic_fetch_add(&store->checkpoints, 1);
     return ERR_OK;
 }

@@ -188,6 +188,18 @@ read_newest(struct pg_store *store, struct err *err)
     return code;
 }
 
+enum err_code
+pg_setup_size(struct pg_store *store, struct err *err)
+{
+    struct batch rows BATCH_AUTO = {0};
+    enum err_code code = ask(store, "SELECT pg_database_size(current_database())", &rows, err);
+
+    if (!code && rows.rows == 1) {
+        atomic_store(&store->size_bytes, (uint64_t)batch_get_i64(&rows, 0, 0));
+    }
+    return code;
+}
+
 static enum err_code
 read_role(struct pg_store *store, struct err *err)
 {
