@@ -18,10 +18,11 @@
 
 struct api;
 struct gateway;
+struct json_writer;
 struct meter;
 struct refusal;
 
-enum { API_COLLECTORS_MAX = 8, API_TOKEN_HASH_BYTES = 32, API_TOKEN_NAME_MAX = 63 };
+enum { API_COLLECTORS_MAX = 8, API_WORKS_MAX = 8, API_TOKEN_HASH_BYTES = 32, API_TOKEN_NAME_MAX = 63 };
 
 /* What a token may do; a route says which of them it needs. */
 enum api_scope {
@@ -91,6 +92,19 @@ void api_count_refusal(struct api *api, const struct refusal *refusal);
 /* A collector to show under /api/system; `status` is asked at every request. */
 typedef void api_collector_fn(void *ctx, struct collect_status *ret_status);
 void api_add_collector(struct api *api, api_collector_fn *status, void *ctx);
+
+/*
+ * Work that an operator asks for and that takes long: POST /api/v1/admin/{name} starts it (202;
+ * 409 while it runs), GET tells how it stands. `status` writes members of an object that is open.
+ * ctx must outlive the api.
+ */
+struct api_work {
+    const char *name;
+    enum err_code (*ask)(void *ctx, struct err *err);
+    void (*status)(void *ctx, struct json_writer *json);
+    void *ctx;
+};
+void api_add_work(struct api *api, const struct api_work *work);
 
 /* http_handler_fn for a listener of its own that serves /metrics and nothing else. */
 void api_handle_metrics(void *api, struct http_exchange *exchange);

@@ -49,6 +49,8 @@ struct api {
         void *ctx;
     } collectors[API_COLLECTORS_MAX];
     _Atomic size_t collector_count;
+    struct api_work works[API_WORKS_MAX];
+    _Atomic size_t work_count;
 };
 
 /* ---- routes (routes.c) ---- */
@@ -122,6 +124,10 @@ enum err_code forward_accept(struct api *api, struct http_exchange *exchange,
 void forward_call(struct api *api, struct http_exchange *exchange);
 route_fn any_gateway;
 void write_gateway_metrics(struct gateway *gateway, const char *namespace, struct buf *out);
+
+/* ---- an operator's work (work.c) ---- */
+
+route_fn get_work, post_work;
 
 /* ---- who may talk to us without a token (guard.c) ---- */
 

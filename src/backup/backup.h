@@ -82,7 +82,8 @@ typedef void backup_damage_fn(void *ctx, const struct manifest_file *file,
 
 /* What reads the rows of a Parquet file, so that this part does not need to know how. NULL: rows
  * are not counted. */
-typedef enum err_code backup_rows_fn(const char *path, uint64_t *ret_rows, struct err *err);
+typedef enum err_code backup_rows_fn(void *ctx, const char *path, uint64_t *ret_rows,
+                                     struct err *err);
 
 struct backup_verify {
     const char *dir;

@@ -78,8 +78,9 @@ take(struct scene *scene, unsigned keep)
 }
 
 static enum err_code
-count_parquet(const char *path, uint64_t *ret_rows, struct err *err)
+count_parquet(void *ctx, const char *path, uint64_t *ret_rows, struct err *err)
 {
+    (void)ctx;
     struct duckdb_reader *reader;
     enum err_code code = duckdb_reader_open(path, DUCKDB_FILE_PARQUET, &reader, err);
 

@@ -257,7 +257,7 @@ verify_file(const struct backup_verify *verify, const struct manifest_file *file
                        " and %s",
                        path, bytes, sum, file->file.bytes, file->file.checksum);
     }
-    if (verify->rows && verify->rows(path, &rows, err) != ERR_OK) {
+    if (verify->rows && verify->rows(verify->ctx, path, &rows, err) != ERR_OK) {
         *ret_damage = BACKUP_UNREADABLE;
         return ERR_CORRUPT;
     }

@@ -140,6 +140,8 @@ int cli_serve(struct cli *cli);
 int cli_sql(struct cli *cli);
 int cli_import(struct cli *cli);
 int cli_export(struct cli *cli);
+int cli_backup(struct cli *cli);
+int cli_restore(struct cli *cli);
 int cli_check(struct cli *cli);
 int cli_migrate(struct cli *cli);
 int cli_config(struct cli *cli);

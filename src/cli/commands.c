@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "cli/commands_backup.h"
 #include "cli/commands_metering.h"
 #include "cli/commands_migrate.h"
 
@@ -277,6 +278,23 @@ static const struct cli_command commands[] = {
      .args_max = 3,
      .arg_choices = migrate_subjects,
      .run = cli_migrate},
+    {.name = "backup",
+     .summary = "take a backup, list, check or remove backups",
+     .synopsis = "[OPTION]... [ID]",
+     .description = backup_description,
+     .options = backup_options,
+     .examples = backup_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .args_max = 1,
+     .run = cli_backup},
+    {.name = "restore",
+     .summary = "make a new data directory of a backup and the log behind it",
+     .synopsis = "--from DIR[/ID] --data-dir NEW [OPTION]...",
+     .description = restore_description,
+     .options = restore_options,
+     .examples = restore_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .run = cli_restore},
     {.name = "check",
      .summary = "verify the data directory, or the health of a running server",
      .synopsis = "[OPTION]...",

@@ -105,6 +105,12 @@ struct config {
         int64_t unapplied_bytes_max;
     } wal;
     struct {
+        char *dir;           /* NULL: no backups by itself or by request */
+        int64_t interval_ms; /* 0: only when asked for */
+        int64_t keep;        /* 0: all */
+        char *wal_archive;   /* NULL: none */
+    } backup;
+    struct {
         int64_t request_bytes_max;
         int64_t inflight_bytes_max;
         int64_t series_max;

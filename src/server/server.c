@@ -19,6 +19,7 @@
 #include "ingest/ingest.h"
 #include "live/live.h"
 #include "server/access_log.h"
+#include "server/backups.h"
 #include "server/gateway.h"
 #include "server/meter.h"
 #include "server/open_engine.h"
@@ -48,6 +49,8 @@ struct server {
     uint64_t told_seq;           /* head of the event log that was told last */
     struct collect_system *system;
     struct collect_demo *demo;
+    struct backups backups; /* what `backup` works with */
+    struct work *backup;    /* NULL: backup.dir is not set */
     struct access_log *access;
     char database_path[PATH_BYTES];
     const char *cors_origins[CONFIG_LIST_MAX + 1];
@@ -141,6 +144,7 @@ open_engine(struct server *server, struct err *err)
     options.event = on_engine_event;
     snprintf(server->database_path, sizeof(server->database_path), "%s/%s", config->data_dir,
              config->storage.duckdb.path ? config->storage.duckdb.path : "eider.duckdb");
+    backups_hook(config, &options);
     return engine_open(&options, &server->engine, err);
 }
 
@@ -274,6 +278,17 @@ static void
 demo_status(void *ctx, struct collect_status *ret_status)
 {
     collect_demo_status(ctx, ret_status);
+}
+
+static void
+start_backups(struct server *server)
+{
+    server->backups = (struct backups){server->config, server->engine};
+    server->backup = backups_start(&server->backups);
+    if (server->backup) {
+        const struct api_work work = {"backup", work_ask, work_status, server->backup};
+        api_add_work(server->api, &work);
+    }
 }
 
 static void
@@ -449,6 +464,7 @@ server_fini(struct server *server)
         engine_stop_reads(server->engine);
     }
     api_close(server->api);
+    work_stop(server->backup);
     collect_demo_stop(server->demo);
     collect_system_stop(server->system);
     if (server->meter) {
@@ -507,6 +523,7 @@ start(struct server *server, const sigset_t *signals, struct err *err)
     }
     if (code == ERR_OK) {
         start_collectors(server);
+        start_backups(server);
         say_ready(server);
     }
     return code;

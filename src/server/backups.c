@@ -1,0 +1,109 @@
+/* The server's backups. */
+#include "server/backups.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+
+static enum err_code
+keep_log(void *ctx, uint64_t lsn, struct err *err)
+{
+    const struct config *config = ctx;
+    uint64_t archived;
+
+    (void)lsn;
+    return backup_archive(config->data_dir, config->backup.wal_archive, clock_system(), &archived,
+                          err);
+}
+
+void
+backups_hook(const struct config *config, struct engine_options *options)
+{
+    if (config->backup.wal_archive) {
+        options->before_release = keep_log;
+        options->release_ctx = (void *)(uintptr_t)config;
+    }
+}
+
+static void
+add_number(struct json_writer *json, const char *key, uint64_t number)
+{
+    json_key(json, key);
+    json_u64(json, number);
+}
+
+void
+backups_describe(const struct backup_result *result, struct json_writer *json)
+{
+    json_key(json, "id");
+    json_cstr(json, result->id);
+    add_number(json, "lsn", result->lsn);
+    json_key(json, "taken");
+    json_time_us(json, result->taken_us);
+    add_number(json, "rows", result->sums.rows_all);
+    add_number(json, "files", result->files);
+    add_number(json, "files_new", result->sums.files_new);
+    add_number(json, "bytes", result->sums.bytes);
+    add_number(json, "bytes_new", result->sums.bytes_new);
+    add_number(json, "segments_archived", result->archived);
+    add_number(json, "backups_removed", result->pruned);
+    add_number(json, "elapsed_ms", (uint64_t)(result->elapsed_us / 1000));
+}
+
+static enum err_code
+run_backup(void *ctx, struct json_writer *json, struct err *err)
+{
+    const struct backups *backups = ctx;
+    const struct config *config = backups->config;
+    const struct backup_options options = {.dir = config->backup.dir,
+                                           .data_dir = config->data_dir,
+                                           .engine = backups->engine,
+                                           .wal_archive = config->backup.wal_archive,
+                                           .keep = (unsigned)config->backup.keep,
+                                           .version = EIDER_VERSION,
+                                           .clock = clock_system()};
+    struct backup_result result;
+    enum err_code code = backup_take(&options, &result, err);
+
+    if (code == ERR_OK) {
+        backups_describe(&result, json);
+    }
+    return code;
+}
+
+/* A server that is started often must not put its backups off for ever: the newest says when the
+ * next is due. */
+static int64_t
+first_ms(const struct config *config)
+{
+    struct backup_entry *entries = NULL;
+    size_t count = 0;
+    int64_t left_ms = 0;
+    struct err ignored;
+
+    if (backup_list(config->backup.dir, &entries, &count, &ignored) == ERR_OK && count > 0) {
+        int64_t age_ms = (clock_wall_us(clock_system()) - entries[count - 1].taken_us) / 1000;
+        left_ms = config->backup.interval_ms - age_ms;
+    }
+    free(entries);
+    left_ms = left_ms > config->backup.interval_ms ? config->backup.interval_ms : left_ms;
+    return left_ms > 0 ? left_ms : 0;
+}
+
+struct work *
+backups_start(const struct backups *backups)
+{
+    const struct config *config = backups->config;
+
+    if (!config->backup.dir) {
+        return NULL;
+    }
+    const struct work_options options = {.name = "backup",
+                                         .run = run_backup,
+                                         .ctx = (void *)(uintptr_t)backups,
+                                         .interval_ms = config->backup.interval_ms,
+                                         .first_ms =
+                                             config->backup.interval_ms > 0 ? first_ms(config) : 0,
+                                         .clock = clock_system()};
+    return work_start(&options);
+}
