@@ -203,6 +203,10 @@ void write_meter_schemas(struct json_writer *writer);
 /* Reads the log into the rollup on a job thread, unless that is done or under way. */
 void events_rollup_start(struct api *api);
 
+/* ---- figures of what evicts (metrics_points.c) ---- */
+
+void write_cache_stats(struct json_writer *w, const struct lru_stats *stats);
+
 /* ---- metrics of the meter (prometheus_meter.c) ---- */
 
 struct meter;
@@ -226,6 +230,7 @@ uint64_t stream_messages(struct stream *stream);
 route_fn get_service, get_health, get_ready, get_alive, get_database_health;
 route_fn get_current, post_history, get_history, get_symbols, get_summary, get_last_points,
     get_candles;
+route_fn get_metric_points, get_account_points, get_storage_stats;
 route_fn get_trades, get_trade, get_trade_summary, get_execution_quality;
 route_fn get_system_health, get_system_performance, get_system_components, get_system_logs,
     get_system_stats, get_alerts, post_acknowledge;

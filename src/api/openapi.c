@@ -261,6 +261,16 @@ static const struct {
     {"TradeList", "{\"type\":\"object\",\"properties\":{\"trades\":{\"type\":\"array\",\"items\":{"
                   "\"$ref\":\"#/components/schemas/trades\"}},\"total\":{\"type\":\"integer\"},"
                   "\"limit\":{\"type\":\"integer\"},\"offset\":{\"type\":\"integer\"}}}"},
+    {"MetricPoints",
+     "{\"type\":\"object\",\"properties\":{\"metrics\":{\"type\":\"array\",\"items\":{\"type\":"
+     "\"object\",\"properties\":{\"Name\":{\"type\":\"string\"},\"Timestamp\":{\"type\":"
+     "\"integer\"},\"Value\":{\"type\":[\"number\",\"null\"]},\"Labels\":{\"type\":[\"object\","
+     "\"null\"]},\"Symbol\":{\"type\":\"string\"}}}},\"count\":{\"type\":\"integer\"},"
+     "\"truncated\":{\"type\":\"boolean\"}}}"},
+    {"StorageStats",
+     "{\"type\":\"object\",\"properties\":{\"metric_count\":{\"type\":\"integer\"},\"max_size\":{"
+     "\"type\":\"integer\"},\"utilization\":{\"type\":\"string\"},\"type\":{\"type\":\"string\"},"
+     "\"cache\":{\"type\":\"object\"}}}"},
 };
 
 static void

@@ -155,6 +155,59 @@ write_store(struct page *page, const struct engine_status *s)
     gauge(page, "store_readers", "Read connections.", s->store.readers);
 }
 
+/* Both of what is made of store/lru.h: the cache in front of a store, and the store in memory. */
+static void
+write_evicting(struct page *page, const char *part, const struct lru_stats *s)
+{
+    const struct {
+        const char *name;
+        const char *help;
+        uint64_t value;
+    } counters[] = {
+        {"hits_total", "Reads answered from what is there.", s->hits},
+        {"misses_total", "Reads it could answer and did not have.", s->misses},
+        {"evicted_series_total", "Series that went for want of room.", s->evicted_series},
+        {"evicted_points_total", "Points that went for want of room.", s->evicted_points},
+    };
+    uint64_t reads = s->hits + s->misses;
+    const struct {
+        const char *name;
+        const char *help;
+        double value;
+    } gauges[] = {
+        {"hit_ratio", "Share of reads answered.", reads ? (double)s->hits / (double)reads : 0},
+        {"series", "Series in memory.", (double)s->series},
+        {"points", "Points in memory.", (double)s->points},
+        {"points_max", "Bound of points; 0: none.", (double)s->points_max},
+        {"bytes", "Memory used.", (double)s->bytes},
+        {"bytes_max", "Bound of it.", (double)s->bytes_max},
+        {"utilization_ratio", "Share of the tighter bound in use.", s->utilization},
+    };
+    char name[NAME_BYTES];
+
+    for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
+        snprintf(name, sizeof(name), "%s_%s", part, counters[i].name);
+        counter(page, name, counters[i].help, counters[i].value);
+    }
+    for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
+        snprintf(name, sizeof(name), "%s_%s", part, gauges[i].name);
+        gauge(page, name, gauges[i].help, gauges[i].value);
+    }
+}
+
+static void
+write_hot(struct page *page, const struct hot_stats *s)
+{
+    write_evicting(page, "hot_cache", &s->cache);
+    gauge(page, "hot_cache_on", "1 while it is in use; 0: its bytes do not hold the series.",
+          s->on);
+    counter(page, "hot_cache_passed_total", "Reads of a kind that only the store answers.",
+            s->passed);
+    counter(page, "hot_cache_fills_total", "Ranges taken from the store.", s->fills);
+    counter(page, "hot_cache_fills_dropped_total",
+            "Ranges thrown away because they were written to meanwhile.", s->fills_dropped);
+}
+
 static void
 write_ingest(struct page *page, const struct ingest_stats *s)
 {
@@ -329,6 +382,12 @@ get_prometheus(struct api *api, const struct route *route, struct http_exchange 
     }
     write_wal(&page, &status.wal);
     write_store(&page, &status);
+    if (status.hot.cache.bytes_max > 0) {
+        write_hot(&page, &status.hot);
+    }
+    if (status.store.lru.bytes_max > 0) {
+        write_evicting(&page, "memory_store", &status.store.lru);
+    }
     if (ingest) {
         struct ingest_stats rows;
         ingest_stats(ingest, &rows);

@@ -28,6 +28,15 @@
     HEADER("Idempotency-Key",                                                                      \
            "Any text of 1 to 255 bytes: the same key with the same body is written once and "      \
            "answered alike; with another body it is refused with 409.")
+#define P_METRIC_NAME QUERY("name", "string", "Only this metric; all without.")
+#define P_METRIC_FILTERS                                                                           \
+    QUERY("symbol", "string", "Only this symbol; empty: only series without one."),                \
+        QUERY("label.NAME", "string", "Only series whose label NAME has this value; repeatable."), \
+        QUERY("from", "string", "Not before this ISO 8601 time, or these seconds since 1970."),    \
+        QUERY("to", "string", "Not after this time."),                                             \
+        QUERY("last", "string", "Of the last 1h, 24h, 7d or 30d; in place of from."),              \
+        QUERY("order", "string", "asc (default): oldest first; desc."),                            \
+        QUERY("precision", "string", "Unit of the answer's times: s (default), ms or us.")
 #define P_EVENT_FILTERS                                                                            \
     QUERY("id", "string", "Only the entry of this id."),                                           \
         QUERY("api_name", "string", "Only this API."),                                             \
@@ -129,6 +138,36 @@ const struct route api_routes[] = {
      {PATH("symbol", "The symbol."),
       QUERY("interval", "string", "1m, 5m, 15m, 1h or 1d (default)."), P_START, P_END,
       QUERY("limit", "integer", "At most so many buckets (1000).")}},
+    {HTTP_GET,
+     "/api/v1/metrics",
+     ROUTE_JOB | ROUTE_READ,
+     get_metric_points,
+     "Query",
+     "Points of metrics, oldest first: of one series, of all of a name, or of everything",
+     NULL,
+     "MetricPoints",
+     {P_METRIC_NAME, P_METRIC_FILTERS,
+      QUERY("limit", "integer", "At most so many points (100, at most 10000); 0: all.")}},
+    {HTTP_GET,
+     "/api/v1/metrics/account",
+     ROUTE_JOB | ROUTE_READ,
+     get_account_points,
+     "Query",
+     "Points of all series that have a label with a value",
+     NULL,
+     "MetricPoints",
+     {QUERY("key", "string", "The label, such as account_id."),
+      QUERY("value", "string", "Its value."), P_METRIC_NAME, P_METRIC_FILTERS,
+      QUERY("limit", "integer", "At most so many points; all without.")}},
+    {HTTP_GET,
+     "/api/v1/storage/stats",
+     ROUTE_JOB | ROUTE_READ,
+     get_storage_stats,
+     "System",
+     "How many points are stored, how many fit, and how the cache does",
+     NULL,
+     "StorageStats",
+     {{0}}},
     {HTTP_GET,
      "/api/v1/latest",
      ROUTE_READ,

@@ -244,6 +244,7 @@ get_system_components(struct api *api, const struct route *route, struct http_ex
 void
 get_system_stats(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
+    struct engine_status status;
     struct json_writer w;
 
     (void)route;
@@ -262,6 +263,9 @@ get_system_stats(struct api *api, const struct route *route, struct http_exchang
     json_object_begin(&w);
     write_collectors(api, &w, true);
     json_object_end(&w);
+    engine_status(api->engine, &status);
+    json_key(&w, "cache");
+    write_cache_stats(&w, status.hot.cache.bytes_max > 0 ? &status.hot.cache : &status.store.lru);
     json_object_end(&w);
     http_reply(exchange);
 }

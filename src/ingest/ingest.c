@@ -258,6 +258,12 @@ ingest_series(struct ingest *ingest, int32_t series_id, struct slice *ret_name,
 }
 
 int32_t
+ingest_series_end(struct ingest *ingest)
+{
+    return series_end(&ingest->registry);
+}
+
+int32_t
 ingest_find_series(struct ingest *ingest, struct slice name, struct slice symbol,
                    struct slice labels)
 {

@@ -130,6 +130,10 @@ int32_t ingest_find_series(struct ingest *ingest, struct slice name, struct slic
 bool ingest_series(struct ingest *ingest, int32_t series_id, struct slice *ret_name,
                    struct slice *ret_symbol, struct slice *ret_labels);
 
+/* A number above that of every series: all of them are found by asking ingest_series for 1, 2, ...
+ * up to it. */
+int32_t ingest_series_end(struct ingest *ingest);
+
 struct ingest_stats {
     uint64_t requests, requests_refused, rows, rows_rejected, bytes;
     uint64_t inflight_bytes;

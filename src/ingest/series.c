@@ -210,3 +210,12 @@ series_at(struct series_registry *registry, int32_t id)
                ? atomic_load_explicit(&slots[(size_t)id & (SERIES_CHUNK - 1)], memory_order_acquire)
                : NULL;
 }
+
+int32_t
+series_end(struct series_registry *registry)
+{
+    pthread_mutex_lock(&registry->lock);
+    int32_t end = registry->next_id;
+    pthread_mutex_unlock(&registry->lock);
+    return end;
+}

@@ -89,6 +89,9 @@ series_mark_durable(struct series *series)
     atomic_store_explicit(&series->durable, true, memory_order_release);
 }
 
+/* Above every id seen. */
+int32_t series_end(struct series_registry *registry);
+
 static inline uint64_t
 series_count(struct series_registry *registry)
 {

@@ -19,6 +19,7 @@
 enum { ENV_NAME_MAX = 96 };
 
 static const char default_file[] = "eider.yaml";
+static const char blanks[] = " \t\r\n\v\f";
 
 const struct config_setting *
 config_find(struct slice name)
@@ -180,6 +181,21 @@ load_file(struct config *config, const struct config_options *options, char *con
     return config_read_yaml(config, path, buf_slice(&text), env, err);
 }
 
+/* A variable of another system that is never refused; see env_word_or. */
+static enum err_code
+set_lenient(struct config *config, const struct config_setting *setting, const char *value,
+            const struct config_origin *origin, struct err *err)
+{
+    size_t from = strspn(value, blanks);
+    struct slice word = slice_make(value + from, strcspn(value + from, blanks));
+
+    if (word.len > 0 && !slice_is(word, "0") &&
+        config_set(config, setting, word, origin, err) == ERR_OK) {
+        return ERR_OK;
+    }
+    return config_set(config, setting, slice_of(setting->env_word_or), origin, err);
+}
+
 /* Our own name wins over those of other systems, and those in order of the table. An empty
  * variable counts as unset, as compose files leave them. */
 static enum err_code
@@ -192,9 +208,13 @@ load_env_setting(struct config *config, const struct config_setting *setting, ch
     for (size_t i = 0; i <= CONFIG_ENV_MAX; i++) {
         const char *name = i == 0 ? own : setting->env[i - 1];
         const char *value = name ? config_getenv(env, slice_of(name)) : NULL;
-        if (value && *value) {
+        bool lenient = i > 0 && setting->env_word_or;
+        if (value && (*value || lenient)) {
             struct config_origin origin = {.layer = CONFIG_ENVIRONMENT};
             snprintf(origin.where, sizeof(origin.where), "environment %s", name);
+            if (lenient) {
+                return set_lenient(config, setting, value, &origin, err);
+            }
             return config_set(config, setting, slice_of(value), &origin, err);
         }
     }

@@ -97,6 +97,11 @@ struct config {
             int64_t readers;
             int64_t query_timeout_ms;
         } duckdb;
+        struct {
+            int64_t points_max; /* 0: bounded by bytes alone */
+            int64_t bytes_max;
+        } memory;
+        int64_t hot_cache_bytes; /* 0: none */
         int64_t snapshot_wal_bytes;
         int64_t checkpoint_interval_ms;
     } storage;
@@ -194,7 +199,10 @@ struct config_setting {
     const char *flag_alias;
     const char *arg;                 /* what help calls the value; NULL: by its type */
     const char *env[CONFIG_ENV_MAX]; /* names other systems used; config_env_name gives ours */
-    const char *alias;               /* another name in files */
+    const char *env_word_or; /* the value of a variable in `env` counts up to its first blank; when
+                                that is nothing or does not fit, this is taken: as the system that
+                                has the name does */
+    const char *alias;       /* another name in files */
     const char *help;
     enum config_item item; /* CONFIG_LIST */
     bool secret;

@@ -24,6 +24,7 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
         .wal = {.segment_bytes = (size_t)config->wal.segment_bytes},
         .snapshot_wal_bytes = (uint64_t)config->storage.snapshot_wal_bytes,
         .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
+        .hot_cache_bytes = (uint64_t)config->storage.hot_cache_bytes,
     };
 
     switch ((enum config_storage)config->storage.type) {
@@ -31,9 +32,10 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
         use_duckdb(config, &options);
         break;
     case CONFIG_STORAGE_MEMORY:
-        use_duckdb(config, &options);
         options.store_open = store_memory_open;
         options.store_volatile = true;
+        options.store.points_max = (uint64_t)config->storage.memory.points_max;
+        options.store.memory_limit_bytes = (uint64_t)config->storage.memory.bytes_max;
         break;
     }
     if (!options.store_open) {

@@ -39,6 +39,7 @@ struct store_postgres_options; /* store/postgres/store_postgres.h */
 struct store_open_options {
     const char *path;
     uint64_t memory_limit_bytes; /* 0: a share of the cgroup's limit */
+    uint64_t points_max;         /* memory: points and rows to keep; 0: as many as the bytes allow */
     unsigned threads;            /* 0: from the cgroup */
     unsigned readers;            /* read connections; 0: 4 */
     int timeout_ms;              /* statement timeout; 0: 30 000 */

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "catalog/batch.h"
 #include "store/cancel.h"
+#include "store/lru.h"
 
 struct store;
 
@@ -140,6 +141,7 @@ struct store_stats {
     uint64_t query_errors;
     unsigned readers_busy;
     unsigned readers;
+    struct lru_stats lru; /* of a store that evicts; zeros otherwise */
 };
 
 /* ---- cold data (docs/adr/0018-cold-data.md); a store without it has NULL in these slots ---- */
