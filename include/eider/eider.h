@@ -415,8 +415,8 @@ EIDER_API enum eider_status eider_append_points_async(struct eider_db *db,
  * Begins to append all rows of a set.
  * Threads: any, also callbacks. Does not wait.
  * Ownership: after EIDER_OK the rows are taken and *rows is empty, at once ready for the next;
- * after an error it is as it was. `done` as of eider_append_points_async. Errors: as
- * eider_append_rows; EIDER_BUSY over async_max or inflight_bytes_max.
+ * after an error it is as it was. `done` as of eider_append_points_async.
+ * Errors: as eider_append_rows; EIDER_BUSY over async_max or inflight_bytes_max.
  */
 EIDER_API enum eider_status eider_append_rows_async(struct eider_db *db, struct eider_rows *rows,
                                                     eider_done_fn *done, void *ctx,
@@ -553,7 +553,7 @@ EIDER_API enum eider_status eider_read_latest(struct eider_db *db, const char *t
 struct eider_range {
     struct eider_series series;
     int64_t from_us;   /* inclusive; EIDER_FROM_START */
-    int64_t to_us;     /* inclusive; EIDER_TO_END */
+    int64_t to_us;     /* inclusive; EIDER_TO_END. Both 0: no bounds */
     bool newest_first; /* else oldest first */
     uint64_t limit;    /* rows; 0: all, of at most 16 777 216 */
     int64_t bucket_us; /* eider_read_buckets only: width, from 1 000 to a year */

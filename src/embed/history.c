@@ -46,10 +46,11 @@ check(struct eider_db *db, const struct eider_range *range, struct asked *ret_as
     if (status != EIDER_OK) {
         return status;
     }
+    bool unbounded = range->from_us == 0 && range->to_us == 0;
     *ret_asked = (struct asked){
         .series_id = ingest_find_series(db->ingest, text.name, text.symbol, text.labels),
-        .from_us = clamp(range->from_us),
-        .to_us = clamp(range->to_us),
+        .from_us = unbounded ? TIME_MIN_US : clamp(range->from_us),
+        .to_us = unbounded ? TIME_MAX_US : clamp(range->to_us),
         .newest_first = range->newest_first,
         .limit = range->limit > 0 && range->limit < BATCH_ROWS_MAX ? range->limit : BATCH_ROWS_MAX,
     };

@@ -222,8 +222,7 @@ test_range_of_a_series_is_its_own(void **state)
 {
     struct place *place = *state;
     struct eider_batch *batch;
-    struct eider_range range = {
-        .series = {.name = "m"}, .from_us = EIDER_FROM_START, .to_us = EIDER_TO_END};
+    struct eider_range range = {.series = {.name = "m"}};
 
     write_history(place);
     assert_ok(place, eider_read_range(place->db, &range, &batch, &place->error));
