@@ -187,7 +187,7 @@ run_status(struct job *job, int *ret_exit, struct err *err)
                                  : "");
     code = status_table(job, status, err);
     if (!code && count_original(&history)) {
-        fprintf(job->cli->out, "%zu entries of the original's runner are left alone; see history\n",
+        fprintf(job->cli->out, "entries of the original's runner, left alone (see history): %zu\n",
                 count_original(&history));
     }
     if (!code && status->problem.code) {
