@@ -30,18 +30,24 @@ slot_of(int64_t time_us)
     return time_us / slot_us - (time_us % slot_us < 0);
 }
 
+/* Remembers slots as one range. */
+static void
+note_range(struct changes_table *table, int64_t first, int64_t last, uint64_t lsn)
+{
+    bool none = table->range_lsn == 0;
+
+    table->range_min = none || first < table->range_min ? first : table->range_min;
+    table->range_max = none || last > table->range_max ? last : table->range_max;
+    table->range_lsn = lsn > table->range_lsn ? lsn : table->range_lsn;
+}
+
 static void
 note_slot(struct changes_table *table, int64_t slot, uint64_t lsn)
 {
     struct changes_slot *place = &table->slots[(uint64_t)slot % CHANGES_SLOTS];
 
     if (place->lsn != 0 && place->slot != slot) {
-        bool first = table->evicted_lsn == 0;
-        table->evicted_min =
-            first || place->slot < table->evicted_min ? place->slot : table->evicted_min;
-        table->evicted_max =
-            first || place->slot > table->evicted_max ? place->slot : table->evicted_max;
-        table->evicted_lsn = place->lsn > table->evicted_lsn ? place->lsn : table->evicted_lsn;
+        note_range(table, place->slot, place->slot, place->lsn);
     }
     *place = (struct changes_slot){slot, lsn};
 }
@@ -75,6 +81,18 @@ changes_note(struct changes *changes, const struct batch *batch, uint64_t lsn)
 }
 
 void
+changes_removed(struct changes *changes, enum table_id table, int64_t from_us, int64_t to_us,
+                uint64_t lsn)
+{
+    struct changes_table *of = &changes->tables[table];
+
+    pthread_mutex_lock(&changes->lock);
+    of->newest_lsn = lsn > of->newest_lsn ? lsn : of->newest_lsn;
+    note_range(of, slot_of(from_us), slot_of(to_us), lsn);
+    pthread_mutex_unlock(&changes->lock);
+}
+
+void
 changes_reset(struct changes *changes, uint64_t lsn)
 {
     pthread_mutex_lock(&changes->lock);
@@ -89,7 +107,7 @@ changes_reset(struct changes *changes, uint64_t lsn)
 static bool
 slots_changed(const struct changes_table *table, int64_t first, int64_t last, uint64_t lsn)
 {
-    if (table->evicted_lsn > lsn && table->evicted_min <= last && table->evicted_max >= first) {
+    if (table->range_lsn > lsn && table->range_min <= last && table->range_max >= first) {
         return true;
     }
     for (size_t i = 0; i < CHANGES_SLOTS; i++) {

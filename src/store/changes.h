@@ -29,9 +29,9 @@ struct changes_slot {
 struct changes_table {
     struct changes_slot *slots; /* CHANGES_SLOTS, made by the first change; NULL before */
     uint64_t newest_lsn;
-    uint64_t evicted_lsn; /* newest of the slots that made room, 0: none; their range: */
-    int64_t evicted_min;
-    int64_t evicted_max;
+    uint64_t range_lsn; /* of slots that made room and of removed rows, 0: none; their range: */
+    int64_t range_min;
+    int64_t range_max;
 };
 
 struct changes {
@@ -45,6 +45,11 @@ void changes_fini(struct changes *changes);
 
 /* Notes the rows of a batch that was applied with `lsn`; LSNs never fall. */
 void changes_note(struct changes *changes, const struct batch *batch, uint64_t lsn);
+
+/* Rows of `table` with times in [from_us, to_us] were removed, which no record says; `lsn` is the
+ * next one that will be applied, so answers made until then are taken for changed. */
+void changes_removed(struct changes *changes, enum table_id table, int64_t from_us, int64_t to_us,
+                     uint64_t lsn);
 
 /* Everything may be different now (the store was rebuilt, rows were dropped): answers made at or
  * before `lsn` are no longer true. */

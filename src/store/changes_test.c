@@ -134,6 +134,24 @@ test_changes_behind_a_reset_only_newer_answers_hold(void **state)
     changes_fini(&changes);
 }
 
+static void
+test_changes_counts_removed_rows(void **state)
+{
+    struct changes changes;
+
+    (void)state;
+    changes_init(&changes);
+    note_at(&changes, TABLE_TRADES, base_us, 7);
+    changes_removed(&changes, TABLE_TRADES, base_us - 9 * slot_us, base_us - 5 * slot_us, 8);
+    assert_true(changes_since(&changes, TABLE_TRADES, base_us - 6 * slot_us, base_us, 7));
+    assert_false(changes_since(&changes, TABLE_TRADES, base_us - slot_us, base_us, 7));
+    assert_false(changes_since(&changes, TABLE_TRADES, INT64_MIN, INT64_MAX, 8));
+    /* A table that nobody has written to since the start. */
+    changes_removed(&changes, TABLE_CANDLES, 0, 1, 8);
+    assert_true(changes_since(&changes, TABLE_CANDLES, 0, 0, 7));
+    changes_fini(&changes);
+}
+
 int
 main(void)
 {
@@ -143,6 +161,7 @@ main(void)
         cmocka_unit_test(test_changes_sees_every_row_of_a_batch),
         cmocka_unit_test(test_changes_forgets_nothing_when_slots_are_full),
         cmocka_unit_test(test_changes_of_a_view_are_those_of_its_tables),
+        cmocka_unit_test(test_changes_counts_removed_rows),
         cmocka_unit_test(test_changes_behind_a_reset_only_newer_answers_hold),
     };
 

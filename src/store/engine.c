@@ -514,6 +514,8 @@ engine_table_stats(struct engine *engine, enum table_id table, struct store_tabl
 void
 engine_hot_invalidate(struct engine *engine, enum table_id table, int64_t from_us, int64_t to_us)
 {
+    changes_removed(&engine->changes, table == TABLE_METRICS ? TABLE_SAMPLES : table, from_us,
+                    to_us, engine_applied_lsn(engine) + 1);
     if (engine->hot && (table == TABLE_SAMPLES || table == TABLE_METRICS)) {
         hot_invalidate(engine->hot, from_us, to_us);
     }
