@@ -220,6 +220,10 @@ check_access(const struct api *api, const struct route *route, struct http_excha
              struct err *err)
 {
     bool is_metrics = route->run == get_prometheus;
+
+    if (is_metrics && api->options.metrics_off) {
+        return err_set(err, ERR_NOT_FOUND, "metrics.enabled is false");
+    }
     bool open = (route->flags & ROUTE_OPEN) || (is_metrics && !api->options.metrics_need_token);
 
     if (!api->need_token && !(route->flags & ROUTE_OPEN)) {

@@ -54,6 +54,7 @@ struct api_options {
     const struct api_token *tokens;  /* further ones; copied */
     size_t token_count;              /* none at all: no authentication */
     const char *const *cors_origins; /* NULL-terminated; NULL: none */
+    bool metrics_off;              /* /metrics is 404 */
     const char *metrics_namespace;   /* NULL: "eider" */
     bool metrics_need_token;
     bool metrics_without_process; /* leaves out the metrics of the process */

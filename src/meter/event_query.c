@@ -276,14 +276,16 @@ static const struct {
  * nor take time. */
 static const char figures[] =
     "count(*) AS count, coalesce(sum(credits_cost), 0)::DECIMAL(38,6) AS credits, "
-    "coalesce(avg(success::INTEGER) FILTER (corrects IS NULL), 0) AS success_rate, "
-    "coalesce(avg(latency_ms) FILTER (corrects IS NULL), 0) AS avg_latency, "
+    "coalesce(avg(success::INTEGER) FILTER (WHERE corrects IS NULL), 0)::DOUBLE PRECISION "
+    "AS success_rate, "
+    "coalesce(avg(latency_ms) FILTER (WHERE corrects IS NULL), 0) AS avg_latency, "
     "%s AS p, "
-    "count(*) FILTER (NOT success AND corrects IS NULL) AS errors FROM api_event_log";
-/* One list of three costs half of three quantiles. */
+    "count(*) FILTER (WHERE NOT success AND corrects IS NULL) AS errors FROM api_event_log";
+/* One list of three costs half of three quantiles. In words that DuckDB and PostgreSQL share. */
 static const char percentiles[] =
-    "quantile_cont(latency_ms, [0.5, 0.95, 0.99]) FILTER (corrects IS NULL)";
-static const char no_percentiles[] = "NULL::DOUBLE[]";
+    "percentile_cont(ARRAY[0.5, 0.95, 0.99]) WITHIN GROUP (ORDER BY latency_ms) "
+    "FILTER (WHERE corrects IS NULL)";
+static const char no_percentiles[] = "NULL::DOUBLE PRECISION[]";
 
 const char *
 event_group_name(enum event_group group)
@@ -291,33 +293,48 @@ event_group_name(enum event_group group)
     return group == GROUP_NONE ? "" : groups_by[group].name;
 }
 
+/* The columns to group by, as they are computed or by their names; returns how many. */
+static size_t
+add_groups(struct event_sql *sql, const struct event_stats *stats, bool computed)
+{
+    size_t count = 0;
+
+    for (size_t i = 0; i < 2; i++) {
+        enum event_group group = stats->groups[i];
+        if (group != GROUP_NONE && (i == 0 || group != stats->groups[0])) {
+            if (computed) {
+                buf_add_fmt(&sql->text, "%s AS ", groups_by[group].sql);
+            }
+            buf_add_fmt(&sql->text, "\"%s\", ", groups_by[group].name);
+            count++;
+        }
+    }
+    return count;
+}
+
 enum err_code
 event_stats(struct engine *engine, const struct event_stats *stats, struct batch *ret_rows,
             struct err *err)
 {
     enum err_code code = check_range(&stats->filter, err);
-    size_t count = 0;
+    size_t count;
     struct event_sql sql;
 
     if (code) {
         return code;
     }
     event_sql_init(&sql);
-    buf_add_cstr(&sql.text, "SELECT * EXCLUDE (p, errors), p[1] AS p50, p[2] AS p95, p[3] AS p99, "
-                            "errors FROM (SELECT ");
-    for (size_t i = 0; i < 2; i++) {
-        enum event_group group = stats->groups[i];
-        if (group != GROUP_NONE && (i == 0 || group != stats->groups[0])) {
-            buf_add_fmt(&sql.text, "%s AS %s, ", groups_by[group].sql, groups_by[group].name);
-            count++;
-        }
-    }
+    buf_add_cstr(&sql.text, "SELECT ");
+    add_groups(&sql, stats, false);
+    buf_add_cstr(&sql.text, "count, credits, success_rate, avg_latency, p[1] AS p50, p[2] AS p95, "
+                            "p[3] AS p99, errors FROM (SELECT ");
+    count = add_groups(&sql, stats, true);
     buf_add_fmt(&sql.text, figures, stats->no_percentiles ? no_percentiles : percentiles);
     event_sql_add_filter(&sql, &stats->filter);
     for (size_t i = 0; i < count; i++) {
         buf_add_fmt(&sql.text, "%s%zu", i ? ", " : " GROUP BY ", i + 1);
     }
-    buf_add_char(&sql.text, ')');
+    buf_add_cstr(&sql.text, ") AS figures");
     for (size_t i = 0; i < count; i++) {
         buf_add_fmt(&sql.text, "%s%zu NULLS LAST", i ? ", " : " ORDER BY ", i + 1);
     }

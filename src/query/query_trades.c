@@ -291,11 +291,13 @@ enum err_code
 query_latency(struct engine *engine, const struct query_range *range,
               struct query_latency *ret_latency, struct err *err)
 {
-    static const char select[] =
-        "quantile_cont(latency_ms, 0.5) FILTER (WHERE isfinite(latency_ms)), "
-        "quantile_cont(latency_ms, 0.95) FILTER (WHERE isfinite(latency_ms)), "
-        "quantile_cont(latency_ms, 0.99) FILTER (WHERE isfinite(latency_ms)), "
-        "count(*) FILTER (WHERE isfinite(latency_ms))";
+    static const char select[] = "percentile_cont(0.5) WITHIN GROUP (ORDER BY latency_ms) "
+                                 "FILTER (WHERE isfinite(latency_ms)), "
+                                 "percentile_cont(0.95) WITHIN GROUP (ORDER BY latency_ms) "
+                                 "FILTER (WHERE isfinite(latency_ms)), "
+                                 "percentile_cont(0.99) WITHIN GROUP (ORDER BY latency_ms) "
+                                 "FILTER (WHERE isfinite(latency_ms)), "
+                                 "count(*) FILTER (WHERE isfinite(latency_ms))";
     const struct slice any = {"", 0};
     struct batch rows;
 

@@ -38,7 +38,7 @@ enum config_item {
 
 enum config_layer { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_FLAG };
 
-enum config_storage { CONFIG_STORAGE_DUCKDB, CONFIG_STORAGE_MEMORY };
+enum config_storage { CONFIG_STORAGE_DUCKDB, CONFIG_STORAGE_MEMORY, CONFIG_STORAGE_POSTGRES };
 
 enum {
     CONFIG_SETTINGS_MAX = 160,
@@ -98,6 +98,17 @@ struct config {
             int64_t query_timeout_ms;
         } duckdb;
         struct {
+            char *dsn; /* NULL, as all texts here: libpq's environment and defaults */
+            char *host;
+            int64_t port; /* 0: libpq's */
+            char *database;
+            char *user;
+            char *password;
+            char *sslmode;
+            int64_t max_connections;
+            int64_t keep_wal_bytes;
+        } postgres;
+        struct {
             int64_t points_max; /* 0: bounded by bytes alone */
             int64_t bytes_max;
         } memory;
@@ -139,7 +150,9 @@ struct config {
         int64_t cache_bytes; /* 0: no answers are kept */
     } query;
     struct {
+        bool enabled;
         char *namespace;
+        char *subsystem; /* NULL: none */
         bool token_required;
         int64_t port; /* 0: none of its own */
         char *host;   /* NULL: the server's */

@@ -237,11 +237,53 @@ static void
 test_config_refuses_stores_it_does_not_have(void **state)
 {
     (void)state;
-    expect_refusal("storage.type: mongo",
-                   "eider.yaml:1: unknown storage type: mongo; expected duckdb or memory");
-    expect_refusal("storage.type: postgres",
-                   "eider.yaml:1: storage.type postgres is not available in this version; expected "
-                   "duckdb or memory");
+    expect_refusal("storage.type: mongo", "eider.yaml:1: unknown storage type: mongo; expected "
+                                          "duckdb, memory or postgres");
+    expect_refusal("storage.type: postgresql",
+                   "eider.yaml:1: unknown storage type: postgresql; expected duckdb, memory or "
+                   "postgres (did you mean postgres?)");
+    expect_refusal("storage.postgres.sslmode: on",
+                   "eider.yaml:1: storage.postgres.sslmode is \"on\"; expected disable, allow, "
+                   "prefer, require, verify-ca or verify-full");
+    expect_refusal("storage.postgres.max_connections: 1",
+                   "eider.yaml:1: storage.postgres.max_connections is \"1\"; expected a whole "
+                   "number from 2 to 1000");
+}
+
+static void
+test_config_takes_the_original_settings_of_postgres_and_prometheus(void **state)
+{
+    char *const env[] = {"DB_PASSWORD=s3cret", NULL};
+    struct config config;
+    struct buf shown BUF_AUTO;
+    struct err err = {0};
+
+    (void)state;
+    /* JSON is YAML; the names are the original's. */
+    assert_int_equal(
+        load("{\"storage\": {\"type\": \"postgres\", \"postgres\": {\"host\": \"db\", \"port\": "
+             "5433, "
+             "\"database\": \"metrics\", \"user\": \"eider\", \"password\": \"${DB_PASSWORD}\", "
+             "\"sslmode\": \"verify-full\"}}, \"prometheus\": {\"enabled\": false, \"namespace\": "
+             "\"hedera\", \"subsystem\": \"monitor\"}}\n",
+             env, NULL, 0, &config, &err),
+        ERR_OK);
+    assert_int_equal(config.storage.type, CONFIG_STORAGE_POSTGRES);
+    assert_string_equal(config.storage.postgres.host, "db");
+    assert_int_equal(config.storage.postgres.port, 5433);
+    assert_string_equal(config.storage.postgres.password, "s3cret");
+    assert_int_equal(config.storage.postgres.max_connections, 25);
+    assert_int_equal(config.storage.postgres.keep_wal_bytes, 1 << 30);
+    assert_null(config.storage.postgres.dsn);
+    assert_false(config.metrics.enabled);
+    assert_string_equal(config.metrics.namespace, "hedera");
+    assert_string_equal(config.metrics.subsystem, "monitor");
+    buf_init(&shown, 0);
+    config_show(&config, &shown);
+    config_show_json(&config, &shown);
+    buf_add_char(&shown, '\0');
+    assert_null(strstr(shown.ptr, "s3cret"));
+    config_fini(&config);
 }
 
 static void
@@ -626,6 +668,7 @@ main(void)
         cmocka_unit_test(test_config_refuses_unknown_keys_with_line_and_nearest_name),
         cmocka_unit_test(test_config_refuses_values_with_what_was_expected),
         cmocka_unit_test(test_config_refuses_stores_it_does_not_have),
+        cmocka_unit_test(test_config_takes_the_original_settings_of_postgres_and_prometheus),
         cmocka_unit_test(test_config_refuses_a_file_that_is_not_yaml),
         cmocka_unit_test(test_config_refuses_flags_and_variables_by_their_name),
         cmocka_unit_test(test_config_takes_the_environment_of_the_originals),

@@ -7,6 +7,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "server/config_internal.h"
+#include "server/suggest.h"
 
 struct unit {
     const char *name;
@@ -265,32 +266,64 @@ set_list(struct config *config, const struct config_setting *setting, struct sli
     return config_set_items(config, setting, items, count, origin, err);
 }
 
+/* The words of the original, and behind them what was probably meant. */
+static enum err_code
+check_storage(const struct config_setting *setting, struct slice text,
+              const struct config_origin *origin, struct err *err)
+{
+    struct suggest suggest;
+
+    suggest_init(&suggest, text);
+    for (size_t i = 0; setting->choices[i]; i++) {
+        if (slice_is_nocase(text, setting->choices[i])) {
+            return ERR_OK;
+        }
+        suggest_offer(&suggest, setting->choices[i]);
+    }
+    const char *near = suggest.best;
+    return err_set(err, ERR_USAGE,
+                   "%s: unknown storage type: %.*s; expected duckdb, memory or postgres%s%s%s",
+                   origin->where, SLICE_FMT(slice_sub(text, 0, 100)), near ? " (did you mean " : "",
+                   near ? near : "", near ? "?)" : "");
+}
+
+static enum err_code
+check_sslmode(struct slice text, const struct config_origin *origin, struct err *err)
+{
+    static const char *const modes[] = {"disable", "allow",     "prefer",
+                                        "require", "verify-ca", "verify-full"};
+
+    for (size_t i = 0; i < sizeof(modes) / sizeof(*modes); i++) {
+        if (text.len == 0 || slice_is(text, modes[i])) {
+            return ERR_OK;
+        }
+    }
+    return err_set(err, ERR_USAGE,
+                   "%s: storage.postgres.sslmode is \"%.*s\"; expected disable, allow, prefer, "
+                   "require, verify-ca or verify-full",
+                   origin->where, SLICE_FMT(slice_sub(text, 0, 100)));
+}
+
 /* What cannot be said by a range. */
 static enum err_code
 check_text(const struct config_setting *setting, struct slice text,
            const struct config_origin *origin, struct err *err)
 {
     if (slice_is(slice_of(setting->name), "storage.type")) {
-        if (slice_is_nocase(text, "postgres") || slice_is_nocase(text, "postgresql")) {
-            return err_set(err, ERR_USAGE,
-                           "%s: storage.type %.*s is not available in this version; "
-                           "expected duckdb or memory",
-                           origin->where, SLICE_FMT(text));
-        }
-        if (!slice_is_nocase(text, "duckdb") && !slice_is_nocase(text, "memory")) {
-            return err_set(err, ERR_USAGE,
-                           "%s: unknown storage type: %.*s; expected duckdb or memory",
-                           origin->where, SLICE_FMT(slice_sub(text, 0, 100)));
-        }
+        return check_storage(setting, text, origin, err);
     }
-    if (slice_is(slice_of(setting->name), "metrics.namespace")) {
+    if (slice_is(slice_of(setting->name), "storage.postgres.sslmode")) {
+        return check_sslmode(text, origin, err);
+    }
+    if (slice_is(slice_of(setting->name), "metrics.namespace") ||
+        slice_is(slice_of(setting->name), "metrics.subsystem")) {
         for (size_t i = 0; i < text.len; i++) {
             char c = text.ptr[i];
             if (!isalpha((unsigned char)c) && c != '_' && (i == 0 || !isdigit((unsigned char)c))) {
                 return err_set(err, ERR_USAGE,
-                               "%s: metrics.namespace is \"%.*s\"; expected letters, digits and "
+                               "%s: %s is \"%.*s\"; expected letters, digits and "
                                "_, not starting with a digit",
-                               origin->where, SLICE_FMT(slice_sub(text, 0, 100)));
+                               origin->where, setting->name, SLICE_FMT(slice_sub(text, 0, 100)));
             }
         }
     }

@@ -3,6 +3,7 @@
 
 #include "store/duckdb/store_duckdb.h"
 #include "store/memory/store_memory.h"
+#include "store/postgres/store_postgres.h"
 
 static void
 use_duckdb(const struct config *config, struct engine_options *options)
@@ -11,6 +12,30 @@ use_duckdb(const struct config *config, struct engine_options *options)
     options->store_file = config->storage.duckdb.path;
     options->store.memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes;
     options->store.threads = (unsigned)config->storage.duckdb.threads;
+}
+
+struct store_postgres_options
+server_postgres_options(const struct config *config)
+{
+    return (struct store_postgres_options){
+        .dsn = config->storage.postgres.dsn,
+        .host = config->storage.postgres.host,
+        .port = (int)config->storage.postgres.port,
+        .database = config->storage.postgres.database,
+        .user = config->storage.postgres.user,
+        .password = config->storage.postgres.password,
+        .sslmode = config->storage.postgres.sslmode,
+        .max_connections = (unsigned)config->storage.postgres.max_connections,
+    };
+}
+
+static void
+use_postgres(const struct config *config, struct engine_options *options)
+{
+    options->store_open = store_postgres_open;
+    options->store_remote = true;
+    options->keep_wal_bytes = (uint64_t)config->storage.postgres.keep_wal_bytes;
+    options->store.postgres = server_postgres_options(config);
 }
 
 enum err_code
@@ -36,6 +61,9 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
         options.store_volatile = true;
         options.store.points_max = (uint64_t)config->storage.memory.points_max;
         options.store.memory_limit_bytes = (uint64_t)config->storage.memory.bytes_max;
+        break;
+    case CONFIG_STORAGE_POSTGRES:
+        use_postgres(config, &options);
         break;
     }
     if (!options.store_open) {

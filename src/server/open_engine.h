@@ -8,6 +8,9 @@
 #include "server/config.h"
 #include "store/engine.h"
 
+/* What storage.postgres says; texts stay the configuration's. */
+struct store_postgres_options server_postgres_options(const struct config *config);
+
 /* Fills everything but the events; texts stay the configuration's. ERR_UNSUPPORTED when this
  * program lacks the store. */
 enum err_code server_engine_options(const struct config *config, struct engine_options *ret_options,

@@ -1,7 +1,9 @@
 /* Which database the configuration means. */
 #include "server/open_schema.h"
 
+#include "server/open_engine.h"
 #include "store/duckdb/duckdb_schema.h"
+#include "store/postgres/postgres_schema.h"
 
 static enum err_code
 open_duckdb(const struct config *config, bool change, struct schema_session **ret_session,
@@ -29,6 +31,10 @@ server_schema_open(const struct config *config, bool change, struct schema_sessi
         return err_set(
             err, ERR_UNSUPPORTED,
             "storage.type memory keeps no tables on disk: there is no schema to migrate");
+    case CONFIG_STORAGE_POSTGRES: {
+        const struct store_open_options options = {.postgres = server_postgres_options(config)};
+        return store_postgres_schema_open(&options, change, ret_session, err);
+    }
     }
     return err_set(err, ERR_UNSUPPORTED, "storage.type is none that this program has");
 }

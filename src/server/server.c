@@ -31,6 +31,7 @@ enum {
     RETRY_NS = 200000000,
     DEMO_BACKFILL_MINUTES = 60,
     PATH_BYTES = 1024,
+    METRICS_PREFIX_MAX = 256,
     LOG_MODE = 0644,
     HEAD_INTERVAL_S = 3600
 };
@@ -53,6 +54,7 @@ struct server {
     struct work *backup;    /* NULL: backup.dir is not set */
     struct access_log *access;
     char database_path[PATH_BYTES];
+    char metrics_prefix[METRICS_PREFIX_MAX];
     const char *cors_origins[CONFIG_LIST_MAX + 1];
 };
 
@@ -154,6 +156,19 @@ metrics_host(const struct config *config)
     return config->metrics.host ? config->metrics.host : config->server.host;
 }
 
+/* "namespace", or "namespace_subsystem". */
+static const char *
+metrics_prefix(struct server *server)
+{
+    const struct config *config = server->config;
+    bool divided = config->metrics.subsystem && config->metrics.subsystem[0];
+
+    snprintf(server->metrics_prefix, sizeof(server->metrics_prefix), "%s%s%s",
+             config->metrics.namespace, divided ? "_" : "",
+             divided ? config->metrics.subsystem : "");
+    return server->metrics_prefix;
+}
+
 static void
 open_api(struct server *server)
 {
@@ -178,7 +193,8 @@ open_api(struct server *server)
         .tokens = tokens,
         .token_count = config->server.tokens.count,
         .cors_origins = server->cors_origins,
-        .metrics_namespace = config->metrics.namespace,
+        .metrics_namespace = metrics_prefix(server),
+        .metrics_off = !config->metrics.enabled,
         .metrics_need_token = config->metrics.token_required,
         .metrics_without_process = !config->metrics.process,
         .metrics_loopback = config_is_loopback(metrics_host(config)),

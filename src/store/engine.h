@@ -33,18 +33,32 @@ enum { RECORD_BATCHES = 1 };
 /* Batches of one record, at most; one with more might not fit a transaction. */
 enum { ENGINE_RECORD_BATCHES_MAX = 64 };
 
-struct store_postgres_options; /* store/postgres/store_postgres.h */
+/*
+ * Where a PostgreSQL server is. What is NULL (or 0) is left to libpq: its environment (PGHOST,
+ * PGSERVICE, PGPASSFILE, ...), service files, .pgpass, its defaults. The texts are the caller's.
+ */
+struct store_postgres_options {
+    const char *dsn; /* "postgresql://..." or "host=... dbname=..."; the members below go before */
+    const char *host;
+    int port;
+    const char *database;
+    const char *user;
+    const char *password;
+    const char *sslmode;
+    unsigned max_connections; /* the writer's included; 0: 25 */
+    int connect_timeout_ms;   /* 0: 10 000 */
+};
 
 /* Opens a store of one kind; `path` is the file or ignored. Called at start and at each rebuild. */
 struct store_open_options {
     const char *path;
     uint64_t memory_limit_bytes; /* 0: a share of the cgroup's limit */
-    uint64_t points_max;         /* memory: points and rows to keep; 0: as many as the bytes allow */
-    unsigned threads;            /* 0: from the cgroup */
-    unsigned readers;            /* read connections; 0: 4 */
-    int timeout_ms;              /* statement timeout; 0: 30 000 */
-    const struct clock *clock;   /* NULL: the system's */
-    const struct store_postgres_options *postgres; /* NULL but for the PostgreSQL store */
+    uint64_t points_max;       /* memory: points and rows to keep; 0: as many as the bytes allow */
+    unsigned threads;          /* 0: from the cgroup */
+    unsigned readers;          /* read connections; 0: 4 */
+    int timeout_ms;            /* statement timeout; 0: 30 000 */
+    const struct clock *clock; /* NULL: the system's */
+    struct store_postgres_options postgres; /* for the PostgreSQL store */
     /* Tells of a listed cold file that is missing, or does not match the list, and was taken off it
      * at open; NULL: nobody. */
     void (*cold_lost)(void *ctx, const struct cold_file *file);

@@ -256,6 +256,9 @@ void pg_schema_db(struct pg_store *store, struct schema_db *ret_db);
 /* After the writer connected: takes the lock, reads identity, applied LSN, newest times. */
 enum err_code pg_setup_writer(struct pg_store *store, bool first, struct err *err);
 
+/* Keeps every other Eider from writing to these tables as long as the connection lasts. */
+enum err_code pg_setup_lock(struct pg_store *store, struct err *err);
+
 /* Looks at the size of the database. */
 enum err_code pg_setup_size(struct pg_store *store, struct err *err);
 

@@ -25,7 +25,7 @@ static const char session_sql[] =
 static void
 add_keyword(struct pg_params *params, const char *keyword, const char *value)
 {
-    if (value && params->count < PG_KEYWORDS_MAX - 1) {
+    if (value && value[0] && params->count < PG_KEYWORDS_MAX - 1) {
         params->keywords[params->count] = keyword;
         params->values[params->count++] = value;
     }
@@ -78,7 +78,7 @@ pg_params_init(struct pg_params *params, const struct store_postgres_options *op
     char port[16];
 
     *params = (struct pg_params){0};
-    if (options->dsn) {
+    if (options->dsn && options->dsn[0]) {
         enum err_code code = check_dsn(params, options->dsn, err);
         if (code != ERR_OK) {
             return code;

@@ -102,8 +102,8 @@ run(struct pg_store *store, const char *sql, struct err *err)
  * the connection is gone for it, too, so whoever has it knows that what a lost connection did is
  * done with.
  */
-static enum err_code
-take_lock(struct pg_store *store, struct err *err)
+enum err_code
+pg_setup_lock(struct pg_store *store, struct err *err)
 {
     enum err_code code = run(
         store, "SELECT pg_advisory_lock(hashtextextended('eider ' || current_schema(), 0))", err);
@@ -252,7 +252,7 @@ pg_setup_writer(struct pg_store *store, bool first, struct err *err)
 
     pg_schema_db(store, &db);
     enum err_code code = read_role(store, err);
-    code = code ? code : take_lock(store, err);
+    code = code ? code : pg_setup_lock(store, err);
     /* Also when it came back: an empty database in the place of ours has no tables. */
     code = code ? code : schema_open(&db, err);
     code = code ? code : read_identity(store, identity, err);

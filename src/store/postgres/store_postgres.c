@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "store/postgres/pg.h"
+#include "store/postgres/postgres_schema.h"
 
 static uint64_t
 pg_applied_lsn(struct store *base)
@@ -91,12 +92,11 @@ init_tables(struct pg_store *store)
     }
 }
 
-enum err_code
-store_postgres_open(const struct store_open_options *options, struct store **ret_store,
-                    struct err *err)
+/* Everything but the connection. */
+static enum err_code
+init_store(struct pg_store *store, const struct store_open_options *options, struct err *err)
 {
-    const struct store_postgres_options *postgres = options->postgres;
-    struct pg_store *store = mem_zalloc(1, sizeof(*store));
+    const struct store_postgres_options *postgres = &options->postgres;
     unsigned connections =
         postgres->max_connections > 0 ? postgres->max_connections : STORE_POSTGRES_CONNECTIONS;
 
@@ -108,7 +108,16 @@ store_postgres_open(const struct store_open_options *options, struct store **ret
     rng_init(&store->rng, (uint64_t)clock_wall_us(store->clock));
     init_tables(store);
     pg_pool_init(&store->pool, connections > 2 ? connections - 1 : 1);
-    enum err_code code = pg_params_init(&store->params, postgres, err);
+    return pg_params_init(&store->params, postgres, err);
+}
+
+enum err_code
+store_postgres_open(const struct store_open_options *options, struct store **ret_store,
+                    struct err *err)
+{
+    struct pg_store *store = mem_zalloc(1, sizeof(*store));
+
+    enum err_code code = init_store(store, options, err);
     code = code ? code : pg_connect(store, PG_SIDE_APPLY, &store->writer, err);
     code = code ? code : pg_setup_writer(store, true, err);
     if (code) {
@@ -116,5 +125,43 @@ store_postgres_open(const struct store_open_options *options, struct store **ret
         return code;
     }
     *ret_store = &store->store;
+    return ERR_OK;
+}
+
+/* ---- the schema alone ---- */
+
+struct pg_session {
+    struct schema_session session; /* first */
+    struct pg_store *store;
+};
+
+static void
+session_close(struct schema_session *session)
+{
+    struct pg_session *own = (struct pg_session *)session;
+
+    pg_close(&own->store->store);
+    free(own);
+}
+
+enum err_code
+store_postgres_schema_open(const struct store_open_options *options, bool change,
+                           struct schema_session **ret_session, struct err *err)
+{
+    struct pg_session *own = mem_zalloc(1, sizeof(*own));
+
+    own->store = mem_zalloc(1, sizeof(*own->store));
+    own->session.close = session_close;
+    enum err_code code = init_store(own->store, options, err);
+    code = code ? code : pg_connect(own->store, PG_SIDE_APPLY, &own->store->writer, err);
+    if (!code && change) {
+        code = pg_setup_lock(own->store, err);
+    }
+    if (code) {
+        session_close(&own->session);
+        return code;
+    }
+    pg_schema_db(own->store, &own->session.db);
+    *ret_session = &own->session;
     return ERR_OK;
 }

@@ -29,9 +29,8 @@ open_in_schema(const struct store_open_options *options, struct store **ret_stor
     }
     schema[at] = '\0';
     assert_true(pg_testing_dsn(&server, schema, dsn));
-    struct store_postgres_options postgres = {.dsn = dsn, .max_connections = 3};
     struct store_open_options with = *options;
-    with.postgres = &postgres;
+    with.postgres = (struct store_postgres_options){.dsn = dsn, .max_connections = 3};
     return store_postgres_open(&with, ret_store, err);
 }
 
