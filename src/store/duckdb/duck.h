@@ -9,7 +9,8 @@
  *   duck_error.c    DuckDB's errors                  duck_sql.c     users' SQL, sandboxed
  *   duck_views.c    views over hot and cold          sql_guard.c    which statements may run at all
  *   duck_cold.c     the list of cold files           duck_seal.c    days into files
- *   duck_unseal.c   files into days
+ *   duck_unseal.c   files into days                  duck_drop.c    retention
+ *   duck_compact.c  a copy without free space
  */
 #ifndef EIDER_STORE_DUCKDB_DUCK_H
 #define EIDER_STORE_DUCKDB_DUCK_H
@@ -333,6 +334,13 @@ enum err_code duck_latest(struct store *store, enum table_id table, struct batch
 enum err_code duck_table_stats(struct store *store, enum table_id table,
                                struct store_table_stats *ret_stats, struct err *err);
 enum err_code duck_checkpoint(struct store *store, struct err *err);
+
+/* What needs room for `bytes` is not begun without: a checkpoint that meets a full disk invalidates
+ * the database. */
+enum err_code duck_check_space(const struct duck_store *duck, uint64_t bytes, struct err *err);
+
+/* Syncs the directory of a file. */
+enum err_code duck_sync_parent(const char *path, struct err *err);
 
 /* Looks at DuckDB's memory, at most once a second; the applier's. */
 void duck_sample_memory(struct duck_store *duck);

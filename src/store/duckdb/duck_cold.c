@@ -175,12 +175,40 @@ duck_cold_add_columns(const struct catalog_table *table, const struct column_lis
     }
 }
 
+/* Moves a file that can be read to the front: DuckDB takes the columns from the first, and a view
+ * whose first file is damaged could not be made. */
+static void
+lead_readable(const struct duck_store *duck, const struct cold_file **files, size_t count)
+{
+    char path[COLD_PATH_MAX];
+    duckdb_result result;
+
+    for (size_t i = 0; i < count; i++) {
+        struct buf sql BUF_AUTO = {0};
+        buf_init(&sql, COLD_PATH_MAX * 2);
+        buf_add_cstr(&sql, "SELECT num_rows FROM parquet_file_metadata(");
+        cold_path(duck->cold.dir, files[i], path, sizeof(path));
+        duck_cold_add_path(path, &sql);
+        buf_add_char(&sql, ')');
+        buf_add_char(&sql, '\0');
+        bool readable = duckdb_query(duck->prober, sql.ptr, &result) == DuckDBSuccess;
+        duckdb_destroy_result(&result);
+        if (readable) {
+            const struct cold_file *file = files[i];
+            files[i] = files[0];
+            files[0] = file;
+            return;
+        }
+    }
+}
+
 size_t
 duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
-                     int64_t from_us, int64_t to_us, bool placed, struct buf *sql)
+                     int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql)
 {
     struct column_list columns = column_list_of_table(table);
     const struct cold_file **files = NULL;
+    bool placed = how == DUCK_SOURCE_PLACED;
     char hot[DUCK_NAME_MAX];
     size_t first;
     size_t count = 0;
@@ -192,6 +220,9 @@ duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *
         if (duck->cold.files[i].max_us >= from_us && duck->cold.files[i].min_us <= to_us) {
             files[count++] = &duck->cold.files[i];
         }
+    }
+    if (how == DUCK_SOURCE_VIEW && count > 0) {
+        lead_readable(duck, files, count);
     }
     if (count == 0 && !placed) {
         buf_add_fmt(sql, "main.\"%s\"", hot);
@@ -222,7 +253,7 @@ enum err_code
 duck_cold_insert(struct duck_store *duck, const struct cold_file *files, size_t count,
                  struct err *err)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     if (count == 0) {
         return ERR_OK;
@@ -248,7 +279,7 @@ enum err_code
 duck_cold_delete(struct duck_store *duck, const struct cold_file *files, size_t count,
                  struct err *err)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     if (count == 0) {
         return ERR_OK;
@@ -400,6 +431,7 @@ read_list(struct duck_store *duck, struct err *err)
     return ERR_OK;
 }
 
+/* And has its size: one that has not was cut or overwritten. */
 static bool
 is_there(const struct duck_store *duck, const struct cold_file *file)
 {
@@ -407,7 +439,7 @@ is_there(const struct duck_store *duck, const struct cold_file *file)
     struct stat info;
 
     cold_path(duck->cold.dir, file, path, sizeof(path));
-    return stat(path, &info) == 0;
+    return stat(path, &info) == 0 && (uint64_t)info.st_size == file->bytes;
 }
 
 /* Those that retention did not drop; they are noted, so that they are kept when they come back. */

@@ -55,14 +55,20 @@ void duck_cold_add_literal(struct slice text, struct buf *sql);
 void duck_cold_add_columns(const struct catalog_table *table, const struct column_list *columns,
                            struct buf *sql);
 
+enum duck_source {
+    DUCK_SOURCE_PLAIN,
+    DUCK_SOURCE_PLACED, /* with columns eider_part and eider_row, whose order is that of writing
+                           among rows of one time */
+    DUCK_SOURCE_VIEW    /* for a view: the first file is one that can be read; the applier's */
+};
+
 /*
  * Appends what stands for a sealed table behind FROM, with an alias: its hot table, and the raw
  * files that may have rows with times in [from_us, to_us]. Without such files it is the hot table
- * alone. placed: with columns eider_part and eider_row, whose order is that of writing among rows
- * of one time. Returns how many files it names. Holds the lock.
+ * alone, with its rowid. Returns how many files it names. Holds the lock.
  */
 size_t duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
-                            int64_t from_us, int64_t to_us, bool placed, struct buf *sql);
+                            int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql);
 
 /* In a transaction of the writer: lists files, or takes them off the list. */
 enum err_code duck_cold_insert(struct duck_store *duck, const struct cold_file *files, size_t count,
@@ -94,5 +100,9 @@ enum err_code duck_seal_commit(struct store *store, struct store_sealing *sealin
 void duck_seal_free(struct store *store, struct store_sealing *sealing);
 enum err_code duck_cold_list(struct store *store, struct cold_file **ret_files, size_t *ret_count,
                              struct err *err);
+
+/* duck_drop.c, duck_compact.c: the vtable's */
+enum err_code duck_cold_drop(struct store *store, const struct cold_drop *drop, struct err *err);
+enum err_code duck_compact(struct store *store, const char *path, struct err *err);
 
 #endif

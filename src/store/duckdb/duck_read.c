@@ -347,7 +347,8 @@ add_source(struct reading *reading, const struct catalog_table *table, int64_t f
         buf_add_cstr(sql, " AS s JOIN main.series AS r USING (series_id))");
     } else if (table->sealed) {
         buf_add_cstr(sql, " FROM ");
-        cold = duck_cold_add_source(reading->duck, table, from_us, to_us, false, sql) > 0;
+        cold =
+            duck_cold_add_source(reading->duck, table, from_us, to_us, DUCK_SOURCE_PLAIN, sql) > 0;
     } else {
         buf_add_fmt(sql, " FROM main.\"%s\"", table->name);
     }
@@ -568,8 +569,8 @@ static void
 add_placed(struct reading *reading, const struct catalog_table *table)
 {
     if (table->sealed) {
-        reading->cold |= duck_cold_add_source(reading->duck, table, INT64_MIN, INT64_MAX, true,
-                                              &reading->sql.text) > 0;
+        reading->cold |= duck_cold_add_source(reading->duck, table, INT64_MIN, INT64_MAX,
+                                              DUCK_SOURCE_PLACED, &reading->sql.text) > 0;
     } else {
         buf_add_fmt(&reading->sql.text,
                     "(SELECT *, 0 AS eider_part, rowid AS eider_row FROM main.\"%s\")",

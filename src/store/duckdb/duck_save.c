@@ -37,23 +37,22 @@ duck_size_bytes(const struct duck_store *duck)
     return file_bytes(duck->path, "") + file_bytes(duck->path, ".wal");
 }
 
-/* A checkpoint that meets a full disk invalidates the database, so it is not begun on one. */
-static enum err_code
-check_space(const struct duck_store *duck, struct err *err)
+enum err_code
+duck_check_space(const struct duck_store *duck, uint64_t bytes, struct err *err)
 {
-    uint64_t log_bytes = file_bytes(duck->path, ".wal");
-    uint64_t needed = log_bytes + SPARE_BYTES;
+    uint64_t needed = bytes + SPARE_BYTES;
     struct statvfs disk;
     struct rlimit limit;
 
     if (statvfs(duck->path, &disk) == 0 && (uint64_t)disk.f_bavail * disk.f_frsize < needed) {
         return err_set(err, ERR_NO_SPACE,
-                       "a checkpoint of %s may need %" PRIu64 " bytes, the disk has %" PRIu64,
+                       "a checkpoint or copy of %s may need %" PRIu64
+                       " bytes, the disk has %" PRIu64,
                        duck->path, needed, (uint64_t)disk.f_bavail * disk.f_frsize);
     }
     if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
         file_bytes(duck->path, "") + needed > limit.rlim_cur) {
-        return err_set(err, ERR_NO_SPACE, "a checkpoint of %s may pass the file size limit",
+        return err_set(err, ERR_NO_SPACE, "a checkpoint or copy of %s may pass the file size limit",
                        duck->path);
     }
     return ERR_OK;
@@ -90,7 +89,7 @@ duck_checkpoint(struct store *store, struct err *err)
     if (atomic_load(&duck->broken)) {
         return err_set(err, ERR_CORRUPT, "%s was invalidated by an earlier error", duck->path);
     }
-    enum err_code code = check_space(duck, err);
+    enum err_code code = duck_check_space(duck, file_bytes(duck->path, ".wal"), err);
     if (code) {
         return code;
     }
@@ -170,8 +169,8 @@ copy_file(int from, int to, struct err *err)
     return ERR_OK;
 }
 
-static enum err_code
-sync_parent(const char *path, struct err *err)
+enum err_code
+duck_sync_parent(const char *path, struct err *err)
 {
     const char *slash = strrchr(path, '/');
     char dir[PATH_MAX];
@@ -212,7 +211,7 @@ write_snapshot(const struct duck_store *duck, const char *temporary, const char 
         unlink(temporary);
         return code;
     }
-    return sync_parent(path, err);
+    return duck_sync_parent(path, err);
 }
 
 enum err_code

@@ -94,7 +94,7 @@ duck_seal_find(struct store *store, int64_t before_us, struct store_day *ret_day
     const struct catalog_table *table;
     struct duck_reader *reader = NULL;
     struct batch rows BATCH_AUTO = {0};
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
     const char *glue = "";
 
     if (!time_in_range(before_us)) {
@@ -284,7 +284,7 @@ count_rows(struct duck_store *duck, struct store_sealing *sealing, struct err *e
     const struct catalog_table *table = catalog_table(sealing->seal.table);
     struct batch rows BATCH_AUTO = {0};
     char hot[DUCK_NAME_MAX];
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     duck_hot_name(table, hot);
     buf_init(&sql, SQL_BYTES);
@@ -333,7 +333,7 @@ duck_seal_copy(struct duck_store *duck, struct store_sealing *sealing, const str
 {
     char path[COLD_PATH_MAX];
     struct batch rows BATCH_AUTO = {0};
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     cold_tmp_path(duck->cold.dir, file, path, sizeof(path));
     buf_init(&sql, SQL_BYTES);
@@ -362,7 +362,7 @@ duck_seal_verify(struct duck_store *duck, struct store_sealing *sealing, struct 
 {
     char path[COLD_PATH_MAX];
     struct batch rows BATCH_AUTO = {0};
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     cold_tmp_path(duck->cold.dir, file, path, sizeof(path));
     buf_init(&sql, SQL_BYTES);
@@ -393,7 +393,7 @@ write_raw(struct duck_store *duck, struct store_sealing *sealing, struct err *er
     struct column_list columns = column_list_of_table(table);
     const char *time = table->columns[table->time_column].name;
     struct cold_file *file = duck_seal_file(sealing, COLD_RAW);
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
     uint64_t rows;
 
     buf_init(&sql, SQL_BYTES);
@@ -529,7 +529,7 @@ delete_hot(struct duck_store *duck, const struct store_sealing *sealing, struct 
     const struct catalog_table *table = catalog_table(sealing->seal.table);
     char hot[DUCK_NAME_MAX];
     uint64_t rows = 0;
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     duck_hot_name(table, hot);
     buf_init(&sql, SQL_BYTES);

@@ -191,7 +191,7 @@ probe_day(struct duck_probe *probe, const struct duck_probe_day *day, bool *ret_
     const struct cold_file **files MEM_AUTO =
         mem_zalloc(probe->duck->cold.count + 1, sizeof(*files));
     const char *time = table->columns[table->time_column].name;
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     size_t count = find_files(probe, day->day, day->day, files);
     buf_init(&sql, SQL_BYTES);
@@ -220,7 +220,7 @@ insert_rows(struct duck_probe *probe, const struct cold_file *const *files, size
     struct duck_store *duck = probe->duck;
     char hot[DUCK_NAME_MAX];
     duckdb_result result;
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
     uint64_t expected = 0;
     enum err_code code = ERR_OK;
 
@@ -344,7 +344,7 @@ probe_ids(struct duck_probe *probe, struct err *err)
         mem_zalloc(probe->duck->cold.count + 1, sizeof(*files));
     char hot[DUCK_NAME_MAX];
     size_t in_hot = 0;
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     duck_hot_name(probe->table->table, hot);
     buf_init(&sql, SQL_BYTES);

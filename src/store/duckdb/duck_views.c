@@ -11,7 +11,7 @@ enum { SQL_BYTES = 64 << 20 };
 void
 duck_hot_name(const struct catalog_table *table, char ret_name[DUCK_NAME_MAX])
 {
-    struct buf name BUF_AUTO;
+    struct buf name BUF_AUTO = {0};
 
     buf_init(&name, DUCK_NAME_MAX);
     catalog_hot_name(table, &name);
@@ -65,11 +65,12 @@ static void
 add_sealed(const struct duck_store *duck, const struct catalog_table *table,
            const struct cold_file *files, size_t count, struct buf *sql)
 {
-    struct duck_store with = {.cold = {.dir = duck->cold.dir, .count = count}};
+    struct duck_store with = {.prober = duck->prober,
+                              .cold = {.dir = duck->cold.dir, .count = count}};
 
     with.cold.files = (struct cold_file *)(uintptr_t)files;
     buf_add_fmt(sql, "CREATE OR REPLACE VIEW %s AS SELECT * FROM ", table->name);
-    duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX, false, sql);
+    duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX, DUCK_SOURCE_VIEW, sql);
     buf_add_char(sql, ';');
 }
 
@@ -77,7 +78,7 @@ enum err_code
 duck_views_update(struct duck_store *duck, enum table_id table, const struct cold_file *files,
                   size_t count, struct err *err)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     buf_init(&sql, SQL_BYTES);
     add_sealed(duck, catalog_table(table), files, count, &sql);
@@ -109,7 +110,7 @@ add_views(const struct duck_store *duck, struct buf *sql)
 enum err_code
 duck_views_make(struct duck_store *duck, struct err *err)
 {
-    struct buf sql BUF_AUTO;
+    struct buf sql BUF_AUTO = {0};
 
     buf_init(&sql, SQL_BYTES);
     buf_add_cstr(&sql, "BEGIN TRANSACTION;");

@@ -226,6 +226,77 @@ refuse_doubtful(struct slice sql, struct err *err)
     return ERR_OK;
 }
 
+/* What DuckDB reads as a file when it stands where a table's name does. */
+static const char *const suffixes[] = {".parquet", ".json", ".jsonl", ".ndjson", ".geojson",
+                                       ".csv",     ".tsv",  ".db",    ".ddb",    ".duckdb",
+                                       ".avro",    ".xlsx", ".arrow", ".arrows"};
+
+static bool
+contains_nocase(struct slice text, const char *part)
+{
+    size_t len = strlen(part);
+
+    for (size_t i = 0; i + len <= text.len; i++) {
+        if (strncasecmp(text.ptr + i, part, len) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a quoted piece of the statement may hide a character behind its number. */
+static bool
+has_numbers(struct slice raw)
+{
+    for (size_t i = 0; i + 1 < raw.len; i++) {
+        if (raw.ptr[i] == '\\' &&
+            (strchr("xuU", raw.ptr[i + 1]) || isdigit((unsigned char)raw.ptr[i + 1]))) {
+            return true;
+        }
+        i += raw.ptr[i] == '\\';
+    }
+    return false;
+}
+
+/*
+ * DuckDB may read the files of the cold directory, for the views; by their own names they are not
+ * for users (FROM '/.../x.parquet', "/.../x"."parquet"). A path into that directory has a slash, so
+ * quoted pieces with a slash that end like a file, or go on behind a point, are refused.
+ */
+static enum err_code
+refuse_paths(struct slice sql, struct err *err)
+{
+    struct token token = {.kind = TOKEN_SYMBOL};
+    bool path_before = false;
+
+    for (size_t at = 0; token.kind != TOKEN_END;) {
+        size_t from = skip_blanks(sql, at);
+        at = next_token(sql, at, &token);
+        struct slice raw = slice_sub(sql, from < at ? from : at, from < at ? at - from : 0);
+        bool quoted = token.kind == TOKEN_STRING ||
+                      (token.kind == TOKEN_WORD && raw.len > 0 && raw.ptr[0] == '"');
+        if (path_before && token.kind == TOKEN_SYMBOL && token.symbol == '.') {
+            return err_set(err, ERR_INVALID, "files cannot be read here, only tables and views");
+        }
+        path_before = quoted && memchr(raw.ptr, '/', raw.len);
+        if (token.kind == TOKEN_STRING && raw.ptr[0] != '\'' && raw.ptr[0] != '$' &&
+            has_numbers(raw)) {
+            return err_set(err, ERR_INVALID,
+                           "write the character itself: E'' texts take no numbers of characters "
+                           "here");
+        }
+        for (size_t i = 0; i < COUNT_OF(suffixes) && path_before; i++) {
+            if (contains_nocase(raw, suffixes[i])) {
+                return err_set(err, ERR_INVALID,
+                               "files cannot be read here, only tables and views; a text with a "
+                               "slash and \"%s\" counts as a file",
+                               suffixes[i]);
+            }
+        }
+    }
+    return ERR_OK;
+}
+
 static bool
 is_starter(const struct token *token)
 {
@@ -305,6 +376,7 @@ sql_guard_check(struct slice sql, char *const *refused, struct err *err)
                        token.kind == TOKEN_WORD ? token.text : "this");
     }
     enum err_code code = refuse_doubtful(sql, err);
+    code = code ? code : refuse_paths(sql, err);
     while (!code && token.kind != TOKEN_END) {
         bool call = token.kind == TOKEN_SYMBOL && token.symbol == '(' && last.kind == TOKEN_WORD;
         if (call && is_refused(last.text, refused)) {

@@ -146,6 +146,25 @@ test_guard_refuses_what_another_lexer_may_read_differently(void **state)
 }
 
 static void
+test_guard_refuses_files_in_the_place_of_tables(void **state)
+{
+    (void)state;
+    expect(ERR_INVALID, "SELECT * FROM '/data/cold/samples/x.parquet'");
+    expect(ERR_INVALID, "SELECT * FROM \"cold/x.PARQUET\"");
+    expect(ERR_INVALID, "FROM $$/data/cold/x.parquet$$");
+    expect(ERR_INVALID, "FROM $a$/data/cold/manifest.json$a$");
+    expect(ERR_INVALID, "FROM \"/data/cold/x\".\"parquet\"");
+    expect(ERR_INVALID, "FROM \"/data/cold/x\" . parquet");
+    expect(ERR_INVALID, "FROM E'\\x2fdata\\x2fcold\\x2fx.parquet'");
+    expect(ERR_INVALID, "FROM e'\\57data\\57x\\056parquet'");
+    expect(ERR_INVALID, "SELECT 1 FROM x, '/cold/x.parquet' AS y");
+    expect(ERR_INVALID, "DESCRIBE '/cold/x.parquet'");
+    expect(ERR_INVALID, "SELECT * FROM x JOIN '/cold/x.parquet?v=1' USING (a)");
+    expect(ERR_OK, "SELECT 'BTC/USD', \"p/e\", 1.5 FROM x WHERE kind = 'application/json'");
+    expect(ERR_OK, "SELECT 'x.parquet', E'a\\nb', 'and/or' || 'b.c' FROM main.trades");
+}
+
+static void
 test_guard_refuses_nul_and_survives_any_cut(void **state)
 {
     static const char whole[] = "EXPLAIN (ANALYZE) SELECT $a$x$a$, \"q\"\"q\", E'\\'' /* /* */ */ "
@@ -172,6 +191,7 @@ main(void)
         cmocka_unit_test(test_guard_finds_refused_functions),
         cmocka_unit_test(test_guard_does_not_mistake_names_and_texts_for_calls),
         cmocka_unit_test(test_guard_refuses_what_another_lexer_may_read_differently),
+        cmocka_unit_test(test_guard_refuses_files_in_the_place_of_tables),
         cmocka_unit_test(test_guard_refuses_nul_and_survives_any_cut),
     };
 

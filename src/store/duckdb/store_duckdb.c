@@ -122,6 +122,8 @@ static const struct store_ops duck_ops = {
     .seal_commit = duck_seal_commit,
     .seal_free = duck_seal_free,
     .cold_list = duck_cold_list,
+    .cold_drop = duck_cold_drop,
+    .compact = duck_compact,
     .export = duck_export,
     .import_rows = duck_import_rows,
     .import_end = duck_import_end,
@@ -210,6 +212,8 @@ confine(struct duck_store *duck, struct err *err)
     buf_init(&sql, 1 << 16);
     buf_add_cstr(&sql, "SET allowed_directories = [");
     duck_cold_add_literal(slice_of(duck->cold.dir), &sql);
+    buf_add_cstr(&sql, " || '/', ");
+    duck_cold_add_path(duck->cold.dir, &sql); /* what is read is asked for as a pattern */
     buf_add_cstr(&sql, " || '/']; SET immediate_transaction_mode = true; "
                        "SET enable_external_access = false; SET lock_configuration = true");
     buf_add_char(&sql, '\0');
