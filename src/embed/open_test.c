@@ -54,7 +54,7 @@ test_second_opener_is_refused_with_the_pid(void **state)
     struct eider_db *second = NULL;
     char pid[32];
 
-    snprintf(pid, sizeof(pid), "pid %ld", (long)getpid());
+    snprintf(pid, sizeof(pid), "this process (pid %ld)", (long)getpid());
     assert_refused(place, eider_open(&place->options, &second, &place->error), EIDER_CONFLICT, pid);
     assert_non_null(strstr(place->error.message, place->dir));
     assert_null(second);

@@ -66,6 +66,11 @@ take_lock(const char *path, int fd, struct err *err)
     ssize_t len = pread(fd, pid, sizeof(pid) - 1, 0);
     pid[len > 0 ? len : 0] = '\0';
     pid[strcspn(pid, "\n")] = '\0';
+    if (strtol(pid, NULL, 10) == (long)getpid()) {
+        return err_set(err, ERR_CONFLICT,
+                       "this process (pid %s) has this data directory open already (%s)", pid,
+                       path);
+    }
     return err_set(err, ERR_CONFLICT,
                    "another process (pid %s) has this data directory: stop it, or use another "
                    "--data-dir (%s)",
