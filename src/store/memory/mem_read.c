@@ -64,20 +64,18 @@ mem_scan(struct store *store, const struct store_scan *scan, struct batch *ret_r
     return mem_end(store, &reading, code, &rows, ret_rows, err);
 }
 
-/* One piece of a visit: copies rows under the lock, hands them over without it. */
+/* Hands copies of some rows over, without the lock. */
 static enum err_code
-visit_piece(struct mem_store *mem, struct mem_reading *reading, const struct mem_plan *plan,
-            uint64_t *at, uint64_t end, store_visit_fn *fn, void *ctx, struct err *err)
+hand_over(struct mem_store *mem, const struct mem_reading *reading, const struct mem_plan *plan,
+          const struct mem_ref *refs, size_t count, store_visit_fn *fn, void *ctx, struct err *err)
 {
     struct batch rows BATCH_AUTO;
     enum err_code code = ERR_OK;
 
     batch_init_answer(&rows, mem_answer_bytes_max);
     add_columns(reading->table, &plan->columns, &rows);
-    reading->count = 0;
-    *at = mem_gather_range(reading, plan, *at, end, STORE_VISIT_ROWS);
-    for (size_t i = 0; i < reading->count; i++) {
-        emit(reading, &plan->columns, &reading->refs[i], &rows);
+    for (size_t i = 0; i < count; i++) {
+        emit(reading, &plan->columns, &refs[i], &rows);
     }
     pthread_rwlock_unlock(&mem->lock);
     if (rows.arena.overflow) {
@@ -87,6 +85,63 @@ visit_piece(struct mem_store *mem, struct mem_reading *reading, const struct mem
         code = fn(ctx, &rows, err);
     }
     pthread_rwlock_rdlock(&mem->lock);
+    return code;
+}
+
+static enum err_code
+check_time(const struct mem_store *mem, int64_t over_us, struct err *err)
+{
+    if (clock_mono_us(mem->clock) < over_us) {
+        return ERR_OK;
+    }
+    return err_set(err, ERR_TIMEOUT,
+                   "the visit took longer than its timeout; narrow it, or raise timeout");
+}
+
+static int
+compare_orders(const void *left, const void *right)
+{
+    const struct mem_ref *a = left;
+    const struct mem_ref *b = right;
+
+    return (a->order > b->order) - (a->order < b->order);
+}
+
+/* Samples stand in order of time: references, which have copies of them, are brought into that of
+ * writing first. Definitions, which they point to, stay. */
+static enum err_code
+visit_samples(struct mem_store *mem, struct mem_reading *reading, const struct mem_plan *plan,
+              int64_t over_us, store_visit_fn *fn, void *ctx, struct err *err)
+{
+    enum err_code code = mem_gather(reading, plan->scan, err);
+
+    if (!code && reading->count > 1) {
+        qsort(reading->refs, reading->count, sizeof(*reading->refs), compare_orders);
+    }
+    for (size_t at = 0; !code && at < reading->count; at += STORE_VISIT_ROWS) {
+        size_t rest = reading->count - at;
+        size_t count = rest < STORE_VISIT_ROWS ? rest : STORE_VISIT_ROWS;
+        code = at > 0 ? check_time(mem, over_us, err) : ERR_OK;
+        code = code ? code : hand_over(mem, reading, plan, reading->refs + at, count, fn, ctx, err);
+    }
+    return code;
+}
+
+static enum err_code
+visit_rows(struct mem_store *mem, struct mem_reading *reading, const struct mem_plan *plan,
+           int64_t over_us, store_visit_fn *fn, void *ctx, struct err *err)
+{
+    uint64_t end = mem->next_place;
+    enum err_code code = ERR_OK;
+
+    for (uint64_t at = 0; !code && at < end;) {
+        code = at > 0 ? check_time(mem, over_us, err) : ERR_OK;
+        if (!code) {
+            reading->count = 0;
+            at = mem_gather_range(reading, plan, at, end, STORE_VISIT_ROWS);
+            code = hand_over(mem, reading, plan, reading->refs, reading->count, fn, ctx, err);
+        }
+    }
     return code;
 }
 
@@ -106,15 +161,11 @@ mem_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn
     }
     int64_t timeout_ms = scan->timeout_ms > 0 ? scan->timeout_ms : mem->timeout_ms;
     int64_t over_us = reading.start_us + timeout_ms * 1000;
-    uint64_t at = mem_rows_of(&reading)->first;
-    uint64_t end = at + mem_rows_of(&reading)->count;
     code = mem_make_plan(reading.table, scan, &plan, err);
-    while (!code && at < end) {
-        code = visit_piece(mem, &reading, &plan, &at, end, fn, ctx, err);
-        if (!code && at < end && clock_mono_us(mem->clock) >= over_us) {
-            code = err_set(err, ERR_TIMEOUT,
-                           "the visit took longer than its timeout; narrow it, or raise timeout");
-        }
+    if (!code && mem_is_samples(reading.table)) {
+        code = visit_samples(mem, &reading, &plan, over_us, fn, ctx, err);
+    } else if (!code) {
+        code = visit_rows(mem, &reading, &plan, over_us, fn, ctx, err);
     }
     return mem_end(store, &reading, code, &none, &unused, err);
 }

@@ -46,9 +46,29 @@ stored_value(const struct catalog_table *table, const struct mem_row *row, size_
     return value;
 }
 
+/* A column of samples. */
+static struct mem_value
+sample_value(const struct mem_ref *ref, size_t column)
+{
+    struct mem_value value = {.valid = true};
+
+    if (column == 2) {
+        value.type = COL_DOUBLE;
+        value.f64 = ref->value;
+        return value;
+    }
+    value.type = column == 0 ? COL_INT32 : COL_TIMESTAMP;
+    value.i64 = column == 0 ? ref->series_id : ref->time_us;
+    value.f64 = (double)value.i64;
+    return value;
+}
+
 struct mem_value
 mem_value_of(const struct catalog_table *table, const struct mem_ref *ref, size_t column)
 {
+    if (table->id == TABLE_SAMPLES) {
+        return sample_value(ref, column);
+    }
     if (table->kind != TABLE_VIEW) {
         return stored_value(table, ref->row, column);
     }
@@ -57,7 +77,7 @@ mem_value_of(const struct catalog_table *table, const struct mem_ref *ref, size_
     struct slice name = slice_of(table->columns[column].name);
     int index = catalog_column_index(samples, name);
     if (index != CATALOG_NONE) {
-        return stored_value(samples, ref->row, (size_t)index);
+        return sample_value(ref, (size_t)index);
     }
     index = catalog_column_index(series, name);
     assert(index != CATALOG_NONE);
@@ -114,7 +134,7 @@ compare_refs(const void *left, const void *right, void *ctx)
             return (int)column == reading->table->time_column ? sign * order : order;
         }
     }
-    return a->row->order < b->row->order ? -1 : a->row->order > b->row->order;
+    return a->order < b->order ? -1 : a->order > b->order;
 }
 
 void
@@ -187,6 +207,49 @@ mem_make_plan(const struct catalog_table *table, const struct store_scan *scan,
     return ERR_OK;
 }
 
+/* Whether a row is at or behind the least value that is asked for. */
+static bool
+is_recent(const struct mem_reading *reading, const struct mem_plan *plan, const struct mem_ref *ref)
+{
+    if (!plan->scan->at_least_column) {
+        return true;
+    }
+    struct mem_value value = mem_value_of(reading->table, ref, plan->at_least_column);
+    return value.valid && value.i64 >= plan->scan->at_least;
+}
+
+static bool
+is_value(const struct mem_value *value, struct slice text)
+{
+    int64_t number;
+
+    if (!value->valid || value->type != COL_INT32) {
+        return value->valid && slice_eq(value->text, text);
+    }
+    return number_parse_i64(text, &number) && number == value->i64;
+}
+
+/* Whether a row has one of the values of every filter. */
+static bool
+has_values(const struct mem_reading *reading, const struct mem_plan *plan,
+           const struct mem_ref *ref)
+{
+    const struct store_scan *scan = plan->scan;
+
+    for (size_t i = 0; i < scan->filter_count; i++) {
+        const struct store_filter *filter = &scan->filters[i];
+        struct mem_value value = mem_value_of(reading->table, ref, plan->filter_columns[i]);
+        bool found = false;
+        for (size_t j = 0; j < filter->value_count && !found; j++) {
+            found = is_value(&value, filter->values[j]);
+        }
+        if (!found) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static bool
 passes(const struct mem_reading *reading, const struct mem_plan *plan, const struct mem_ref *ref)
 {
@@ -199,74 +262,109 @@ passes(const struct mem_reading *reading, const struct mem_plan *plan, const str
             return false;
         }
     }
-    if (scan->at_least_column) {
-        struct mem_value value = mem_value_of(reading->table, ref, plan->at_least_column);
-        if (!value.valid || value.i64 < scan->at_least) {
-            return false;
-        }
-    }
-    for (size_t i = 0; i < scan->filter_count; i++) {
-        const struct store_filter *filter = &scan->filters[i];
-        struct mem_value value = mem_value_of(reading->table, ref, plan->filter_columns[i]);
-        bool found = false;
-        for (size_t j = 0; j < filter->value_count && !found; j++) {
-            int64_t number;
-            found = value.valid &&
-                    (value.type != COL_INT32
-                         ? slice_eq(value.text, filter->values[j])
-                         : number_parse_i64(filter->values[j], &number) && number == value.i64);
-        }
-        if (!found) {
-            return false;
-        }
-    }
-    return true;
+    return is_recent(reading, plan, ref) && has_values(reading, plan, ref);
 }
 
-const struct mem_table *
-mem_rows_of(const struct mem_reading *reading)
+static void
+keep_ref(struct mem_reading *reading, const struct mem_ref *ref)
 {
-    bool view = reading->table->kind == TABLE_VIEW;
+    if (reading->count == reading->cap) {
+        reading->cap = reading->cap ? reading->cap * 2 : 64;
+        reading->refs = mem_resize(reading->refs, reading->cap, sizeof(*reading->refs));
+    }
+    reading->refs[reading->count++] = *ref;
+}
 
-    return &reading->mem->tables[view ? TABLE_SAMPLES : reading->table->id];
+/* Notes a series that a read found rows in; a read of very many is a use of none. */
+static void
+note_found(struct mem_reading *reading, const struct mem_series *series)
+{
+    if (reading->found_count < MEM_TOUCHED_OF_ONE) {
+        reading->found[reading->found_count] = series->item.key;
+    }
+    reading->found_count++;
 }
 
 uint64_t
 mem_gather_range(struct mem_reading *reading, const struct mem_plan *plan, uint64_t from,
                  uint64_t to, size_t max)
 {
-    const struct mem_table *rows = mem_rows_of(reading);
-    bool view = reading->table->kind == TABLE_VIEW;
+    const struct mem_table *table = &reading->mem->tables[reading->table->id];
+    size_t at = mem_slot_of(table, from);
 
-    from = from > rows->first ? from : rows->first;
-    for (; from < to && reading->count < max; from++) {
-        struct mem_ref ref = {.row = rows->rows[rows->head + (from - rows->first)]};
-        if (view) {
-            ref.series = mem_find_series(reading->mem, (int32_t)ref.row->cells[0].i64);
+    assert(!mem_is_samples(reading->table));
+    for (; at < table->head + table->count && reading->count < max; at++) {
+        const struct mem_slot *slot = &table->slots[at];
+        if (slot->place >= to) {
+            return to;
         }
-        if ((view && !ref.series) || !passes(reading, plan, &ref)) {
+        from = slot->place + 1;
+        if (!slot->row) {
             continue;
         }
-        if (reading->count == reading->cap) {
-            reading->cap = reading->cap ? reading->cap * 2 : 64;
-            reading->refs = mem_resize(reading->refs, reading->cap, sizeof(*reading->refs));
+        struct mem_ref ref = {.row = slot->row, .order = slot->row->order};
+        if (!passes(reading, plan, &ref)) {
+            continue;
         }
-        reading->refs[reading->count++] = ref;
+        if (slot->row->series && slot->row->series != reading->last_found) {
+            reading->last_found = slot->row->series;
+            note_found(reading, slot->row->series);
+        }
+        keep_ref(reading, &ref);
     }
-    return from;
+    return at == table->head + table->count ? to : from;
+}
+
+/* What tells the rows of one series from another's is looked at once, then only times are. */
+static void
+gather_points(struct mem_reading *reading, const struct mem_plan *plan,
+              const struct mem_series *series)
+{
+    const struct store_scan *scan = plan->scan;
+    const struct ring *points = &series->points;
+    size_t from = ring_before(points, scan->from_us);
+    struct mem_ref ref = {.series_id = (int32_t)(uint32_t)series->item.key};
+
+    if (reading->table->kind == TABLE_VIEW) {
+        ref.series = mem_find_series(reading->mem, ref.series_id);
+    }
+    for (size_t i = from; i < points->count && ring_time(points, i) <= scan->to_us; i++) {
+        ref.time_us = ring_time(points, i);
+        ref.value = ring_value(points, i);
+        ref.order = ring_order(points, i);
+        if (i == from && ((reading->table->kind == TABLE_VIEW && !ref.series) ||
+                          !has_values(reading, plan, &ref))) {
+            return;
+        }
+        if (is_recent(reading, plan, &ref)) {
+            keep_ref(reading, &ref);
+        }
+    }
+    if (from < points->count && ring_time(points, from) <= scan->to_us) {
+        note_found(reading, series);
+    }
 }
 
 enum err_code
 mem_gather(struct mem_reading *reading, const struct store_scan *scan, struct err *err)
 {
-    const struct mem_table *rows = mem_rows_of(reading);
     struct mem_plan plan = {.scan = scan};
 
     enum err_code code = mem_make_plan(reading->table, scan, &plan, err);
-    if (!code) {
-        mem_gather_range(reading, &plan, rows->first, rows->first + rows->count, SIZE_MAX);
+    if (code) {
+        return code;
     }
-    return code;
+    if (!mem_is_samples(reading->table)) {
+        mem_gather_range(reading, &plan, 0, UINT64_MAX, SIZE_MAX);
+        return ERR_OK;
+    }
+    for (struct lru_item *item = reading->mem->lru.front; item; item = item->older) {
+        const struct mem_series *series = (const struct mem_series *)item;
+        if (series->table->id == TABLE_SAMPLES) {
+            gather_points(reading, &plan, series);
+        }
+    }
+    return ERR_OK;
 }
 
 void
@@ -313,6 +411,21 @@ mem_begin(struct store *store, enum table_id id, struct mem_reading *reading, st
     return ERR_OK;
 }
 
+/* Leaves word of what was found to the next apply. */
+static void
+note_read(struct mem_store *mem, const struct mem_reading *reading)
+{
+    pthread_mutex_lock(&mem->touched_lock);
+    for (size_t i = 0; reading->found_count <= MEM_TOUCHED_OF_ONE && i < reading->found_count &&
+                       mem->touched_count < MEM_TOUCHED_MAX;
+         i++) {
+        mem->touched[mem->touched_count++] = reading->found[i];
+    }
+    mem->hits += reading->found_count > 0;
+    mem->misses += reading->found_count == 0;
+    pthread_mutex_unlock(&mem->touched_lock);
+}
+
 enum err_code
 mem_end(struct store *store, struct mem_reading *reading, enum err_code code, struct batch *rows,
         struct batch *ret_rows, struct err *err)
@@ -320,6 +433,7 @@ mem_end(struct store *store, struct mem_reading *reading, enum err_code code, st
     struct mem_store *mem = (struct mem_store *)store;
 
     pthread_rwlock_unlock(&mem->lock);
+    note_read(mem, reading);
     free(reading->refs);
     if (!code && rows->arena.overflow) {
         code = err_set(err, ERR_TOO_LARGE, "the answer is larger than %zu bytes; ask for less",

@@ -55,12 +55,141 @@ test_memory_store_drops_the_oldest_rows_over_its_cap(void **state)
     store_close(store);
 }
 
+static uint64_t
+rows_of(struct store *store, enum table_id table)
+{
+    struct store_table_stats stats;
+
+    assert_int_equal(store_table_stats(store, table, &stats, NULL), ERR_OK);
+    return stats.rows;
+}
+
+static size_t
+points_of(struct store *store, const char *series)
+{
+    const struct slice id = slice_of(series);
+    const struct store_scan scan = {.table = TABLE_SAMPLES,
+                                    .filters = {{"series_id", &id, 1}},
+                                    .filter_count = 1,
+                                    .from_us = INT64_MIN,
+                                    .to_us = INT64_MAX};
+    struct batch rows;
+
+    assert_int_equal(store_scan(store, &scan, &rows, NULL), ERR_OK);
+    size_t count = rows.rows;
+    batch_fini(&rows);
+    return count;
+}
+
+static void
+put_points(struct store *store, uint64_t *lsn, int series, int count)
+{
+    char line[64];
+
+    for (int i = 0; i < count; i++) {
+        ++*lsn;
+        snprintf(line, sizeof(line), "%d|%d|1\n", series, (int)*lsn);
+        put(store, *lsn, TABLE_SAMPLES, line);
+    }
+}
+
+static void
+test_memory_store_keeps_so_many_points_of_one_series(void **state)
+{
+    struct store_open_options options = {.points_max = 10};
+    struct store_stats stats;
+    struct store *store;
+    uint64_t lsn = 0;
+
+    (void)state;
+    assert_int_equal(store_memory_open(&options, &store, NULL), ERR_OK);
+    put_points(store, &lsn, 1, 25);
+    assert_int_equal(points_of(store, "1"), 10);
+    store_stats(store, &stats);
+    assert_int_equal(stats.lru.points, 10);
+    assert_int_equal(stats.lru.points_max, 10);
+    assert_int_equal(stats.lru.evicted_points, 15);
+    assert_true(stats.lru.utilization == 1);
+    store_close(store);
+}
+
+static void
+test_memory_store_takes_from_the_series_that_is_used_least(void **state)
+{
+    struct store_open_options options = {.points_max = 30};
+    struct store *store;
+    uint64_t lsn = 0;
+
+    (void)state;
+    assert_int_equal(store_memory_open(&options, &store, NULL), ERR_OK);
+    put_points(store, &lsn, 1, 10);
+    put_points(store, &lsn, 2, 10);
+    put_points(store, &lsn, 3, 10);
+    assert_int_equal(points_of(store, "1"), 10); /* a use */
+    put_points(store, &lsn, 4, 5);
+    assert_int_equal(points_of(store, "1"), 10);
+    assert_int_equal(points_of(store, "2"), 5);
+    assert_int_equal(points_of(store, "3"), 10);
+    put(store, ++lsn, TABLE_MARKET_DATA, "1|A|1|-|-|0|0|0\n2|A|1|-|-|0|0|0\n");
+    /* The reads above made 4 the one that is used least, which two of its points paid for. */
+    put_points(store, &lsn, 4, 4);
+    assert_int_equal(points_of(store, "4"), 7);
+    assert_int_equal(rows_of(store, TABLE_MARKET_DATA), 2);
+    assert_int_equal(rows_of(store, TABLE_SAMPLES), 28);
+    store_close(store);
+}
+
+static void
+test_memory_store_leaves_half_to_the_others(void **state)
+{
+    struct store_open_options options = {.points_max = 20};
+    struct store *store;
+    uint64_t lsn = 0;
+
+    (void)state;
+    assert_int_equal(store_memory_open(&options, &store, NULL), ERR_OK);
+    put_points(store, &lsn, 1, 10);
+    put_points(store, &lsn, 2, 100);
+    assert_int_equal(points_of(store, "1"), 10);
+    assert_int_equal(points_of(store, "2"), 10);
+    store_close(store);
+}
+
+static void
+test_memory_store_drops_rows_by_series_of_their_table(void **state)
+{
+    struct store_open_options options = {.points_max = 6};
+    struct store_scan scan = {.table = TABLE_MARKET_DATA, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct store *store;
+    struct batch rows;
+
+    (void)state;
+    assert_int_equal(store_memory_open(&options, &store, NULL), ERR_OK);
+    put(store, 1, TABLE_MARKET_DATA,
+        "1|A|1|-|-|0|0|0\n1|B|1|-|-|0|0|0\n2|A|1|-|-|0|0|0\n2|B|1|-|-|0|0|0\n");
+    put(store, 2, TABLE_MARKET_DATA, "3|A|1|-|-|0|0|0\n4|A|1|-|-|0|0|0\n1|A|7|-|-|0|0|0\n");
+    assert_int_equal(rows_of(store, TABLE_MARKET_DATA), 6);
+    put(store, 3, TABLE_MARKET_DATA, "1|C|1|-|-|0|0|0\n");
+    assert_int_equal(store_scan(store, &scan, &rows, NULL), ERR_OK);
+    assert_int_equal(rows.rows, 6);
+    /* B was used least: its oldest row went, and A has the row that was replaced. */
+    assert_string_equal(batch_get_text(&rows, 1, 0).ptr, "A");
+    assert_true(batch_get_f64(&rows, 2, 0) == 7);
+    assert_string_equal(batch_get_text(&rows, 1, 1).ptr, "C");
+    batch_fini(&rows);
+    store_close(store);
+}
+
 int
 main(void)
 {
     const struct store_contract contract = {.name = "memory", .open = store_memory_open};
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_memory_store_drops_the_oldest_rows_over_its_cap),
+        cmocka_unit_test(test_memory_store_keeps_so_many_points_of_one_series),
+        cmocka_unit_test(test_memory_store_takes_from_the_series_that_is_used_least),
+        cmocka_unit_test(test_memory_store_leaves_half_to_the_others),
+        cmocka_unit_test(test_memory_store_drops_rows_by_series_of_their_table),
     };
 
     return store_contract_run(&contract) +
