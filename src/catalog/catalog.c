@@ -403,7 +403,8 @@ static const struct catalog_table tables[] = {
 };
 
 _Static_assert(COUNT_OF(tables) == TABLE_EVENTS - 1 &&
-                   TABLE_EVENTS + CATALOG_METERING_TABLES == TABLE_ID_END,
+                   TABLE_EVENTS + CATALOG_METERING_TABLES == TABLE_RETENTION_RECEIPTS &&
+                   TABLE_RETENTION_RECEIPTS + CATALOG_OWN_TABLES == TABLE_ID_END,
                "one entry a table, in order of the numbers");
 
 const struct catalog_table *
@@ -413,7 +414,11 @@ catalog_at(size_t index)
         return &tables[index];
     }
     index -= COUNT_OF(tables);
-    return index < CATALOG_METERING_TABLES ? &catalog_metering_tables[index] : NULL;
+    if (index < CATALOG_METERING_TABLES) {
+        return &catalog_metering_tables[index];
+    }
+    index -= CATALOG_METERING_TABLES;
+    return index < CATALOG_OWN_TABLES ? &catalog_own_tables[index] : NULL;
 }
 
 const struct catalog_table *

@@ -4,9 +4,12 @@
 
 #include "catalog/catalog.h"
 
-enum { CATALOG_METERING_TABLES = 4 };
+enum { CATALOG_METERING_TABLES = 4, CATALOG_OWN_TABLES = 1 };
 
 /* TABLE_EVENTS and what follows, in order of the numbers. */
 extern const struct catalog_table catalog_metering_tables[CATALOG_METERING_TABLES];
+
+/* TABLE_RETENTION_RECEIPTS and what follows. */
+extern const struct catalog_table catalog_own_tables[CATALOG_OWN_TABLES];
 
 #endif

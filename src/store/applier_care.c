@@ -14,6 +14,7 @@ enum {
     US_PER_MS = 1000,
     SNAPSHOT_RETRY_US = 60000000,
     SMALL_SEGMENT_BYTES = 64 << 10,
+    BETWEEN_TICK_MS = 50,
     CHECKPOINT_BYTES = 64 << 20 /* what is not in a checkpoint stays in the store's memory */
 };
 
@@ -236,13 +237,33 @@ remove_between(struct engine *engine, const struct engine_between *request)
     *at = request->next;
 }
 
+static bool
+is_before(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
+static bool
+is_over(const struct timespec *until)
+{
+    struct timespec now = engine_deadline(0);
+
+    return !is_before(&now, until);
+}
+
+/* The applier waits for those who have borrowed the store: the caller may be one of them. */
+static bool
+must_give_up(const struct engine *engine)
+{
+    return atomic_load(&engine->interrupting) || atomic_load(&engine->reads_stopped);
+}
+
 enum err_code
 engine_between_groups(struct engine *engine, engine_store_fn *fn, void *ctx, int timeout_ms,
                       struct err *err)
 {
     struct engine_between request = {.fn = fn, .ctx = ctx};
     struct timespec until = engine_deadline(timeout_ms);
-    int result = 0;
 
     pthread_mutex_lock(&engine->lock);
     if (engine->closing) {
@@ -259,16 +280,22 @@ engine_between_groups(struct engine *engine, engine_store_fn *fn, void *ctx, int
         /* What has begun works on the caller's memory. */
         if (request.begun) {
             pthread_cond_wait(&engine->changed, &engine->lock);
-        } else if (result == 0) {
-            result = pthread_cond_timedwait(&engine->changed, &engine->lock, &until);
-        } else {
+        } else if (must_give_up(engine)) {
+            remove_between(engine, &request);
+            request.code = err_set(&request.err, ERR_UNAVAILABLE,
+                                   "the store is closing or being rebuilt; try again");
             break;
+        } else if (is_over(&until)) {
+            remove_between(engine, &request);
+            request.code =
+                err_set(&request.err, ERR_TIMEOUT,
+                        "the applier came to no end of its group within %d ms", timeout_ms);
+            break;
+        } else {
+            struct timespec tick = engine_deadline(BETWEEN_TICK_MS);
+            pthread_cond_timedwait(&engine->changed, &engine->lock,
+                                   is_before(&until, &tick) ? &until : &tick);
         }
-    }
-    if (!request.done) {
-        remove_between(engine, &request);
-        request.code = err_set(&request.err, ERR_TIMEOUT,
-                               "the applier came to no end of its group within %d ms", timeout_ms);
     }
     pthread_mutex_unlock(&engine->lock);
     if (request.code != ERR_OK) {

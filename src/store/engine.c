@@ -8,6 +8,7 @@
 
 #include "base/mem.h"
 #include "store/engine_private.h"
+#include "store/maintain_private.h"
 
 enum {
     SNAPSHOT_WAL_BYTES = 1 << 30,
@@ -211,6 +212,9 @@ engine_open(const struct engine_options *options, struct engine **ret_engine, st
         note_snapshot(engine);
         code = start_applier(engine, err);
     }
+    if (code == ERR_OK) {
+        code = maintain_start(engine, err);
+    }
     if (code != ERR_OK) {
         engine_close(engine);
         return code;
@@ -242,6 +246,7 @@ engine_close(struct engine *engine)
     if (!engine) {
         return;
     }
+    maintain_stop(engine);
     stop_applier(engine);
     if (engine->store && !engine->options.store_volatile && engine->applier_runs &&
         engine->bytes_since_checkpoint > 0 && store_checkpoint(engine->store, &err) != ERR_OK) {
@@ -577,6 +582,7 @@ engine_status(struct engine *engine, struct engine_status *ret_status)
     status.records_set_aside = engine->records_set_aside;
     estimate_backlog(engine, &status);
     pthread_mutex_unlock(&engine->lock);
+    engine_maintain_status(engine, &status.maintain);
     status.healthy = status.state == ENGINE_RUNNING && status.wal.healthy;
     if (!status.wal.healthy) {
         status.problem = status.wal.problem;

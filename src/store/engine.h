@@ -20,6 +20,7 @@
 
 #include "base/clock.h"
 #include "store/hot.h"
+#include "store/maintain.h"
 #include "store/store.h"
 #include "wal/wal.h"
 
@@ -68,7 +69,7 @@ struct store_open_options {
 typedef enum err_code store_open_fn(const struct store_open_options *options,
                                     struct store **ret_store, struct err *err);
 
-/* How the engine tells of events worth a log line; called from the applier thread. */
+/* How the engine tells of events worth a log line; from its own threads. */
 typedef void engine_event_fn(void *ctx, bool is_problem, const char *text);
 
 struct engine_options {
@@ -86,7 +87,8 @@ struct engine_options {
                                     open begins a segment; 0: 512 */
     int checkpoint_interval_ms;  /* 0: 60 000; a checkpoint happens only when rows came */
     size_t group_bytes_max;      /* payload bytes of one transaction; 0: 32 MiB */
-    engine_event_fn *event;
+    struct maintain_options maintain; /* sealing, retention */
+    engine_event_fn *event;           /* called by the applier's and the maintenance thread */
     void *event_ctx;
     /* Called by the applier before segments of the log up to `lsn` are dropped, to keep them
      * elsewhere; it may block. Any answer but ERR_OK keeps them, until the next snapshot. NULL:
@@ -167,8 +169,9 @@ enum err_code engine_with_store(struct engine *engine, engine_store_fn *fn, void
 
 /*
  * Calls `fn` on the applier's thread between two groups, and waits until it has ended: for what
- * only the applier may do. ERR_TIMEOUT, ERR_UNAVAILABLE: it was not called. fn must be quick, for
- * records wait behind it, and must not call the engine.
+ * only the applier may do. ERR_TIMEOUT, ERR_UNAVAILABLE: it was not called; so, too, when the
+ * caller has borrowed the store and it is to be swapped. fn must be quick, for records wait behind
+ * it, and must not call the engine.
  */
 enum err_code engine_between_groups(struct engine *engine, engine_store_fn *fn, void *ctx,
                                     int timeout_ms, struct err *err);
@@ -198,6 +201,7 @@ struct engine_status {
     uint64_t rebuilds;
     uint64_t snapshot_lsn;
     uint64_t records_set_aside; /* since open; kept in quarantine/ */
+    struct maintain_status maintain;
     struct wal_status wal;
     struct store_stats store; /* zeros while there is none */
     struct hot_stats hot;     /* zeros without a hot cache */
