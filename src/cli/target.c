@@ -184,8 +184,8 @@ tell_event(void *ctx, bool is_problem, const char *text)
 }
 
 static enum err_code
-open_engine(struct cli *cli, const struct config *config, struct engine **ret_engine,
-            struct err *err)
+open_engine(struct cli *cli, const struct config *config, enum target_use use,
+            struct engine **ret_engine, struct err *err)
 {
     struct engine_options options;
     enum err_code code = server_engine_options(config, &options, err);
@@ -194,6 +194,8 @@ open_engine(struct cli *cli, const struct config *config, struct engine **ret_en
         return code;
     }
     options.store.readers = 1;
+    options.maintain.enabled = options.maintain.enabled && use == TARGET_MAINTAIN;
+    options.maintain.watch_off = true;
     options.event = tell_event;
     options.event_ctx = cli;
     return engine_open(&options, ret_engine, err);
@@ -253,7 +255,7 @@ target_open(struct cli *cli, const struct config *config, enum target_use use,
                        "or give --data-dir or --url",
                        config->data_dir);
     }
-    code = open_engine(cli, config, &target.engine, err);
+    code = open_engine(cli, config, use, &target.engine, err);
     if (code == ERR_OK && use == TARGET_READ) {
         code = wait_applied(target.engine, err);
     } else if (code == ERR_OK && use == TARGET_WRITE) {

@@ -32,7 +32,8 @@ enum err_code target_share_lock(const char *data_dir, int *ret_fd, struct err *e
 enum target_use {
     TARGET_READ,
     TARGET_WRITE, /* rows, through ingest */
-    TARGET_ENGINE /* records of another kind: the engine alone */
+    TARGET_ENGINE,  /* records of another kind: the engine alone */
+    TARGET_MAINTAIN /* the engine, which seals and drops what it is asked to, nothing by itself */
 };
 
 struct target {

@@ -33,6 +33,7 @@ enum config_type {
 enum config_item {
     CONFIG_ITEM_TEXT,
     CONFIG_ITEM_TOKEN, /* {name, token or sha256, scopes}: "name:scope+scope:token" as a text */
+    CONFIG_ITEM_RULE,  /* {table, metric, rollup, max_age, ...}: "table=x max_age=90d" as a text */
     CONFIG_ITEM_PAIR   /* a mapping instead of the list: "name=value" each as a text */
 };
 
@@ -113,9 +114,16 @@ struct config {
             int64_t bytes_max;
         } memory;
         int64_t hot_cache_bytes; /* 0: none */
+        struct {
+            bool enabled;
+            int64_t after_ms;
+            int64_t merge_files;
+        } cold;
         int64_t snapshot_wal_bytes;
         int64_t checkpoint_interval_ms;
     } storage;
+    struct config_list retention; /* rules, as store/retention.h reads them */
+    int64_t retention_at_ms;      /* of the UTC day */
     struct {
         int64_t segment_bytes;
         int64_t unapplied_bytes_max;

@@ -1,6 +1,7 @@
 /* Items of lists that are more than texts: tokens, and pairs "name=value". */
 #include "server/config_internal.h"
 #include "server/tokens.h"
+#include "store/retention.h"
 
 struct slice
 config_item_shown(const struct config_setting *setting, struct slice item)
@@ -24,6 +25,7 @@ config_check_items(const struct config_setting *setting, const struct slice *ite
                    const struct config_origin *origin, struct err *err)
 {
     struct api_token token;
+    struct retention_rule rule;
 
     for (size_t i = 0; i < count; i++) {
         struct slice value = items[i];
@@ -34,6 +36,12 @@ config_check_items(const struct config_setting *setting, const struct slice *ite
         case CONFIG_ITEM_TOKEN:
             if (token_parse(items[i], &token, err) != ERR_OK) {
                 return err_context(err, ERR_USAGE, "%s: %s, item %zu", origin->where, setting->name,
+                                   i + 1);
+            }
+            break;
+        case CONFIG_ITEM_RULE:
+            if (retention_rule_parse(items[i], &rule, err) != ERR_OK) {
+                return err_context(err, ERR_USAGE, "%s: %s, rule %zu", origin->where, setting->name,
                                    i + 1);
             }
             break;

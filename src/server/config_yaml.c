@@ -192,6 +192,29 @@ read_token(struct reader *reader, const yaml_node_t *mapping, struct buf *ret_te
     return code == ERR_OK ? expand(reader, values[2] ? values[2] : values[3], ret_text) : code;
 }
 
+/* {table, max_age, ...} as the text that stands for it elsewhere; what may stand there is told by
+ * whoever reads that. */
+static enum err_code
+read_rule(struct reader *reader, const yaml_node_t *mapping, struct buf *ret_text)
+{
+    const yaml_node_pair_t *pair = mapping->data.mapping.pairs.start;
+    enum err_code code = ERR_OK;
+
+    for (; code == ERR_OK && pair < mapping->data.mapping.pairs.top; pair++) {
+        const yaml_node_t *key = yaml_document_get_node(reader->document, pair->key);
+        const yaml_node_t *value = yaml_document_get_node(reader->document, pair->value);
+        if (key->type != YAML_SCALAR_NODE || value->type != YAML_SCALAR_NODE) {
+            return err_set(reader->err, ERR_USAGE, "%s:%zu: a rule has names and texts alone",
+                           reader->name, node_line(key));
+        }
+        buf_add_cstr(ret_text, ret_text->len ? " " : "");
+        buf_add_slice(ret_text, node_text(key));
+        buf_add_char(ret_text, '=');
+        code = expand(reader, value, ret_text);
+    }
+    return code;
+}
+
 /* A mapping of texts as a list of "name=value". */
 static enum err_code
 set_pairs(struct reader *reader, const struct config_setting *setting, const yaml_node_t *node)
@@ -245,6 +268,9 @@ set_sequence(struct reader *reader, const struct config_setting *setting, const 
         buf_init(&texts[used++], CONFIG_FILE_BYTES_MAX);
         if (item->type == YAML_MAPPING_NODE && setting->item == CONFIG_ITEM_TOKEN) {
             code = read_token(reader, item, &texts[i]);
+            items[i] = buf_slice(&texts[i]);
+        } else if (item->type == YAML_MAPPING_NODE && setting->item == CONFIG_ITEM_RULE) {
+            code = read_rule(reader, item, &texts[i]);
             items[i] = buf_slice(&texts[i]);
         } else if (item->type != YAML_SCALAR_NODE) {
             code = config_refuse(setting, SLICE_LITERAL("[[...]]"), &origin, reader->err);

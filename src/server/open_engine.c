@@ -1,13 +1,25 @@
 /* Which store the configuration asks for. */
 #include "server/open_engine.h"
 
+#include "codec/time.h"
 #include "store/duckdb/store_duckdb.h"
 #include "store/memory/store_memory.h"
 #include "store/postgres/store_postgres.h"
 
+enum { MS_PER_MINUTE = 60000 };
+
 static void
 use_duckdb(const struct config *config, struct engine_options *options)
 {
+    options->maintain = (struct maintain_options){
+        .enabled = true,
+        .seal = config->storage.cold.enabled,
+        .after_us = config->storage.cold.after_ms * TIME_US_PER_MS,
+        .merge_files = (unsigned)config->storage.cold.merge_files,
+        .rules = (const char *const *)config->retention.items,
+        .rule_count = config->retention.count,
+        .retention_minute = (int)(config->retention_at_ms / MS_PER_MINUTE),
+    };
     options->store_open = store_duckdb_open;
     options->store_file = config->storage.duckdb.path;
     options->store.memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes;

@@ -207,7 +207,8 @@ end_round(struct maintain *maintain, const struct work *work, enum err_code code
 
     if (code == ERR_OK) {
         maintain->failures_in_row = 0;
-        maintain->late_us = work->late ? now_us + MAINTAIN_LATE_S * TIME_US_PER_S : maintain->late_us;
+        maintain->late_us =
+            work->late ? now_us + MAINTAIN_LATE_S * TIME_US_PER_S : maintain->late_us;
     } else {
         int doublings = maintain->failures_in_row < 6 ? maintain->failures_in_row : 6;
         int64_t backoff_ms = (int64_t)BACKOFF_FIRST_MS << doublings;
@@ -268,11 +269,8 @@ new_maintain(struct engine *engine)
     o->merge_files = o->merge_files ? o->merge_files : MERGE_FILES;
     o->merge_percent = o->merge_percent ? o->merge_percent : MERGE_PERCENT;
     o->interval_ms = o->interval_ms ? o->interval_ms : INTERVAL_MS;
-    struct retention_rule *rules = mem_zalloc(o->rule_count + 1, sizeof(*rules));
-    if (o->rule_count > 0) {
-        memcpy(rules, given->rules, o->rule_count * sizeof(*rules));
-    }
-    o->rules = rules;
+    o->rules = NULL;
+    o->rule_count = 0;
     buf_init(&path, 0);
     buf_add_fmt(&path, "%s/cold", engine->data_dir);
     buf_add_char(&path, '\0');
@@ -282,12 +280,27 @@ new_maintain(struct engine *engine)
     return maintain;
 }
 
+static enum err_code
+read_rules(struct maintain *maintain, const struct maintain_options *given, struct err *err)
+{
+    maintain->rules = mem_zalloc(given->rule_count + 1, sizeof(*maintain->rules));
+    for (size_t i = 0; i < given->rule_count; i++) {
+        enum err_code code =
+            retention_rule_parse(slice_of(given->rules[i]), &maintain->rules[i], err);
+        if (code != ERR_OK) {
+            return err_context(err, code, "rule %zu of retention", i + 1);
+        }
+        maintain->rule_count++;
+    }
+    return ERR_OK;
+}
+
 static void
 free_maintain(struct maintain *maintain)
 {
     pthread_cond_destroy(&maintain->changed);
     pthread_mutex_destroy(&maintain->lock);
-    free((void *)(uintptr_t)maintain->options.rules);
+    free(maintain->rules);
     free(maintain->orphans);
     free(maintain->cold_dir);
     free(maintain);
@@ -307,7 +320,10 @@ maintain_start(struct engine *engine, struct err *err)
     pthread_condattr_setclock(&cond, CLOCK_MONOTONIC);
     pthread_cond_init(&maintain->changed, &cond);
     pthread_condattr_destroy(&cond);
-    enum err_code code = cold_open(maintain->cold_dir, err);
+    enum err_code code = read_rules(maintain, &engine->options.maintain, err);
+    code = code ? code : cold_open(maintain->cold_dir, err);
+    engine->options.maintain.rules = NULL;
+    engine->options.maintain.rule_count = 0;
     if (code == ERR_OK) {
         int64_t now_us = clock_wall_us(engine->clock);
         maintain->status.state = MAINTAIN_IDLE;

@@ -28,11 +28,11 @@ struct maintain_options {
     bool enabled;   /* false: no thread, nothing is sealed or dropped unless asked offline */
     bool seal;      /* seal days when their time has come; else only when asked */
     bool watch_off; /* no rounds by time: only what is asked; for tests and for the command line */
-    int64_t after_us;       /* behind the end of a day; 0: 48 h */
-    unsigned merge_files;   /* raw files a day before it is merged; 0: 4 */
-    unsigned merge_percent; /* late rows, of the day's cold rows, that make a merge; 0: 10 */
-    int interval_ms;        /* between two rounds; 0: 60 000 */
-    const struct retention_rule *rules; /* copied */
+    int64_t after_us;         /* behind the end of a day; 0: 48 h */
+    unsigned merge_files;     /* raw files a day before it is merged; 0: 4 */
+    unsigned merge_percent;   /* late rows, of the day's cold rows, that make a merge; 0: 10 */
+    int interval_ms;          /* between two rounds; 0: 60 000 */
+    const char *const *rules; /* as retention_rule_parse reads them; used at open alone */
     size_t rule_count;
     int retention_minute; /* of the UTC day, when retention runs; 0: midnight */
 };

@@ -10,9 +10,9 @@
 #include "store/maintain.h"
 
 enum {
-    MAINTAIN_DAYS_MAX = 4096,       /* of one round */
-    MAINTAIN_COMMIT_MS = 60000,     /* that a transaction may wait for the end of a group */
-    MAINTAIN_QUERY_MS = 600000,     /* for counting the rows of metrics */
+    MAINTAIN_DAYS_MAX = 4096,   /* of one round */
+    MAINTAIN_COMMIT_MS = 60000, /* that a transaction may wait for the end of a group */
+    MAINTAIN_QUERY_MS = 600000, /* for counting the rows of metrics */
     MAINTAIN_LATE_S = 3600      /* between two looks after late rows of sealed days */
 };
 
@@ -25,7 +25,9 @@ struct maintain_orphan {
 
 struct maintain {
     struct engine *engine;
-    struct maintain_options options; /* constant, with defaults; rules are its own */
+    struct maintain_options options; /* constant, with defaults; without the texts of rules */
+    struct retention_rule *rules;    /* constant */
+    size_t rule_count;
     char *cold_dir;
     pthread_t thread;
     bool runs;

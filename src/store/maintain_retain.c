@@ -52,7 +52,7 @@ maintain_retention_due(const struct maintain *maintain, int64_t last_us, int64_t
 {
     int64_t minute_us = (int64_t)maintain->options.retention_minute * 60 * TIME_US_PER_S;
 
-    if (maintain->options.rule_count == 0) {
+    if (maintain->rule_count == 0) {
         return 0;
     }
     int64_t from_us = last_us > 0 && last_us < now_us ? last_us : now_us;
@@ -135,14 +135,14 @@ count_metrics(struct engine *engine, int64_t before_us, struct maintain_plan *pl
 enum err_code
 engine_retention_plan(struct engine *engine, struct maintain_plan *ret_plan, struct err *err)
 {
-    const struct maintain_options *options = &engine->options.maintain;
-    struct maintain_plan plan = {.rule_count = options->rule_count};
+    const struct maintain *maintain = engine->maintain;
+    struct maintain_plan plan = {.rule_count = maintain ? maintain->rule_count : 0};
     int64_t now_us = clock_wall_us(engine->clock);
     int64_t before_us;
 
     plan.rules = mem_zalloc(plan.rule_count + 1, sizeof(*plan.rules));
-    if (engine->maintain && plan.rule_count > 0) {
-        memcpy(plan.rules, engine->maintain->options.rules, plan.rule_count * sizeof(*plan.rules));
+    if (plan.rule_count > 0) {
+        memcpy(plan.rules, maintain->rules, plan.rule_count * sizeof(*plan.rules));
     }
     enum err_code code = engine_cold_list(engine, &plan.files, &plan.file_count, err);
     if (code == ERR_OK) {

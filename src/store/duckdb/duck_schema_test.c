@@ -551,8 +551,11 @@ test_open_goes_on_after_a_failure_at_any_statement(void **state)
         failures += code != ERR_OK;
         assert_true(code == ERR_OK || code == ERR_IO);
         if (code) {
-            assert_in_range(version_of(place->path), 0, 2);
-            expect_rows(place->path);
+            uint32_t version = version_of(place->path);
+            assert_in_range(version, 0, 2);
+            if (version < 2) { /* else an open makes the views first */
+                expect_rows(place->path);
+            }
         }
         open_well(place->path);
         expect_rows(place->path);
