@@ -175,10 +175,8 @@ duck_cold_add_columns(const struct catalog_table *table, const struct column_lis
     }
 }
 
-/* Moves a file that can be read to the front: DuckDB takes the columns from the first, and a view
- * whose first file is damaged could not be made. */
-static void
-lead_readable(const struct duck_store *duck, const struct cold_file **files, size_t count)
+void
+duck_cold_lead_readable(const struct duck_store *duck, const struct cold_file **files, size_t count)
 {
     char path[COLD_PATH_MAX];
     duckdb_result result;
@@ -202,50 +200,57 @@ lead_readable(const struct duck_store *duck, const struct cold_file **files, siz
     }
 }
 
+void
+duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,
+                   const struct cold_file **files, size_t count, enum duck_source how,
+                   struct buf *sql)
+{
+    struct column_list columns = column_list_of_table(table);
+    bool placed = how == DUCK_SOURCE_PLACED;
+    char hot[DUCK_NAME_MAX];
+
+    duck_hot_name(table, hot);
+    if (how == DUCK_SOURCE_VIEW && count > 0) {
+        duck_cold_lead_readable(duck, files, count);
+    }
+    if (count == 0 && !placed) {
+        buf_add_fmt(sql, "main.\"%s\"", hot);
+        return;
+    }
+    buf_add_cstr(sql, "(");
+    if (count > 0) {
+        buf_add_cstr(sql, "SELECT ");
+        duck_cold_add_columns(table, &columns, sql);
+        buf_add_cstr(sql, placed ? ", eider_part, file_row_number AS eider_row FROM " : " FROM ");
+        duck_cold_add_files(duck, files, count,
+                            placed ? ", filename='eider_part', file_row_number=true" : "", sql);
+        buf_add_cstr(sql, " UNION ALL ");
+    }
+    buf_add_cstr(sql, "SELECT ");
+    for (size_t i = 0; i < columns.count; i++) {
+        buf_add_fmt(sql, "%s\"%s\"", i ? ", " : "", table->columns[i].name);
+    }
+    /* "~" comes behind every path. */
+    buf_add_cstr(sql, placed ? ", '~' AS eider_part, rowid AS eider_row" : "");
+    buf_add_fmt(sql, " FROM main.\"%s\")", hot);
+}
+
 size_t
 duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
                      int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql)
 {
-    struct column_list columns = column_list_of_table(table);
-    const struct cold_file **files = NULL;
-    bool placed = how == DUCK_SOURCE_PLACED;
-    char hot[DUCK_NAME_MAX];
+    const struct cold_file **files MEM_AUTO = NULL;
     size_t first;
     size_t count = 0;
     size_t end = duck_cold_range(&duck->cold, table->id, COLD_RAW, &first);
 
-    duck_hot_name(table, hot);
-    files = end > first ? mem_zalloc(end - first, sizeof(*files)) : NULL;
+    files = mem_zalloc(end - first + 1, sizeof(*files));
     for (size_t i = first; i < end; i++) {
         if (duck->cold.files[i].max_us >= from_us && duck->cold.files[i].min_us <= to_us) {
             files[count++] = &duck->cold.files[i];
         }
     }
-    if (how == DUCK_SOURCE_VIEW && count > 0) {
-        lead_readable(duck, files, count);
-    }
-    if (count == 0 && !placed) {
-        buf_add_fmt(sql, "main.\"%s\"", hot);
-    } else {
-        buf_add_cstr(sql, "(");
-        if (count > 0) {
-            buf_add_cstr(sql, "SELECT ");
-            duck_cold_add_columns(table, &columns, sql);
-            buf_add_cstr(sql,
-                         placed ? ", eider_part, file_row_number AS eider_row FROM " : " FROM ");
-            duck_cold_add_files(duck, files, count,
-                                placed ? ", filename='eider_part', file_row_number=true" : "", sql);
-            buf_add_cstr(sql, " UNION ALL ");
-        }
-        buf_add_cstr(sql, "SELECT ");
-        for (size_t i = 0; i < columns.count; i++) {
-            buf_add_fmt(sql, "%s\"%s\"", i ? ", " : "", table->columns[i].name);
-        }
-        /* "~" comes behind every path. */
-        buf_add_cstr(sql, placed ? ", '~' AS eider_part, rowid AS eider_row" : "");
-        buf_add_fmt(sql, " FROM main.\"%s\")", hot);
-    }
-    free(files);
+    duck_cold_add_rows(duck, table, files, count, how, sql);
     return count;
 }
 

@@ -70,6 +70,16 @@ enum duck_source {
 size_t duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
                             int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql);
 
+/* The same with these files. */
+void duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,
+                        const struct cold_file **files, size_t count, enum duck_source how,
+                        struct buf *sql);
+
+/* Moves a file that can be read to the front: DuckDB takes the columns from the first, and a view
+ * whose first file is damaged could not be made. The applier's. */
+void duck_cold_lead_readable(const struct duck_store *duck, const struct cold_file **files,
+                             size_t count);
+
 /* In a transaction of the writer: lists files, or takes them off the list. */
 enum err_code duck_cold_insert(struct duck_store *duck, const struct cold_file *files, size_t count,
                                struct err *err);

@@ -7,7 +7,7 @@
  * behind that LSN, or when the hot table has not the rows any more that were copied (a trade with
  * another day's time replaced one of them).
  */
-#include "store/duckdb/duck_seal.h"
+#include "store/duckdb/duck_rollup.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -152,9 +152,9 @@ add_file_order(const struct catalog_table *table, struct buf *sql)
     buf_add_cstr(sql, ", eider_part, eider_row");
 }
 
-/* The day's rows: hot ones, and those of its files when they are merged. */
-static void
-add_day_rows(const struct duck_store *duck, const struct store_sealing *sealing, struct buf *sql)
+void
+duck_seal_add_day(const struct duck_store *duck, const struct store_sealing *sealing,
+                  struct buf *sql)
 {
     const struct catalog_table *table = catalog_table(sealing->seal.table);
     struct column_list columns = column_list_of_table(table);
@@ -214,16 +214,15 @@ add_pattern(const char *pattern, struct buf *sql)
     buf_add_cstr(sql, "' ESCAPE '\\'");
 }
 
-/* The condition of the rows that stay; nothing without patterns. */
-static void
-add_kept(const struct store_seal *seal, struct buf *sql)
+void
+duck_seal_add_kept(const struct store_seal *seal, const char *glue, struct buf *sql)
 {
     const char *const *pattern = seal->drop_metrics;
 
     if (!pattern || !*pattern) {
         return;
     }
-    buf_add_cstr(sql, " WHERE series_id NOT IN (SELECT series_id FROM main.series WHERE ");
+    buf_add_fmt(sql, "%sseries_id NOT IN (SELECT series_id FROM main.series WHERE ", glue);
     for (size_t i = 0; pattern[i]; i++) {
         buf_add_cstr(sql, i ? " OR " : "");
         add_pattern(pattern[i], sql);
@@ -402,9 +401,9 @@ write_raw(struct duck_store *duck, struct store_sealing *sealing, struct err *er
         buf_add_fmt(&sql, "%s\"%s\"", i ? ", " : "", table->columns[i].name);
     }
     buf_add_cstr(&sql, " FROM (");
-    add_day_rows(duck, sealing, &sql);
+    duck_seal_add_day(duck, sealing, &sql);
     buf_add_char(&sql, ')');
-    add_kept(&sealing->seal, &sql);
+    duck_seal_add_kept(&sealing->seal, " WHERE ", &sql);
     add_file_order(table, &sql);
     enum err_code code = duck_seal_copy(duck, sealing, file, &sql, &rows, err);
     if (!code && rows > sealing->all_rows) {
@@ -452,6 +451,9 @@ write_files(struct duck_store *duck, struct store_sealing *sealing, struct err *
     enum err_code code = begin_reading(duck, sealing, err);
     code = code ? code : count_rows(duck, sealing, err);
     code = code ? code : write_raw(duck, sealing, err);
+    if (!code && catalog_table(sealing->seal.table)->rolled_up) {
+        code = duck_rollup_write(duck, sealing, err);
+    }
     if (sealing->reading) {
         duck_read_end(sealing->reader);
         sealing->reading = false;

@@ -32,6 +32,13 @@ struct store_sealing {
 /* Adds a new file to the sealing. */
 struct cold_file *duck_seal_file(struct store_sealing *sealing, enum cold_kind kind);
 
+/* Appends a SELECT of the day's rows: hot ones, and those of its files when they are merged. */
+void duck_seal_add_day(const struct duck_store *duck, const struct store_sealing *sealing,
+                       struct buf *sql);
+
+/* Appends the condition of the samples that stay, behind `glue`; nothing without patterns. */
+void duck_seal_add_kept(const struct store_seal *seal, const char *glue, struct buf *sql);
+
 /* Writes what `select` gives to the file's temporary place. */
 enum err_code duck_seal_copy(struct duck_store *duck, struct store_sealing *sealing,
                              const struct cold_file *file, const struct buf *select,

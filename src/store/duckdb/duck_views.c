@@ -4,7 +4,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-#include "store/duckdb/duck_cold.h"
+#include "store/duckdb/duck_rollup.h"
 
 enum { SQL_BYTES = 64 << 20 };
 
@@ -72,6 +72,9 @@ add_sealed(const struct duck_store *duck, const struct catalog_table *table,
     buf_add_fmt(sql, "CREATE OR REPLACE VIEW %s AS SELECT * FROM ", table->name);
     duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX, DUCK_SOURCE_VIEW, sql);
     buf_add_char(sql, ';');
+    if (table->rolled_up) {
+        duck_rollup_add_views(&with, table, sql);
+    }
 }
 
 enum err_code
