@@ -77,6 +77,7 @@ api_open(const struct api_options *options, struct api **ret_api)
     tokens_open(api, options);
     api->refusals = refusals_new();
     cached_open(api);
+    api->rate = rate_limit_new(options->rows_per_second);
     api->jobs = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->writers = jobs_open(api->options.jobs, JOB_QUEUE_MAX);
     api->stream = stream_open(api);
@@ -100,6 +101,7 @@ api_close(struct api *api)
     rollup_free(api->rollup);
     refusals_free(api->refusals);
     answer_cache_free(api->answers);
+    rate_limit_free(api->rate);
     tokens_close(api);
     free(api);
 }
@@ -121,6 +123,13 @@ api_attach_meter(struct api *api, struct meter *meter)
 {
     atomic_store(&api->meter, meter);
     events_rollup_start(api);
+}
+
+void
+api_attach_databases(struct api *api, struct databases *databases, size_t index)
+{
+    api->databases = databases;
+    api->database_index = index;
 }
 
 void
@@ -302,7 +311,8 @@ answer_unrouted(struct http_exchange *exchange, bool known)
         const char *mark = memchr(target.ptr, '?', target.len);
         struct slice query =
             slice_sub(target, mark ? (size_t)(mark - target.ptr) : target.len, target.len);
-        const char *where = arena_fmt(http_arena(exchange), "/api/trades/%.*s", SLICE_FMT(query));
+        const char *where = arena_fmt(http_arena(exchange), "%.*s/api/trades/%.*s",
+                                      SLICE_FMT(http_prefix(exchange)), SLICE_FMT(query));
         http_add_header(exchange, "Location", slice_of(where));
         http_reply(exchange);
         return;

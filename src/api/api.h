@@ -17,6 +17,7 @@
 #include "store/engine.h"
 
 struct api;
+struct databases;
 struct gateway;
 struct json_writer;
 struct meter;
@@ -41,6 +42,7 @@ struct api_token {
     char name[API_TOKEN_NAME_MAX + 1]; /* for messages */
     unsigned char hash[API_TOKEN_HASH_BYTES];
     unsigned scopes; /* of enum api_scope, joined by | */
+    bool confined;   /* good for this database alone: the others are not shown to it */
 };
 
 /* Hashes a token as it is sent. */
@@ -71,6 +73,8 @@ struct api_options {
     unsigned ws_clients_max;      /* 0: 10 000 */
     int ws_interval_ms;           /* 0: 100 */
     int ws_heartbeat_ms;          /* 0: 15 000 */
+    unsigned ws_channel;          /* of the server's WebSockets; one of its own for each api */
+    uint64_t rows_per_second;     /* of rows written over HTTP; 0: no limit */
 };
 
 void api_open(const struct api_options *options, struct api **ret_api);
@@ -89,6 +93,10 @@ void api_attach_gateway(struct api *api, struct gateway *gateway);
 
 /* Counts a call that a budget refused outside of the api, for /metrics. Any thread. */
 void api_count_refusal(struct api *api, const struct refusal *refusal);
+
+/* The databases beside this one (databases.h), at `index` of which this is. Before the first
+ * request. */
+void api_attach_databases(struct api *api, struct databases *databases, size_t index);
 
 /* A collector to show under /api/system; `status` is asked at every request. */
 typedef void api_collector_fn(void *ctx, struct collect_status *ret_status);

@@ -16,6 +16,7 @@
 
 struct answer_basis;
 struct answer_cache;
+struct rate_limit;
 struct stream;
 struct stream_spend;
 
@@ -41,6 +42,9 @@ struct api {
     struct rollup *rollup;             /* figures of the event log, once it was read */
     atomic_bool rollup_reads;          /* a job reads it */
     struct stream_spend *stream_spend; /* what the stream shows of the meter */
+    struct databases *databases;       /* NULL: the only one */
+    size_t database_index;             /* 0: the default one */
+    struct rate_limit *rate;
     bool need_token;
     struct api_token *tokens;
     size_t token_count;
@@ -115,6 +119,39 @@ void tokens_close(struct api *api);
  * header that RFC 9110 asks for), or ERR_FORBIDDEN naming the scope that is missing. */
 enum err_code tokens_check(const struct api *api, const struct route *route,
                            struct http_exchange *exchange, struct err *err);
+
+/* Whether whoever asks may know of the other databases. */
+bool tokens_see_all(const struct api *api, const struct http_exchange *exchange);
+
+/* ---- several databases (databases.c) ---- */
+
+/* The member "databases" of /health, for who may see it; nothing when there is only one. */
+void write_databases_health(struct api *api, const struct http_exchange *exchange,
+                            struct json_writer *writer);
+
+/* All other databases' metrics into a page of the default one. */
+void merge_databases_metrics(struct api *api, struct buf *page);
+
+/* The metrics of one: without those of the process. */
+void write_database_metrics(struct api *api, struct buf *out);
+
+/* The figures of one for the list of databases. */
+void api_describe(struct api *api, struct json_writer *writer);
+
+/* ERR_OK, or why the api is not healthy in `ret_reason`. */
+bool api_is_healthy(struct api *api, char *ret_reason, size_t size);
+
+route_fn get_databases;
+
+/* ---- rows a second (rate_limit.c) ---- */
+
+struct rate_limit *rate_limit_new(uint64_t rows_per_second); /* NULL for 0 */
+void rate_limit_free(struct rate_limit *limit);
+
+/* Whether rows may come now; else after how many seconds. What came is told afterwards. */
+bool rate_limit_allows(struct rate_limit *limit, int64_t now_us, int *ret_retry_after_s);
+void rate_limit_count(struct rate_limit *limit, int64_t now_us, uint64_t rows);
+uint64_t rate_limit_rows(const struct rate_limit *limit); /* 0: none */
 
 /* ---- the gateway (gateway.c) ---- */
 

@@ -86,6 +86,9 @@ answer_written(void *ctx, const struct ingest_answer *answer)
         answer_refused(job, answer);
         return;
     }
+    if (!answer->replayed) {
+        rate_limit_count(job->api->rate, clock_mono_us(job->api->clock), answer->accepted);
+    }
     if (answer->replayed) {
         http_add_header(exchange, "Idempotent-Replayed", slice_of("true"));
     }
@@ -167,10 +170,18 @@ begin(struct api *api, struct http_exchange *exchange, enum ingest_format format
     struct err err;
     struct ingest *ingest = atomic_load(&api->ingest);
     struct write_job *job = arena_zalloc(http_arena(exchange), 1, sizeof(*job));
+    int wait_s = 0;
 
     if (!job || !ingest) {
         err_set(&err, ERR_UNAVAILABLE, "the service is starting: the log is being applied");
         reply_error(exchange, &err, 1);
+        return;
+    }
+    if (!rate_limit_allows(api->rate, clock_mono_us(api->clock), &wait_s)) {
+        err_set(&err, ERR_BUSY,
+                "limits.rows_per_second is %llu, and more rows came; nothing was written",
+                (unsigned long long)rate_limit_rows(api->rate));
+        reply_error(exchange, &err, wait_s);
         return;
     }
     job->api = api;

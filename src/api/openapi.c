@@ -230,6 +230,14 @@ static const struct {
      "\"type\":\"integer\"},\"errors\":{\"type\":\"array\",\"items\":{\"type\":\"object\","
      "\"properties\":{\"row\":{\"type\":\"integer\"},\"field\":{\"type\":\"string\"},\"value\":{"
      "\"type\":\"string\"},\"expected\":{\"type\":\"string\"}}}},\"lsn\":{\"type\":\"integer\"}}}"},
+    {"DatabaseList",
+     "{\"type\":\"object\",\"properties\":{\"databases\":{\"type\":\"array\",\"items\":{\"type\":"
+     "\"object\",\"properties\":{\"name\":{\"type\":\"string\"},\"path\":{\"type\":\"string\"},"
+     "\"state\":{\"type\":\"string\",\"enum\":[\"serving\",\"unhealthy\",\"unavailable\"]},"
+     "\"detail\":{\"type\":\"string\"},\"rows_per_second\":{\"type\":\"number\"},\"rows\":{"
+     "\"type\":\"integer\"},\"series\":{\"type\":\"integer\"},\"store_bytes\":{\"type\":"
+     "\"integer\"},\"wal_bytes\":{\"type\":\"integer\"},\"disk_bytes\":{\"type\":\"integer\"},"
+     "\"limits\":{\"type\":\"object\"}}}},\"count\":{\"type\":\"integer\"}}}"},
     {"LineProtocol",
      "{\"type\":\"string\",\"example\":\"latency,venue=X value=1.5 1767323045000000000\"}"},
     {"SqlRequest",
@@ -348,8 +356,19 @@ get_openapi(struct api *api, const struct route *route, struct http_exchange *ex
     json_cstr(&w, EIDER_VERSION);
     json_key(&w, "description");
     json_cstr(&w, "Observability store of trading systems and of services that live on paid APIs. "
-                  "A write is answered when it is durable.");
+                  "A write is answered when it is durable. A server may have several databases: "
+                  "every path is there for each of them below /db/{name}, or with the header "
+                  "X-Eider-Database.");
     json_object_end(&w);
+    if (http_prefix(exchange).len > 0) {
+        json_key(&w, "servers");
+        json_array_begin(&w);
+        json_object_begin(&w);
+        json_key(&w, "url");
+        json_str(&w, http_prefix(exchange));
+        json_object_end(&w);
+        json_array_end(&w);
+    }
     json_key(&w, "paths");
     write_paths(&w);
     json_key(&w, "components");

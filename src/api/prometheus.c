@@ -363,47 +363,64 @@ write_answers(struct page *page, struct api *api)
     gauge(page, "answer_cache_max_bytes", "Their bound.", (double)stats.bytes_max);
 }
 
+/* What is of one database; the families of the process come around it. */
+static void
+write_parts(struct page *page, struct api *api)
+{
+    struct ingest *ingest = atomic_load(&api->ingest);
+    struct engine_status status;
+
+    engine_status(api->engine, &status);
+    write_wal(page, &status.wal);
+    write_store(page, &status);
+    if (status.hot.cache.bytes_max > 0) {
+        write_hot(page, &status.hot);
+    }
+    if (status.store.lru.bytes_max > 0) {
+        write_evicting(page, "memory_store", &status.store.lru);
+    }
+    if (ingest) {
+        struct ingest_stats rows;
+        ingest_stats(ingest, &rows);
+        write_ingest(page, &rows);
+    }
+    struct meter *meter = atomic_load(&api->meter);
+    if (meter) {
+        write_meter_metrics(api, meter, page->namespace, page->out);
+    }
+    struct gateway *gateway = atomic_load(&api->gateway);
+    if (gateway) {
+        write_gateway_metrics(gateway, page->namespace, page->out);
+    }
+    write_jobs(page, api);
+    write_answers(page, api);
+    write_collectors(page, api);
+}
+
+void
+write_database_metrics(struct api *api, struct buf *out)
+{
+    struct page page = {.out = out, .namespace = api->options.metrics_namespace};
+
+    write_parts(&page, api);
+}
+
 void
 get_prometheus(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
     struct page page = {.out = http_out(exchange), .namespace = api->options.metrics_namespace};
     struct http_server *server = atomic_load(&api->server);
-    struct ingest *ingest = atomic_load(&api->ingest);
-    struct engine_status status;
     const char *full = full_name(&page, "build_info");
     const struct prom_label version = {"version", SLICE_LITERAL(EIDER_VERSION)};
 
     (void)route;
-    engine_status(api->engine, &status);
     prom_family(page.out, full, PROM_GAUGE, "Always 1; the version is in the label.");
     prom_sample(page.out, full, &version, 1, 1);
     if (server) {
         write_http(&page, server);
     }
-    write_wal(&page, &status.wal);
-    write_store(&page, &status);
-    if (status.hot.cache.bytes_max > 0) {
-        write_hot(&page, &status.hot);
-    }
-    if (status.store.lru.bytes_max > 0) {
-        write_evicting(&page, "memory_store", &status.store.lru);
-    }
-    if (ingest) {
-        struct ingest_stats rows;
-        ingest_stats(ingest, &rows);
-        write_ingest(&page, &rows);
-    }
-    struct meter *meter = atomic_load(&api->meter);
-    if (meter) {
-        write_meter_metrics(api, meter, page.namespace, page.out);
-    }
-    struct gateway *gateway = atomic_load(&api->gateway);
-    if (gateway) {
-        write_gateway_metrics(gateway, page.namespace, page.out);
-    }
-    write_jobs(&page, api);
-    write_answers(&page, api);
-    write_collectors(&page, api);
+    write_parts(&page, api);
+    merge_databases_metrics(api, page.out);
     if (!api->options.metrics_without_process) {
         write_process(&page, api);
     }

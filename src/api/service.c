@@ -81,6 +81,43 @@ is_healthy(struct api *api, struct engine_status *ret_status, char *ret_reason, 
     return ret_status->healthy;
 }
 
+bool
+api_is_healthy(struct api *api, char *ret_reason, size_t size)
+{
+    struct engine_status status;
+
+    return is_healthy(api, &status, ret_reason, size);
+}
+
+void
+api_describe(struct api *api, struct json_writer *w)
+{
+    struct ingest *ingest = atomic_load(&api->ingest);
+    struct ingest_stats rows = {0};
+    struct engine_status status;
+
+    engine_status(api->engine, &status);
+    if (ingest) {
+        ingest_stats(ingest, &rows);
+    }
+    json_key(w, "type");
+    json_cstr(w, status.store.type ? status.store.type : "none");
+    json_key(w, "store_bytes");
+    json_u64(w, status.store.size_bytes);
+    json_key(w, "wal_bytes");
+    json_u64(w, status.wal.bytes);
+    json_key(w, "memory_bytes");
+    json_u64(w, status.store.memory_bytes);
+    json_key(w, "memory_limit_bytes");
+    json_u64(w, status.store.memory_limit_bytes);
+    json_key(w, "unapplied_bytes");
+    json_u64(w, status.unapplied_bytes);
+    json_key(w, "rows");
+    json_u64(w, rows.rows);
+    json_key(w, "series");
+    json_u64(w, rows.series);
+}
+
 void
 get_health(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
@@ -111,6 +148,7 @@ get_health(struct api *api, const struct route *route, struct http_exchange *exc
     json_u64(&w, status.applied_lsn);
     json_key(&w, "rebuilds");
     json_u64(&w, status.rebuilds);
+    write_databases_health(api, exchange, &w);
     json_key(&w, "demo");
     json_bool(&w, api->options.demo);
     json_object_end(&w);

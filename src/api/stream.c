@@ -103,7 +103,7 @@ send_tick(struct stream *stream, struct buf *json)
         buf_reset(json);
         live_snapshot(stream->api->live, mask, true, json);
         struct ws_frame *frame = ws_frame_text(buf_slice(json));
-        http_broadcast(server, mask, frame);
+        http_broadcast_channel(server, stream->api->options.ws_channel, mask, frame);
         ws_frame_unref(frame);
     }
 }
@@ -111,8 +111,11 @@ send_tick(struct stream *stream, struct buf *json)
 static void
 send_ping(void *ctx, struct ws_client *client)
 {
-    (void)ctx;
-    ws_send_text(client, slice_of("ping"));
+    const struct subscriber *subscriber = ws_user(client);
+
+    if (subscriber && subscriber->stream == ctx) { /* other databases have their own */
+        ws_send_text(client, slice_of("ping"));
+    }
 }
 
 /* Sleeps until `due_us` (monotonic) or until told to stop; false in the latter case. */
@@ -149,7 +152,7 @@ run_ticks(void *arg)
 
         send_tick(stream, &json);
         if (now_us >= ping_us) {
-            http_each_client(atomic_load(&api->server), send_ping, NULL);
+            http_each_client(atomic_load(&api->server), send_ping, stream);
             ping_us = now_us + heartbeat_us;
         }
         next_us += interval_us;
@@ -266,6 +269,7 @@ on_open(void *ctx, struct ws_client *client)
     }
     ws_set_user(client, subscriber);
     say_connected(stream, client, subscriber);
+    ws_set_channel(client, stream->api->options.ws_channel);
     ws_join(client, UINT64_C(1) << LIVE_TOPICS_DEFAULT);
 }
 

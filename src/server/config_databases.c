@@ -294,6 +294,8 @@ config_databases_free(struct config_databases *databases)
         }
         free(database->made_data_dir);
         free(database->made_head_file);
+        free(database->made_backup_dir);
+        free(database->made_wal_archive);
     }
     free(databases);
 }
@@ -330,8 +332,8 @@ join(const char *a, const char *between, const char *b)
     return buf_take(&text, &(size_t){0});
 }
 
-static bool
-says(const struct config_database *database, const char *setting)
+bool
+config_database_says(const struct config_database *database, const char *setting)
 {
     return database->own[config_setting_index(config_find(slice_of(setting)))];
 }
@@ -360,11 +362,11 @@ make_view(const struct config *config, struct config_database *database, size_t 
             view.origins[i] = database->view.origins[i];
         }
     }
-    if (!says(database, "data_dir")) {
+    if (!config_database_says(database, "data_dir")) {
         database->made_data_dir = join(config->data_dir, "/databases/", database->name);
         view.data_dir = database->made_data_dir;
     }
-    if (!says(database, "collect.system")) {
+    if (!config_database_says(database, "collect.system")) {
         view.collect.system = false;
     }
     if (view.storage.duckdb.memory_limit_bytes == 0) {
@@ -374,11 +376,56 @@ make_view(const struct config *config, struct config_database *database, size_t 
         database->made_head_file = join(config->meter.head_file, ".", database->name);
         view.meter.head_file = database->made_head_file;
     }
+    if (config->backup.dir && !config_database_says(database, "backup.dir")) {
+        database->made_backup_dir = join(config->backup.dir, ".", database->name);
+        view.backup.dir = database->made_backup_dir;
+    }
+    if (config->backup.wal_archive && !config_database_says(database, "backup.wal_archive")) {
+        database->made_wal_archive = join(config->backup.wal_archive, ".", database->name);
+        view.backup.wal_archive = database->made_wal_archive;
+    }
     view.meter.head_nats.url = NULL; /* its one subject is the top level's */
     view.demo = false;
     view.databases = NULL;
     view.note_count = 0;
     database->view = view;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+    return strcmp(a ? a : "", b ? b : "") == 0;
+}
+
+/* Two logs applied to the same tables would overwrite each other's. */
+static bool
+same_tables(const struct config *a, const struct config *b)
+{
+    return a->storage.type == CONFIG_STORAGE_POSTGRES &&
+           b->storage.type == CONFIG_STORAGE_POSTGRES &&
+           same_text(a->storage.postgres.dsn, b->storage.postgres.dsn) &&
+           same_text(a->storage.postgres.host, b->storage.postgres.host) &&
+           same_text(a->storage.postgres.database, b->storage.postgres.database) &&
+           a->storage.postgres.port == b->storage.postgres.port;
+}
+
+static enum err_code
+check_tables(const struct config *config, const struct config_databases *databases, size_t index,
+             struct err *err)
+{
+    const struct config_database *database = &databases->items[index];
+    bool twice = same_tables(&database->view, config);
+
+    for (size_t i = 0; i < index && !twice; i++) {
+        twice = same_tables(&database->view, &databases->items[i].view);
+    }
+    if (twice) {
+        return err_set(err, ERR_USAGE,
+                       "%s:%zu: databases.%s.storage.postgres is the same database as another's; "
+                       "expected storage.postgres.database (or dsn) of its own",
+                       config->file, database->line, database->name);
+    }
+    return ERR_OK;
 }
 
 static enum err_code
@@ -460,6 +507,7 @@ config_databases_settle(struct config *config, bool for_a_server, struct err *er
     }
     for (size_t i = 0; i < databases->count; i++) {
         enum err_code code = check_view(config, databases, i, err);
+        code = code == ERR_OK ? check_tables(config, databases, i, err) : code;
         if (code != ERR_OK) {
             return code;
         }

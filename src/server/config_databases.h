@@ -37,6 +37,8 @@ struct config_database {
     bool own[CONFIG_SETTINGS_MAX]; /* settings that the database says itself, by index */
     char *made_data_dir;           /* the view's, when it follows from the top level's */
     char *made_head_file;
+    char *made_backup_dir;
+    char *made_wal_archive;
 };
 
 struct config_databases {
@@ -62,6 +64,9 @@ const struct config *config_database_find(const struct config *config, struct sl
 
 /* The name nearest to one that is none, or NULL. */
 const char *config_database_suggest(const struct config *config, struct slice name);
+
+/* Whether it says a setting itself. */
+bool config_database_says(const struct config_database *database, const char *setting);
 
 /* Whether a setting can be given for one database (its names here are config_database_key's). */
 bool config_database_takes(const struct config_setting *setting);

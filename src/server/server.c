@@ -6,70 +6,35 @@
 #include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "api/api.h"
+#include "api/databases.h"
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "collect/demo.h"
-#include "collect/system.h"
-#include "ingest/ingest.h"
-#include "live/live.h"
 #include "server/access_log.h"
-#include "server/backups.h"
-#include "server/gateway.h"
-#include "server/meter.h"
-#include "server/open_engine.h"
-#include "server/tokens.h"
-#include "server/warm.h"
+#include "server/config_databases.h"
+#include "server/database.h"
 
-enum {
-    GRACE_MS = 10000,
-    RETRY_NS = 200000000,
-    DEMO_BACKFILL_MINUTES = 60,
-    PATH_BYTES = 1024,
-    METRICS_PREFIX_MAX = 256,
-    LOG_MODE = 0644,
-    HEAD_INTERVAL_S = 3600
-};
+enum { GRACE_MS = 10000, URL_BYTES = 512, LOG_MODE = 0644 };
 
 struct server {
     const struct config *config;
-    struct engine *engine;
-    struct live *live;
-    struct api *api;
+    struct databases *databases;
+    size_t count;
+    struct database *items[CONFIG_DATABASES_MAX + 1]; /* the first is the top level's */
     struct http_server *http;
     struct http_server *metrics_http; /* NULL: /metrics has no port of its own */
-    struct ingest *ingest;
-    struct meter *meter; /* NULL: switched off, or not there yet */
-    struct gateway *gateway;
-    struct head_nats *head_nats; /* NULL: the head is not published */
-    uint64_t told_seq;           /* head of the event log that was told last */
-    struct collect_system *system;
-    struct collect_demo *demo;
-    struct backups backups; /* what `backup` works with */
-    struct work *backup;    /* NULL: backup.dir is not set */
     struct access_log *access;
-    char database_path[PATH_BYTES];
-    char metrics_prefix[METRICS_PREFIX_MAX];
     const char *cors_origins[CONFIG_LIST_MAX + 1];
+    pthread_t main_thread;
+    pthread_mutex_t lock; /* guards: */
+    struct err failure;   /* why the only database does not come up; code ERR_OK: it did */
 };
-
-static void
-on_engine_event(void *ctx, bool is_problem, const char *text)
-{
-    (void)ctx;
-    log_write(is_problem ? LOG_ERROR : LOG_INFO, "store", "%s", text);
-}
-
-static void
-on_durable(void *ctx, const struct batch *batches, size_t count, uint64_t lsn)
-{
-    live_update(ctx, batches, count, lsn);
-}
 
 static void
 on_access(void *ctx, const struct http_access *access)
@@ -84,7 +49,7 @@ on_request(void *ctx, struct http_exchange *exchange)
 {
     const struct server *server = ctx;
 
-    api_handle(server->api, exchange);
+    databases_handle(server->databases, exchange);
 }
 
 static enum err_code
@@ -92,7 +57,7 @@ on_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, str
 {
     const struct server *server = ctx;
 
-    return api_accept(server->api, exchange, ret_body_max, err);
+    return databases_accept(server->databases, exchange, ret_body_max, err);
 }
 
 static void
@@ -100,7 +65,7 @@ on_metrics_request(void *ctx, struct http_exchange *exchange)
 {
     const struct server *server = ctx;
 
-    api_handle_metrics(server->api, exchange);
+    databases_handle_metrics(server->databases, exchange);
 }
 
 static enum err_code
@@ -133,84 +98,10 @@ open_log(const struct config *config, struct err *err)
     return ERR_OK;
 }
 
-static enum err_code
-open_engine(struct server *server, struct err *err)
-{
-    const struct config *config = server->config;
-    struct engine_options options;
-    enum err_code code = server_engine_options(config, &options, err);
-
-    if (code != ERR_OK) {
-        return code;
-    }
-    options.event = on_engine_event;
-    snprintf(server->database_path, sizeof(server->database_path), "%s/%s", config->data_dir,
-             config->storage.duckdb.path ? config->storage.duckdb.path : "eider.duckdb");
-    backups_hook(config, &options);
-    return engine_open(&options, &server->engine, err);
-}
-
 static const char *
 metrics_host(const struct config *config)
 {
     return config->metrics.host ? config->metrics.host : config->server.host;
-}
-
-/* "namespace", or "namespace_subsystem". */
-static const char *
-metrics_prefix(struct server *server)
-{
-    const struct config *config = server->config;
-    bool divided = config->metrics.subsystem && config->metrics.subsystem[0];
-
-    snprintf(server->metrics_prefix, sizeof(server->metrics_prefix), "%s%s%s",
-             config->metrics.namespace, divided ? "_" : "",
-             divided ? config->metrics.subsystem : "");
-    return server->metrics_prefix;
-}
-
-static void
-open_api(struct server *server)
-{
-    const struct config *config = server->config;
-    struct live_options live = {.demo = config->demo};
-
-    struct api_token tokens[CONFIG_LIST_MAX];
-    struct err err;
-
-    for (size_t i = 0; i < config->server.tokens.count; i++) {
-        /* The configuration has looked at them already. */
-        token_parse(slice_of(config->server.tokens.items[i]), &tokens[i], &err);
-    }
-    for (size_t i = 0; i < config->server.cors_origins.count; i++) {
-        server->cors_origins[i] = config->server.cors_origins.items[i];
-    }
-    live_open(&live, &server->live);
-    struct api_options options = {
-        .engine = server->engine,
-        .live = server->live,
-        .token = config->server.token,
-        .tokens = tokens,
-        .token_count = config->server.tokens.count,
-        .cors_origins = server->cors_origins,
-        .metrics_namespace = metrics_prefix(server),
-        .metrics_off = !config->metrics.enabled,
-        .metrics_need_token = config->metrics.token_required,
-        .metrics_without_process = !config->metrics.process,
-        .metrics_loopback = config_is_loopback(metrics_host(config)),
-        .with_meter = config->meter.enabled,
-        .loopback = config_is_loopback(config->server.host),
-        .database_path = server->database_path,
-        .demo = config->demo,
-        .body_bytes_max = (uint64_t)config->server.body_bytes_max,
-        .answer_cache_bytes = (uint64_t)config->query.cache_bytes,
-        .sql_rows_max = (uint64_t)config->sql.rows_max,
-        .sql_bytes_max = (uint64_t)config->sql.bytes_max,
-        .ws_clients_max = (unsigned)config->websocket.max_connections,
-        .ws_interval_ms = (int)config->websocket.interval_ms,
-        .ws_heartbeat_ms = (int)config->websocket.heartbeat_interval_ms,
-    };
-    api_open(&options, &server->api);
 }
 
 static enum err_code
@@ -235,12 +126,7 @@ start_http(struct server *server, struct err *err)
         server->access = access_log_start(STDERR_FILENO);
         options.access = on_access;
     }
-    enum err_code code = http_server_start(&options, &server->http, err);
-    if (code == ERR_OK) {
-        api_attach_server(server->api, server->http);
-        api_start_stream(server->api);
-    }
-    return code;
+    return http_server_start(&options, &server->http, err);
 }
 
 static enum err_code
@@ -267,165 +153,78 @@ start_metrics_http(struct server *server, struct err *err)
     return code == ERR_OK ? code : err_context(err, code, "metrics.port");
 }
 
-/* Tells other programs on this machine where to reach us: second line of the lock file. */
+/* Called from the database's thread; the main thread waits for signals. */
 static void
-publish_url(const struct server *server, const char *url)
+on_settled(void *ctx, const struct err *err)
 {
-    char path[PATH_BYTES];
+    struct server *server = ctx;
 
-    snprintf(path, sizeof(path), "%s/lock", server->config->data_dir);
-    int fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
-    if (fd < 0) {
-        return; /* The command line then needs --url. */
-    }
-    ssize_t written = write(fd, url, strlen(url));
-    written = written < 0 ? written : write(fd, "\n", 1);
-    (void)written;
-    close(fd);
-}
-
-static void
-system_status(void *ctx, struct collect_status *ret_status)
-{
-    collect_system_status(ctx, ret_status);
-}
-
-static void
-demo_status(void *ctx, struct collect_status *ret_status)
-{
-    collect_demo_status(ctx, ret_status);
-}
-
-static void
-start_backups(struct server *server)
-{
-    server->backups = (struct backups){server->config, server->engine};
-    server->backup = backups_start(&server->backups);
-    if (server->backup) {
-        const struct api_work work = {"backup", work_ask, work_status, server->backup};
-        api_add_work(server->api, &work);
+    if (err) {
+        pthread_mutex_lock(&server->lock);
+        server->failure = *err;
+        pthread_mutex_unlock(&server->lock);
+        pthread_kill(server->main_thread, SIGUSR1);
     }
 }
 
 static void
-start_collectors(struct server *server)
+make_databases(struct server *server)
 {
     const struct config *config = server->config;
+    const struct config_databases *others = config->databases;
+    struct database_options options = {.name = CONFIG_DATABASE_DEFAULT,
+                                       .config = config,
+                                       .process = config,
+                                       .alone = !others || others->count == 0,
+                                       .databases = server->databases,
+                                       .cors_origins = server->cors_origins,
+                                       .settled = on_settled,
+                                       .settled_ctx = server};
 
-    if (config->collect.system) {
-        struct collect_system_options options = {.sink = collect_sink_ingest(server->ingest),
-                                                 .live = server->live,
-                                                 .data_dir = config->data_dir};
-        collect_system_start(&options, &server->system);
-        api_add_collector(server->api, system_status, server->system);
+    for (size_t i = 0; i < config->server.cors_origins.count; i++) {
+        server->cors_origins[i] = config->server.cors_origins.items[i];
     }
-    if (config->demo) {
-        struct collect_demo_options options = {.sink = collect_sink_ingest(server->ingest),
-                                               .seed = (uint64_t)config->demo_seed,
-                                               .backfill_minutes = DEMO_BACKFILL_MINUTES};
-        collect_demo_start(&options, &server->demo);
-        api_add_collector(server->api, demo_status, server->demo);
+    server->items[server->count++] = database_new(&options);
+    for (size_t i = 0; others && i < others->count; i++) {
+        const struct config_database *other = &others->items[i];
+        options.name = other->name;
+        options.config = &other->view;
+        options.has_tokens = config_database_says(other, "server.tokens");
+        server->items[server->count++] = database_new(&options);
     }
 }
 
-/* The store may be being rebuilt: waits for the next try. False when a signal says to stop. */
-static bool
-wait_for_store(const sigset_t *signals, struct err *err)
-{
-    const struct timespec pause = {.tv_nsec = RETRY_NS};
-    int number = sigtimedwait(signals, NULL, &pause);
-
-    if (number == SIGTERM || number == SIGINT) {
-        err_set(err, ERR_UNAVAILABLE, "stopped while the store was being rebuilt");
-        return false;
-    }
-    return true;
-}
-
-static bool
-is_too_early(enum err_code code)
-{
-    return code == ERR_UNAVAILABLE || code == ERR_TIMEOUT;
-}
-
+/*
+ * The top level's database is opened before anybody is listened to, as ever: what another process
+ * has, or is set wrongly, ends the start. Anything else ends it only when there are no other
+ * databases, which can do without it.
+ */
 static enum err_code
-open_ingest(struct server *server, const struct ingest_options *options, const sigset_t *signals,
-            struct err *err)
+open_default(struct server *server, struct err *err)
 {
-    enum err_code code = ingest_open(options, &server->ingest, err);
+    enum err_code code = database_open(server->items[0], err);
+    bool alone = server->count == 1;
 
-    while (is_too_early(code) && wait_for_store(signals, err)) {
-        code = ingest_open(options, &server->ingest, err);
-    }
-    return code;
-}
-
-static enum err_code
-start_meter(struct server *server, const sigset_t *signals, struct err *err)
-{
-    const struct config *config = server->config;
-
-    if (!config->meter.enabled) {
-        return ERR_OK;
-    }
-    enum err_code code =
-        server_meter_open(config, server->engine, server->live, &server->meter, err);
-    while (is_too_early(code) && wait_for_store(signals, err)) {
-        code = server_meter_open(config, server->engine, server->live, &server->meter, err);
-    }
-    if (code == ERR_OK) {
-        code = server_gateway_open(config, server->meter, server->api, &server->gateway, err);
-    }
-    if (code == ERR_OK) {
-        code = head_nats_open(config, &server->head_nats, err);
-    }
-    if (code == ERR_OK) {
-        server_meter_tell_head(config, server->meter, server->head_nats, &server->told_seq);
-        /* With the meter the server says that it is ready, and then it must forward, too. */
-        api_attach_gateway(server->api, server->gateway);
-        api_attach_meter(server->api, server->meter);
-    }
-    return code;
-}
-
-static enum err_code
-start_ingest(struct server *server, const sigset_t *signals, struct err *err)
-{
-    const struct config *config = server->config;
-    struct ingest_options options = {
-        .engine = server->engine,
-        .sink = on_durable,
-        .sink_ctx = server->live,
-        .request_bytes_max = (uint64_t)config->ingest.request_bytes_max,
-        .inflight_bytes_max = (uint64_t)config->ingest.inflight_bytes_max,
-        .unapplied_bytes_max = (uint64_t)config->wal.unapplied_bytes_max,
-        .series_max = (uint64_t)config->ingest.series_max,
-    };
-    enum err_code code = open_ingest(server, &options, signals, err);
-
-    if (code != ERR_OK) {
+    if (code == ERR_OK || alone || code == ERR_CONFLICT || code == ERR_USAGE) {
         return code;
     }
-    struct err warm_err;
-    if (warm_live(server->engine, server->live, &warm_err) != ERR_OK) {
-        log_write(LOG_WARNING, "server", "live state starts empty: %s", warm_err.msg);
-    }
-    api_attach_ingest(server->api, server->ingest);
+    log_write(LOG_ERROR, "server", "database " CONFIG_DATABASE_DEFAULT " cannot be opened: %s",
+              err->msg);
     return ERR_OK;
 }
 
 static void
-say_ready(const struct server *server)
+start_databases(struct server *server)
 {
     const struct config *config = server->config;
-    char url[PATH_BYTES];
+    char url[URL_BYTES];
     bool ipv6 = strchr(config->server.host, ':') != NULL;
 
     snprintf(url, sizeof(url), "%s://%s%s%s:%u", config->server.tls.certfile ? "https" : "http",
              ipv6 ? "[" : "", config->server.host, ipv6 ? "]" : "", http_server_port(server->http));
-    publish_url(server, url);
-    log_write(LOG_INFO, "server", "Eider %s is ready on %s (data in %s%s)", EIDER_VERSION, url,
-              config->data_dir, config->demo ? "; demo data" : "");
+    for (size_t i = 0; i < server->count; i++) {
+        database_start(server->items[i], server->http, url);
+    }
 }
 
 static void
@@ -444,53 +243,43 @@ reload(struct server *server, const struct config_options *sources)
             http_server_reload_tls(server->metrics_http, &err);
         }
     }
-    if (!sources) {
-        if (server->meter) {
-            server_meter_reload(server->config, server->meter);
-        }
-        return;
-    }
-    if (config_load(sources, &fresh, &err) != ERR_OK) {
+    if (sources && config_load(sources, &fresh, &err) != ERR_OK) {
         log_write(LOG_ERROR, "server", "the old configuration stays: %s", err.msg);
         return;
     }
-    log_set_level((enum log_level)fresh.log.level);
-    log_write(LOG_INFO, "server", "configuration read anew, log level %s",
-              log_level_name((enum log_level)fresh.log.level));
-    if (server->meter) {
-        server_meter_reload(&fresh, server->meter);
+    if (sources) {
+        log_set_level((enum log_level)fresh.log.level);
+        log_write(LOG_INFO, "server", "configuration read anew, log level %s",
+                  log_level_name((enum log_level)fresh.log.level));
     }
-    config_fini(&fresh);
+    for (size_t i = 0; i < server->count; i++) {
+        database_reload(server->items[i], sources ? &fresh : server->config);
+    }
+    if (sources) {
+        config_fini(&fresh);
+    }
 }
 
-/* The collectors go behind the api: its requests ask for their status. The meter goes before the
- * ingest and the engine, which its records need. */
+/* All databases are taken apart at the same time. */
 static void
 server_fini(struct server *server)
 {
     if (server->metrics_http) {
         http_server_stop(server->metrics_http, 1000);
     }
+    for (size_t i = 0; i < server->count; i++) {
+        database_quit(server->items[i]);
+    }
     if (server->http) {
-        api_stop_stream(server->api);
         http_server_stop(server->http, GRACE_MS);
     }
-    gateway_close(server->gateway); /* books what was under way */
-    if (server->engine) {
-        engine_stop_reads(server->engine);
+    for (size_t i = 0; i < server->count; i++) {
+        database_stop(server->items[i]);
     }
-    api_close(server->api);
-    work_stop(server->backup);
-    collect_demo_stop(server->demo);
-    collect_system_stop(server->system);
-    if (server->meter) {
-        server_meter_tell_head(server->config, server->meter, server->head_nats, &server->told_seq);
-        meter_close(server->meter);
+    for (size_t i = 0; i < server->count; i++) {
+        database_free(server->items[i]);
     }
-    ingest_close(server->ingest);
-    engine_close(server->engine);
-    head_nats_stop(server->head_nats); /* published meanwhile, if NATS is there */
-    live_close(server->live);
+    databases_free(server->databases);
     access_log_stop(server->access);
 }
 
@@ -501,6 +290,7 @@ block_signals(sigset_t *ret_signals)
     sigaddset(ret_signals, SIGTERM);
     sigaddset(ret_signals, SIGINT);
     sigaddset(ret_signals, SIGHUP);
+    sigaddset(ret_signals, SIGUSR1);
     pthread_sigmask(SIG_BLOCK, ret_signals, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file size limit is an error of write(2), not the end */
@@ -516,50 +306,52 @@ allow_second_signal(const sigset_t *signals)
 }
 
 static enum err_code
-start(struct server *server, const sigset_t *signals, struct err *err)
+start(struct server *server, struct err *err)
 {
     enum err_code code = open_log(server->config, err);
 
     limits_raise_files();
     if (code == ERR_OK) {
-        code = open_engine(server, err);
+        make_databases(server);
+        code = open_default(server, err);
     }
     if (code == ERR_OK) {
-        open_api(server);
         code = start_http(server, err);
     }
     if (code == ERR_OK) {
         code = start_metrics_http(server, err);
     }
     if (code == ERR_OK) {
-        code = start_ingest(server, signals, err);
-    }
-    if (code == ERR_OK) {
-        code = start_meter(server, signals, err);
-    }
-    if (code == ERR_OK) {
-        start_collectors(server);
-        start_backups(server);
-        say_ready(server);
+        start_databases(server);
     }
     return code;
 }
 
-/* Runs until a signal ends it; what happens by the clock happens here. */
-static void
-run(struct server *server, const struct config_options *sources, const sigset_t *signals)
+static enum err_code
+failure_of(struct server *server, struct err *err)
 {
-    const struct timespec hour = {.tv_sec = HEAD_INTERVAL_S};
+    pthread_mutex_lock(&server->lock);
+    enum err_code code = server->failure.code;
+    if (code != ERR_OK) {
+        *err = server->failure;
+    }
+    pthread_mutex_unlock(&server->lock);
+    return code;
+}
 
+/* Runs until a signal ends it, or the only database fails to come up. */
+static enum err_code
+run(struct server *server, const struct config_options *sources, const sigset_t *signals,
+    struct err *err)
+{
     for (;;) {
-        int number = sigtimedwait(signals, NULL, &hour);
+        int number = sigwaitinfo(signals, NULL);
         if (number == SIGHUP) {
             reload(server, sources);
         } else if (number == SIGTERM || number == SIGINT) {
-            return;
-        } else if (server->meter) {
-            server_meter_tell_head(server->config, server->meter, server->head_nats,
-                                   &server->told_seq);
+            return ERR_OK;
+        } else if (failure_of(server, err) != ERR_OK) {
+            return err->code;
         }
     }
 }
@@ -567,21 +359,24 @@ run(struct server *server, const struct config_options *sources, const sigset_t 
 enum err_code
 server_run(const struct config *config, const struct config_options *sources, struct err *err)
 {
-    struct server server = {.config = config};
+    struct server server = {.config = config, .main_thread = pthread_self()};
     sigset_t signals;
 
     block_signals(&signals);
+    pthread_mutex_init(&server.lock, NULL);
+    databases_new(&server.databases);
     /* A few arenas are enough for the threads there are, and keep the idle process small. */
     mallopt(M_ARENA_MAX, 4); /* NOLINT(concurrency-mt-unsafe): there is one thread */
-    enum err_code code = start(&server, &signals, err);
+    enum err_code code = start(&server, err);
     if (code == ERR_OK) {
-        run(&server, sources, &signals);
+        code = run(&server, sources, &signals, err);
     }
     allow_second_signal(&signals);
     if (code == ERR_OK) {
         log_write(LOG_INFO, "server", "stopping");
     }
     server_fini(&server);
+    pthread_mutex_destroy(&server.lock);
     if (code == ERR_OK) {
         log_write(LOG_INFO, "server", "stopped");
     }

@@ -265,10 +265,48 @@ engine_close(struct engine *engine)
 }
 
 void
+engine_set_space(struct engine *engine, uint64_t used_bytes, uint64_t max_bytes)
+{
+    uint64_t room = max_bytes > used_bytes ? max_bytes - used_bytes : 0;
+
+    atomic_store(&engine->space_used, used_bytes);
+    atomic_store(&engine->space_room, room < INT64_MAX ? (int64_t)room : INT64_MAX);
+    atomic_store(&engine->space_max, max_bytes);
+}
+
+/* The room that is told is a second old at most; what came since is taken off it. */
+static bool
+has_room(struct engine *engine, const struct wal_entry *entry)
+{
+    int64_t bytes = 0;
+
+    if (atomic_load(&engine->space_max) == 0) {
+        return true;
+    }
+    for (unsigned i = 0; i < entry->part_count; i++) {
+        bytes += (int64_t)entry->parts[i].len;
+    }
+    return atomic_fetch_sub(&engine->space_room, bytes) >= bytes;
+}
+
+void
 engine_submit(struct engine *engine, struct wal_entry *entry)
 {
+    struct err err;
+
     entry->type = RECORD_BATCHES;
-    wal_submit(engine->wal, entry);
+    if (has_room(engine, entry)) {
+        wal_submit(engine->wal, entry);
+        return;
+    }
+    err_set(
+        &err, ERR_NO_SPACE,
+        "limits.disk_bytes_max is %llu, and this database takes %llu bytes on disk; nothing was "
+        "written: remove data, or raise the limit",
+        (unsigned long long)atomic_load(&engine->space_max),
+        (unsigned long long)atomic_load(&engine->space_used));
+    entry->lsn = 0;
+    entry->done(entry, ERR_NO_SPACE, &err);
 }
 
 void

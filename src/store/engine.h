@@ -116,6 +116,11 @@ void engine_close(struct engine *engine);
  * other. */
 void engine_submit(struct engine *engine, struct wal_entry *entry);
 
+/* Says how much space the database takes on disk and may take: once as much was submitted as there
+ * was room for, engine_submit refuses with ERR_NO_SPACE, until it is said anew. max 0: no limit.
+ * What was acknowledged is applied whatever the limit. */
+void engine_set_space(struct engine *engine, uint64_t used_bytes, uint64_t max_bytes);
+
 /*
  * Calls `fn` once when all records up to `lsn` are applied (at once, on this thread, if they are),
  * or with false when the engine closes first. The waiter is the caller's memory until then.

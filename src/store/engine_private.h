@@ -44,6 +44,10 @@ struct engine {
     atomic_bool interrupting; /* readers are being interrupted; what they find says nothing */
     atomic_bool reads_stopped;
 
+    _Atomic uint64_t space_max;  /* 0: no limit */
+    _Atomic uint64_t space_used; /* when it was said last */
+    _Atomic int64_t space_room;  /* what may still be submitted */
+
     struct changes changes; /* has a lock of its own */
 
     struct hot *hot; /* constant; NULL: none. Has a lock of its own, taken behind store_lock */
