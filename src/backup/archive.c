@@ -88,13 +88,25 @@ archive_one(const char *wal_dir, const char *archive, const struct wal_header *n
 
     wal_path_format(wal_dir, next->prev_seq, from);
     wal_path_format(archive, next->prev_seq, to);
+    struct wal_header mine;
+    struct wal_header archived;
+    struct err ignored;
+    enum err_code code = archive_header(from, &mine, err);
+    if (code != ERR_OK) {
+        return code;
+    }
     uint64_t there = files_bytes(to);
-    if (there != UINT64_MAX && there >= next->prev_end) {
-        return ERR_OK;
+    if (there != UINT64_MAX && archive_header(to, &archived, &ignored) == ERR_OK) {
+        if (archived.salt != mine.salt) {
+            return err_set(err, ERR_PRECONDITION, "%s is of another log", to);
+        }
+        if (there >= next->prev_end) {
+            return ERR_OK;
+        }
     }
     const struct files_copy copy = {from, to, next->prev_end};
     bool linked = false;
-    enum err_code code = failpoint_fails("archive.begun", err);
+    code = failpoint_fails("archive.begun", err);
     /* A second name costs nothing; a copy is cut at the segment's end. */
     code = code ? code : files_link(from, to, &linked, err);
     if (code == ERR_OK && !linked) {
@@ -148,6 +160,20 @@ archive_all(const char *wal_dir, const char *archive, uint64_t *new_count, struc
     return code;
 }
 
+static enum err_code
+forget_id(const char *data_dir, struct err *err)
+{
+    char path[FILES_PATH_MAX];
+    char old[FILES_PATH_MAX];
+    enum err_code code = files_join(data_dir, "id", path, err);
+
+    code = code ? code : files_join(data_dir, "id.before", old, err);
+    if (code == ERR_OK && rename(path, old) != 0 && errno != ENOENT) {
+        code = err_sys(err, errno, "cannot rename %s to %s", path, old);
+    }
+    return code;
+}
+
 enum err_code
 backup_archive(const char *data_dir, const char *wal_archive, const struct clock *clock,
                uint64_t *ret_new, struct err *err)
@@ -156,12 +182,19 @@ backup_archive(const char *data_dir, const char *wal_archive, const struct clock
     char wal_dir[FILES_PATH_MAX];
     char archive[FILES_PATH_MAX];
     uint64_t new_count = 0;
-    enum err_code code = backup_database_id(data_dir, true, clock, id, err);
+    enum err_code code = files_join(data_dir, "wal", wal_dir, err);
 
-    code = code ? code : files_join(data_dir, "wal", wal_dir, err);
-    code = code ? code : files_join(wal_archive, id, archive, err);
-    code = code ? code : files_make_dirs(archive, err);
-    code = code ? code : archive_all(wal_dir, archive, &new_count, err);
+    for (int i = 0; i < 2 && code == ERR_OK; i++) {
+        code = backup_database_id(data_dir, true, clock, id, err);
+        code = code ? code : files_join(wal_archive, id, archive, err);
+        code = code ? code : files_make_dirs(archive, err);
+        code = code ? code : archive_all(wal_dir, archive, &new_count, err);
+        if (code != ERR_PRECONDITION || i > 0) {
+            break;
+        }
+        /* The log was begun anew, and its numbers with it: it needs an archive of its own. */
+        code = forget_id(data_dir, err);
+    }
     if (code == ERR_OK) {
         *ret_new = new_count;
     }

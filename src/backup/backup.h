@@ -134,6 +134,11 @@ enum err_code backup_database_id(const char *data_dir, bool make, const struct c
 enum err_code backup_archive(const char *data_dir, const char *wal_archive,
                              const struct clock *clock, uint64_t *ret_new, struct err *err);
 
+/* Copies what can be read of a log from from_lsn on, in order and without a gap, to a new log in
+ * the directory `to`, which is not made when there is nothing. *ret_last_lsn is where it ends. */
+enum err_code backup_salvage_log(const char *wal_dir, const char *to, uint64_t from_lsn,
+                                 uint64_t *ret_last_lsn, struct err *err);
+
 /* ---- the way back ---- */
 
 struct restore_options {

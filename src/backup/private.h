@@ -43,6 +43,7 @@ struct replay {
     bool has_time;
     int64_t to_us;
     bool dry_run;
+    bool salvage; /* stop at damage and gaps instead of refusing */
 };
 
 struct replay_result {

@@ -123,8 +123,9 @@ follows(const struct segment *segment, const struct segment *next)
 /* The segment with from_lsn and those that follow it. Segments that no header names are passed
  * over: nothing in them was durable. */
 static enum err_code
-pick_run(struct run *run, uint64_t from_lsn, struct err *err)
+pick_run(struct run *run, const struct replay *replay, struct err *err)
 {
+    uint64_t from_lsn = replay->from_lsn;
     size_t kept = 0;
     size_t first = SIZE_MAX;
 
@@ -133,10 +134,13 @@ pick_run(struct run *run, uint64_t from_lsn, struct err *err)
             first = i;
         }
     }
+    if (run->count == 0) {
+        return ERR_OK;
+    }
+    if (first == SIZE_MAX && replay->salvage) {
+        first = 0;
+    }
     if (first == SIZE_MAX) {
-        if (run->count == 0) {
-            return ERR_OK;
-        }
         return err_set(err, ERR_NOT_FOUND,
                        "the log begins at LSN %" PRIu64 ", %" PRIu64
                        " is wanted: take a later backup, or give the archive that has them (--wal)",
@@ -226,7 +230,11 @@ read_segment(struct run *run, const struct replay *replay, struct wal_reader *re
                        " cannot be read; --to-lsn %" PRIu64 " restores what is before them",
                        segment->path, reader->at, expected, next->first_lsn - 1, expected - 1);
     }
-    if (code == ERR_OK && !run->stopped && !next) {
+    if (code != ERR_OK && replay->salvage) {
+        run->stopped = true;
+        code = ERR_OK;
+    }
+    if (code == ERR_OK && !run->stopped && !next && !replay->salvage) {
         code = judge_tail(segment, fd, reader->at, expected, err);
     }
     close(fd);
@@ -239,7 +247,7 @@ check_reach(const struct run *run, const struct replay *replay, struct err *err)
 {
     uint64_t last = run->result.last_lsn;
 
-    if (run->stopped || (replay->has_lsn && last >= replay->to_lsn)) {
+    if (run->stopped || replay->salvage || (replay->has_lsn && last >= replay->to_lsn)) {
         return ERR_OK;
     }
     size_t beyond = run->end;
@@ -330,7 +338,7 @@ replay_stage(const struct replay *replay, struct replay_result *ret_result, stru
     drop_doubles(&run);
     bool wants_none = replay->has_lsn && replay->to_lsn < replay->from_lsn;
     if (!wants_none) {
-        code = code ? code : pick_run(&run, replay->from_lsn, err);
+        code = code ? code : pick_run(&run, replay, err);
         code = code ? code : find_cut(&run, replay, err);
     }
     if (code == ERR_OK && run.cut_at > 0 && !replay->dry_run) {
@@ -340,5 +348,21 @@ replay_stage(const struct replay *replay, struct replay_result *ret_result, stru
         *ret_result = run.result;
     }
     run_fini(&run);
+    return code;
+}
+
+enum err_code
+backup_salvage_log(const char *wal_dir, const char *to, uint64_t from_lsn, uint64_t *ret_last_lsn,
+                   struct err *err)
+{
+    const char *const logs[] = {wal_dir, NULL};
+    const struct replay replay = {
+        .logs = logs, .staging = to, .from_lsn = from_lsn, .salvage = true};
+    struct replay_result result = {0};
+    enum err_code code = replay_stage(&replay, &result, err);
+
+    if (code == ERR_OK) {
+        *ret_last_lsn = result.last_lsn;
+    }
     return code;
 }

@@ -1,6 +1,7 @@
 /*
- * eider check: every record of the log, every table of the database, and whether the two fit
- * together; or the health of the server that has them open. Changes nothing.
+ * eider check: every record of the log, every table of the database, every cold file and snapshot,
+ * and whether they fit together; or the health of the server that has them open. Changes nothing
+ * without --repair.
  */
 #include <inttypes.h>
 #include <jansson.h>
@@ -8,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "cli/check.h"
 #include "cli/cli.h"
 #include "cli/target.h"
 #include "codec/json_write.h"
@@ -15,37 +17,44 @@
 #include "store/duckdb/duckdb_reader.h"
 #include "wal/wal_scan.h"
 
-enum { PROBLEMS_MAX = 16 };
+struct finding *
+check_add(struct check *check, const char *code, enum severity severity, const char *fmt, ...)
+{
+    struct finding *finding;
+    va_list ap;
 
-struct check {
-    struct cli *cli;
-    const struct config *config;
-    bool json;
-    /* the log */
-    uint64_t segments;
-    uint64_t records;
-    uint64_t first_lsn;
-    uint64_t durable_lsn;
-    uint64_t torn_bytes;
-    /* the database */
-    bool has_database;
-    uint64_t applied_lsn;
-    struct store_table_stats tables[TABLE_ID_END];
-    bool has_table[TABLE_ID_END];
-    size_t problem_count;
-    char problems[PROBLEMS_MAX][ERR_MSG_MAX];
-};
+    if (check->finding_count < FINDINGS_MAX) {
+        finding = &check->findings[check->finding_count++];
+    } else {
+        check->findings_more++;
+        finding = &check->findings[FINDINGS_MAX - 1];
+    }
+    *finding = (struct finding){.severity = severity};
+    snprintf(finding->code, sizeof(finding->code), "%s", code);
+    va_start(ap, fmt);
+    vsnprintf(finding->what, sizeof(finding->what), fmt, ap);
+    va_end(ap);
+    return finding;
+}
 
-static void __attribute__((format(printf, 2, 3)))
-add_problem(struct check *check, const char *fmt, ...)
+size_t
+check_errors(const struct check *check)
+{
+    size_t errors = check->findings_more;
+
+    for (size_t i = 0; i < check->finding_count; i++) {
+        errors += check->findings[i].severity == SEVERITY_ERROR;
+    }
+    return errors;
+}
+
+static void __attribute__((format(printf, 2, 3))) set_text(char *to, const char *fmt, ...)
 {
     va_list ap;
 
-    if (check->problem_count < PROBLEMS_MAX) {
-        va_start(ap, fmt);
-        vsnprintf(check->problems[check->problem_count++], ERR_MSG_MAX, fmt, ap);
-        va_end(ap);
-    }
+    va_start(ap, fmt);
+    vsnprintf(to, ERR_MSG_MAX, fmt, ap);
+    va_end(ap);
 }
 
 static void
@@ -59,7 +68,16 @@ check_log(struct check *check)
     buf_add_fmt(&dir, "%s/wal", check->config->data_dir);
     buf_add_char(&dir, '\0');
     if (wal_scan_dir(dir.ptr, wal_sys_real(), NULL, NULL, &scan, &err) != ERR_OK) {
-        add_problem(check, "log: %.400s", err.msg);
+        struct finding *finding =
+            check_add(check, "LOG_DAMAGED", SEVERITY_ERROR, "log: %.400s", err.msg);
+        finding->repair = REPAIR_LOG;
+        set_text(finding->meaning, "What the database has applied is safe. Records behind the "
+                                   "damage that are not applied cannot be read; the server does "
+                                   "not start.");
+        set_text(finding->remedy, "keeps the whole records in front of the damage and moves the "
+                                  "log to quarantine/. A backup and the archived log may have "
+                                  "more: see \"eider restore\".");
+        check->log_damaged = true;
         wal_scan_fini(&scan);
         return;
     }
@@ -69,6 +87,14 @@ check_log(struct check *check)
     if (scan.extent_count > 0) {
         check->first_lsn = scan.extents[0].first_lsn;
         check->durable_lsn = scan.extents[scan.extent_count - 1].last_lsn;
+    }
+    if (scan.torn_bytes > 0) {
+        struct finding *finding =
+            check_add(check, "LOG_TORN", SEVERITY_NOTE,
+                      "the log ends in %" PRIu64 " bytes of an unfinished write", scan.torn_bytes);
+        finding->repair = REPAIR_OPEN;
+        set_text(finding->meaning, "It was never acknowledged to anybody; nothing is lost.");
+        set_text(finding->remedy, "cuts it off, as the next start does.");
     }
     wal_scan_fini(&scan);
 }
@@ -80,6 +106,21 @@ ask(struct duckdb_reader *reader, const char *sql, const struct batch **ret_row,
     enum err_code code = duckdb_reader_sql(reader, sql, err);
 
     return code == ERR_OK ? duckdb_reader_next(reader, ret_row, err) : code;
+}
+
+static void
+tell_table(struct check *check, const struct catalog_table *table, const struct err *err)
+{
+    struct finding *finding = check_add(check, "TABLE_UNREADABLE", SEVERITY_ERROR,
+                                        "table %s: %.400s", table->name, err->msg);
+
+    set_text(finding->meaning,
+             "Rows of %s cannot be read: the database is damaged there, or a "
+             "cold file of it is missing (then that is told below).",
+             table->name);
+    set_text(finding->remedy, "does nothing by itself: when no cold file is to blame, move the "
+                              "database away (the next start rebuilds it from the snapshot and "
+                              "the log), or restore a backup.");
 }
 
 static void
@@ -99,7 +140,7 @@ check_table(struct check *check, struct duckdb_reader *reader, const struct cata
     buf_add_fmt(&sql, " FROM %s", table->name);
     buf_add_char(&sql, '\0');
     if (ask(reader, sql.ptr, &row, &err) != ERR_OK || row->rows != 1) {
-        add_problem(check, "table %s: %.400s", table->name, err.msg);
+        tell_table(check, table, &err);
         return;
     }
     check->has_table[table->id] = true;
@@ -147,10 +188,18 @@ check_keys(struct check *check, struct duckdb_reader *reader, const struct catal
                 table->name, SLICE_FMT(buf_slice(&keys)));
     buf_add_char(&sql, '\0');
     if (ask(reader, sql.ptr, &row, &err) != ERR_OK || row->rows != 1) {
-        add_problem(check, "table %s: %.400s", table->name, err.msg);
+        tell_table(check, table, &err);
     } else if (batch_get_i64(row, 0, 0) != 0) {
-        add_problem(check, "table %s: %" PRId64 " keys (%.*s) are there more than once",
-                    table->name, batch_get_i64(row, 0, 0), SLICE_FMT(buf_slice(&keys)));
+        struct finding *finding =
+            check_add(check, "KEYS_DOUBLED", SEVERITY_ERROR,
+                      "table %s: %" PRId64 " keys (%.*s) are there more than once", table->name,
+                      batch_get_i64(row, 0, 0), SLICE_FMT(buf_slice(&keys)));
+        set_text(finding->meaning,
+                 "Replaced rows of %s are still there: sums and counts over "
+                 "them are too large.",
+                 table->name);
+        set_text(finding->remedy, "does nothing: which of two rows is right is told by the log; "
+                                  "restore a backup and let it be replayed.");
     }
 }
 
@@ -164,19 +213,16 @@ check_database(struct check *check)
     struct err err = {0};
 
     if (access(path, F_OK) != 0) {
-        if (check->first_lsn > 1) {
-            add_problem(check, "%s is missing, and the log begins at record %" PRIu64, path,
-                        check->first_lsn);
-        }
         return;
     }
     if (duckdb_reader_open(path, DUCKDB_FILE_DATABASE, &reader, &err) != ERR_OK) {
-        add_problem(check, "database: %.400s", err.msg);
+        check->database_damaged = true;
+        set_text(check->database_problem, "database: %.400s", err.msg);
         return;
     }
     check->has_database = true;
     if (ask(reader, "SELECT max(lsn) FROM eider_applied", &row, &err) != ERR_OK || row->rows != 1) {
-        add_problem(check, "database: %.400s", err.msg);
+        check_add(check, "DATABASE_STRANGE", SEVERITY_ERROR, "database: %.400s", err.msg);
     } else {
         check->applied_lsn = (uint64_t)batch_get_i64(row, 0, 0);
     }
@@ -188,6 +234,9 @@ check_database(struct check *check)
             check_keys(check, reader, table);
         }
     }
+    if (has_table(reader, "eider_cold_files")) {
+        check_cold_list(check, reader);
+    }
     duckdb_reader_close(reader);
 }
 
@@ -196,10 +245,67 @@ static void
 check_together(struct check *check)
 {
     if (check->has_database && check->segments > 0 && check->first_lsn > check->applied_lsn + 1) {
-        add_problem(check,
-                    "records %" PRIu64 " to %" PRIu64 " are neither in the database nor in the log",
-                    check->applied_lsn + 1, check->first_lsn - 1);
+        bool helps = check->snapshots > 0 && check->first_lsn <= check->snapshot_lsn + 1;
+        struct finding *finding = check_add(check, "RECORDS_MISSING", SEVERITY_ERROR,
+                                            "records %" PRIu64 " to %" PRIu64
+                                            " are neither in the database nor in the log",
+                                            check->applied_lsn + 1, check->first_lsn - 1);
+        finding->repair = helps ? REPAIR_OPEN : REPAIR_NONE;
+        set_text(finding->meaning,
+                 "The database is older than the log: a copy from elsewhere, most likely.");
+        if (helps) {
+            set_text(finding->remedy,
+                     "sets the database aside and takes the snapshot of LSN "
+                     "%" PRIu64 " in its place, as the next start does.",
+                     check->snapshot_lsn);
+        } else {
+            set_text(finding->remedy, "does nothing: a backup with the archived log has them, see "
+                                      "\"eider restore\".");
+        }
     }
+}
+
+/* What becomes of a database that is not there or does not open depends on what else there is. */
+static void
+check_rebuild(struct check *check)
+{
+    char *path MEM_AUTO = target_database_path(check->config);
+    bool log_whole = !check->log_damaged && check->first_lsn <= 1;
+    bool snapshot_reaches = check->snapshots > 0 &&
+                            (check->segments == 0 || check->first_lsn <= check->snapshot_lsn + 1);
+
+    if (check->has_database || (!check->database_damaged && log_whole && check->snapshots == 0)) {
+        return; /* the next start makes it of the log */
+    }
+    bool lost = !log_whole && !snapshot_reaches;
+    struct finding *finding =
+        check_add(check, lost ? "DATABASE_LOST" : "DATABASE_DAMAGED", SEVERITY_ERROR, "%s", "");
+    if (check->database_damaged) {
+        set_text(finding->what, "%s", check->database_problem);
+    } else {
+        set_text(finding->what, "%.300s is missing, and the log begins at record %" PRIu64, path,
+                 check->first_lsn);
+    }
+    if (!lost) {
+        finding->repair = REPAIR_OPEN;
+        set_text(finding->meaning, "Nothing acknowledged is lost: %s.",
+                 snapshot_reaches ? "the snapshot in backup/ and the log have all of it"
+                                  : "the log has all of it, from record 1 on");
+        set_text(finding->remedy,
+                 "sets the file aside and rebuilds the database, as the next start "
+                 "does.");
+        return;
+    }
+    finding->repair = REPAIR_ADOPT;
+    set_text(finding->meaning,
+             "No snapshot makes up for it: rows of records before %" PRIu64 " are in cold files, "
+             "or in a backup, or nowhere; definitions of series in a backup or nowhere.",
+             check->first_lsn);
+    set_text(finding->remedy,
+             "makes a new database that lists the cold files and replays the log. "
+             "If there is a backup, restore it instead: \"eider restore --from DIR "
+             "--wal %.100s\" loses less.",
+             check->config->data_dir);
 }
 
 static void
@@ -221,6 +327,32 @@ add_table_lines(const struct check *check, struct buf *out)
         }
         buf_add_fmt(out, "%-22s %12" PRIu64 "  %-26s  %s\n", table->name, stats->rows, from, to);
     }
+}
+
+static const char *const severity_names[] = {"note", "warning", "error"};
+
+/* For whoever was woken by it. */
+static void
+explain(const struct check *check, struct buf *out)
+{
+    for (size_t i = 0; i < check->finding_count; i++) {
+        const struct finding *finding = &check->findings[i];
+        buf_add_fmt(out, "\n%s (%s): %s\n", finding->code, severity_names[finding->severity],
+                    finding->what);
+        if (finding->meaning[0]) {
+            buf_add_fmt(out, "  What it means: %s\n", finding->meaning);
+        }
+        if (finding->remedy[0]) {
+            buf_add_fmt(out, "  --repair %s\n", finding->remedy);
+        }
+    }
+    if (check->finding_count == 0) {
+        buf_add_cstr(out, "\nNothing is wrong.\n");
+    }
+    if (check->findings_more > 0) {
+        buf_add_fmt(out, "\nand %zu more\n", check->findings_more);
+    }
+    buf_add_char(out, '\n');
 }
 
 static void
@@ -245,9 +377,21 @@ make_text(const struct check *check, struct buf *out)
         buf_add_char(out, '\n');
         add_table_lines(check, out);
     } else {
-        buf_add_cstr(out, "\ndatabase        none\n");
+        buf_add_fmt(out, "\ndatabase        %s\n",
+                    check->database_damaged ? "does not open" : "none");
     }
-    buf_add_cstr(out, check->problem_count ? "NOT OK\n" : "OK\n");
+    if (check->cold_count > 0) {
+        buf_add_fmt(out, "cold files      %zu of %zu whole, %" PRIu64 " bytes\n", check->cold_good,
+                    check->cold_count, check->cold_bytes);
+    }
+    if (check->snapshots > 0) {
+        buf_add_fmt(out, "snapshots       %zu, the newest of LSN %" PRIu64 "\n", check->snapshots,
+                    check->snapshot_lsn);
+    }
+    if (cli_has(check->cli, "explain")) {
+        explain(check, out);
+    }
+    buf_add_cstr(out, check_errors(check) ? "NOT OK\n" : "OK\n");
 }
 
 static void
@@ -262,6 +406,40 @@ add_time(struct json_writer *json, const char *key, bool known, int64_t us)
 }
 
 static void
+add_findings(const struct check *check, struct json_writer *json)
+{
+    json_key(json, "cold");
+    json_object_begin(json);
+    json_key(json, "files");
+    json_u64(json, check->cold_count);
+    json_key(json, "whole");
+    json_u64(json, check->cold_good);
+    json_key(json, "bytes");
+    json_u64(json, check->cold_bytes);
+    json_object_end(json);
+    json_key(json, "snapshots");
+    json_u64(json, check->snapshots);
+    json_key(json, "findings");
+    json_array_begin(json);
+    for (size_t i = 0; i < check->finding_count; i++) {
+        const struct finding *finding = &check->findings[i];
+        json_object_begin(json);
+        json_key(json, "code");
+        json_cstr(json, finding->code);
+        json_key(json, "severity");
+        json_cstr(json, severity_names[finding->severity]);
+        json_key(json, "what");
+        json_cstr(json, finding->what);
+        json_key(json, "meaning");
+        json_cstr(json, finding->meaning);
+        json_key(json, "repair");
+        json_cstr(json, finding->remedy);
+        json_object_end(json);
+    }
+    json_array_end(json);
+}
+
+static void
 make_json(const struct check *check, struct buf *out)
 {
     const struct catalog_table *table;
@@ -270,7 +448,7 @@ make_json(const struct check *check, struct buf *out)
     json_init(&json, out);
     json_object_begin(&json);
     json_key(&json, "ok");
-    json_bool(&json, check->problem_count == 0);
+    json_bool(&json, check_errors(check) == 0);
     json_key(&json, "data_dir");
     json_cstr(&json, check->config->data_dir);
     json_key(&json, "wal");
@@ -306,20 +484,77 @@ make_json(const struct check *check, struct buf *out)
     json_object_end(&json);
     json_key(&json, "problems");
     json_array_begin(&json);
-    for (size_t i = 0; i < check->problem_count; i++) {
-        json_cstr(&json, check->problems[i]);
+    for (size_t i = 0; i < check->finding_count; i++) {
+        if (check->findings[i].severity == SEVERITY_ERROR) {
+            json_cstr(&json, check->findings[i].what);
+        }
     }
     json_array_end(&json);
+    add_findings(check, &json);
     json_object_end(&json);
     buf_add_char(out, '\n');
+}
+
+static enum err_code
+look(struct check *check, struct err *err)
+{
+    int lock;
+    enum err_code code = target_share_lock(check->config->data_dir, &lock, err);
+
+    if (code != ERR_OK) {
+        return code;
+    }
+    check_log(check);
+    check_database(check);
+    check_files(check);
+    check_together(check);
+    check_rebuild(check);
+    if (lock >= 0) {
+        close(lock);
+    }
+    return ERR_OK;
+}
+
+static enum err_code
+print(const struct check *check, struct err *err)
+{
+    struct buf text BUF_AUTO = {0};
+
+    buf_init(&text, 0);
+    if (cli_has(check->cli, "json")) {
+        make_json(check, &text);
+    } else {
+        make_text(check, &text);
+    }
+    enum err_code code = cli_write(check->cli, &text, err);
+    for (size_t i = 0; i < check->finding_count && code == ERR_OK; i++) {
+        if (check->findings[i].severity != SEVERITY_NOTE) {
+            cli_note(check->cli, "%s", check->findings[i].what);
+        }
+    }
+    return code;
+}
+
+static struct check *
+check_new(struct cli *cli, const struct config *config)
+{
+    struct check *check = mem_zalloc(1, sizeof(*check));
+
+    check->cli = cli;
+    check->config = config;
+    return check;
+}
+
+static void
+check_free(struct check *check)
+{
+    free(check->cold);
+    free(check);
 }
 
 static int
 check_offline(struct cli *cli, const struct config *config, struct err *err)
 {
-    struct check *check MEM_AUTO = mem_zalloc(1, sizeof(*check));
-    struct buf text BUF_AUTO = {0};
-
     if (access(config->data_dir, F_OK) != 0) {
         err_set(err, ERR_NOT_FOUND, "there is no data directory %s; give --data-dir or --url",
                 config->data_dir);
@@ -330,31 +565,22 @@ check_offline(struct cli *cli, const struct config *config, struct err *err)
                 config->data_dir);
         return cli_fail(cli, err);
     }
-    int lock;
-    if (target_share_lock(config->data_dir, &lock, err) != ERR_OK) {
+    struct check *check = check_new(cli, config);
+    enum err_code code = look(check, err);
+    if (code == ERR_OK && cli_has(cli, "repair") && check->finding_count > 0) {
+        const char *from = cli_value(cli, "from") ? cli_value(cli, "from") : config->backup.dir;
+        code = check_repair(check, from, err);
+        check_free(check);
+        check = check_new(cli, config);
+        code = code ? code : look(check, err); /* what is still wrong */
+    }
+    code = code ? code : print(check, err);
+    bool wrong = check_errors(check) > 0;
+    check_free(check);
+    if (code != ERR_OK) {
         return cli_fail(cli, err);
     }
-    check->cli = cli;
-    check->config = config;
-    check_log(check);
-    check_database(check);
-    check_together(check);
-    if (lock >= 0) {
-        close(lock);
-    }
-    buf_init(&text, 0);
-    if (cli_has(cli, "json")) {
-        make_json(check, &text);
-    } else {
-        make_text(check, &text);
-    }
-    if (cli_write(cli, &text, err) != ERR_OK) {
-        return cli_fail(cli, err);
-    }
-    for (size_t i = 0; i < check->problem_count; i++) {
-        cli_note(cli, "%s", check->problems[i]);
-    }
-    return check->problem_count ? CLI_FAILED : CLI_OK;
+    return wrong ? CLI_FAILED : CLI_OK;
 }
 
 /* ---- a running server ---- */
@@ -437,6 +663,12 @@ cli_check(struct cli *cli)
     }
     if (!client) {
         return check_offline(cli, &config, &err);
+    }
+    if (cli_has(cli, "repair")) {
+        err_set(&err, ERR_CONFLICT, "%s has the data open: stop it before a repair",
+                client_url(client));
+        client_close(client);
+        return cli_fail(cli, &err);
     }
     int status = check_server(cli, client, &err);
     client_close(client);

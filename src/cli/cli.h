@@ -142,6 +142,7 @@ int cli_import(struct cli *cli);
 int cli_export(struct cli *cli);
 int cli_backup(struct cli *cli);
 int cli_restore(struct cli *cli);
+int cli_optimize(struct cli *cli);
 int cli_check(struct cli *cli);
 int cli_migrate(struct cli *cli);
 int cli_config(struct cli *cli);

@@ -111,6 +111,12 @@ static const struct cli_option export_options[] = {
 };
 
 static const struct cli_option check_options[] = {
+    {.name = "repair", .help = "Mend what can be mended; sets aside, deletes nothing."},
+    {.name = "explain", .help = "Say of each finding what it means for the data."},
+    {.name = "from",
+     .arg = "DIR",
+     .help = "Backups to take missing cold files from; backup.dir when not given.",
+     .complete = CLI_COMPLETE_FILE},
     {.name = "url", .arg = "URL", .help = "Ask the server at this address."},
     {.name = "json", .help = "Print the result as JSON."},
     {0},
@@ -295,13 +301,23 @@ static const struct cli_command commands[] = {
      .examples = restore_examples,
      .settings = CLI_SETTINGS_STORE,
      .run = cli_restore},
+    {.name = "optimize",
+     .summary = "give space back: seal, merge, compact",
+     .synopsis = "[OPTION]...",
+     .description = optimize_description,
+     .options = optimize_options,
+     .examples = optimize_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .run = cli_optimize},
     {.name = "check",
      .summary = "verify the data directory, or the health of a running server",
      .synopsis = "[OPTION]...",
      .description =
          "With the server stopped: reads every record of the write-ahead log and its checksum, "
-         "opens the database read-only, counts the rows of every table and compares what is "
-         "durable with what is applied. Changes nothing.\n\n"
+         "opens the database read-only, counts the rows of every table, compares what is durable "
+         "with what is applied, reads every cold file and opens the snapshots. Changes nothing "
+         "without --repair, which sets aside what is damaged, takes missing cold files from a "
+         "backup, rebuilds the database from snapshot and log, and looks again.\n\n"
          "With a server running (or --url): prints its /health and /database/health.\n\n"
          "Exit status 1 when there is a problem.",
      .options = check_options,

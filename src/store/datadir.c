@@ -363,6 +363,23 @@ copy_bytes(int in, int out, const char *from, const char *to, struct err *err)
     return fsync(out) == 0 ? ERR_OK : err_sys(err, errno, "cannot sync %s", to);
 }
 
+uint64_t
+datadir_file_bytes(const char *path)
+{
+    struct stat info;
+
+    return stat(path, &info) == 0 ? (uint64_t)info.st_size : 0;
+}
+
+enum err_code
+datadir_sync_parent(const char *path, struct err *err)
+{
+    char dir[ENGINE_PATH_MAX];
+
+    snprintf(dir, sizeof(dir), "%.*s", (int)(base_name(path) - path), path);
+    return sync_dir(dir[0] ? dir : ".", err);
+}
+
 enum err_code
 datadir_copy(const char *from, const char *to, struct err *err)
 {

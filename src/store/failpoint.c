@@ -39,6 +39,8 @@ const char *const failpoint_names[] = {
     "schema.statement", /* a statement of a migration, or its ledger's row, in the transaction */
     "schema.ready",     /* all of them, before the commit */
     "schema.done",      /* behind the commit */
+    "swap.closed",      /* the compact copy is there, the database is closed */
+    "swap.renamed",     /* the copy has the database's name */
     "export.copied",    /* a backup's file of hot rows is in cold/tmp */
     "backup.pinned",    /* its cold files have second names in cold/tmp */
     "backup.pooled",    /* a file is in the pool, its directory is not synced */

@@ -8,12 +8,14 @@
  *                                     \-> older snapshot -/
  *                                      \-> empty -------/
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "store/engine_private.h"
+#include "store/failpoint.h"
 
 enum { INTERRUPT_MS = 50, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 
@@ -131,6 +133,20 @@ rebuild_adopt(struct engine *engine, struct store *store)
     }
 }
 
+/* Of a swap that a crash kept from happening. */
+static void
+discard_compact(const struct engine *engine)
+{
+    static const char *const endings[] = {"", ".wal", ".tmp", ".tmp.wal"};
+
+    for (size_t i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
+        char path[ENGINE_PATH_MAX];
+        snprintf(path, sizeof(path), "%.4000s%s%s", engine->store_path, REBUILD_COMPACT,
+                 endings[i]);
+        unlink(path);
+    }
+}
+
 enum err_code
 rebuild_open(struct engine *engine, struct err *err)
 {
@@ -140,6 +156,7 @@ rebuild_open(struct engine *engine, struct err *err)
     if (engine->options.store_remote) {
         return remote_open(engine, err);
     }
+    discard_compact(engine);
     enum err_code code =
         there || engine->options.store_volatile ? open_file(engine, &store, err) : ERR_CORRUPT;
 
@@ -221,6 +238,56 @@ rebuild_store(struct engine *engine, bool quarantine, struct err *err)
     engine->rebuilds++;
     pthread_mutex_unlock(&engine->lock);
     return ERR_OK;
+}
+
+/* A log that DuckDB left beside the old file is the old file's alone. */
+static bool
+has_log(const struct engine *engine)
+{
+    for (size_t i = 1; datadir_suffixes[i]; i++) {
+        char path[ENGINE_PATH_MAX];
+        snprintf(path, sizeof(path), "%.4000s%s", engine->store_path, datadir_suffixes[i]);
+        if (access(path, F_OK) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum err_code
+replace_file(const struct engine *engine, const char *path, struct err *err)
+{
+    if (has_log(engine)) {
+        return err_set(err, ERR_BUSY, "the database was not closed cleanly; its file stays");
+    }
+    enum err_code code = failpoint_fails("swap.closed", err);
+    if (code == ERR_OK && rename(path, engine->store_path) != 0) {
+        code = err_sys(err, errno, "cannot rename %s to %s", path, engine->store_path);
+    }
+    code = code ? code : failpoint_fails("swap.renamed", err);
+    return code ? code : datadir_sync_parent(engine->store_path, err);
+}
+
+enum err_code
+rebuild_swap(struct engine *engine, const char *path, struct err *err)
+{
+    struct store *store;
+    struct err why = {0};
+
+    close_store(engine);
+    enum err_code code = replace_file(engine, path, &why);
+    if (code != ERR_OK) {
+        unlink(path);
+    }
+    /* Whichever file is there now is whole. */
+    if (open_file(engine, &store, err) != ERR_OK) {
+        return err_context(err, ERR_INTERNAL, "opening the database behind a swap");
+    }
+    rebuild_adopt(engine, store);
+    if (code != ERR_OK) {
+        *err = why;
+    }
+    return code;
 }
 
 enum err_code

@@ -1,0 +1,83 @@
+/*
+ * What the files of eider check share: findings about a stopped data directory, and their repairs.
+ * A repair sets aside and puts back; it deletes nothing, and doing it twice does no harm.
+ */
+#ifndef EIDER_CLI_CHECK_H
+#define EIDER_CLI_CHECK_H
+
+#include "backup/files.h"
+#include "cli/cli.h"
+#include "store/store.h"
+
+enum { FINDINGS_MAX = 256, FINDING_CODE_MAX = 32 };
+
+enum severity { SEVERITY_NOTE, SEVERITY_WARNING, SEVERITY_ERROR };
+
+/* What --repair does about it. */
+enum repair {
+    REPAIR_NONE,
+    REPAIR_OPEN,      /* a start of the engine does it */
+    REPAIR_SET_ASIDE, /* `path` goes to quarantine/ */
+    REPAIR_COLD_FILE, /* the cold file `file` comes from a backup, or is set aside */
+    REPAIR_LOG,       /* what can be read of the log stays, the rest is set aside */
+    REPAIR_ADOPT      /* a new database with the cold files of their manifest */
+};
+
+struct finding {
+    char code[FINDING_CODE_MAX]; /* stable: COLD_MISSING and the like; docs/backup.md lists them */
+    enum severity severity;
+    enum repair repair;
+    char what[ERR_MSG_MAX];
+    char meaning[ERR_MSG_MAX]; /* for the data: which rows, which days */
+    char remedy[ERR_MSG_MAX];  /* what --repair does, or what else to do */
+    char path[FILES_PATH_MAX];
+    struct cold_file file;
+};
+
+struct check {
+    struct cli *cli;
+    const struct config *config;
+    /* the log */
+    uint64_t segments;
+    uint64_t records;
+    uint64_t first_lsn;
+    uint64_t durable_lsn;
+    uint64_t torn_bytes;
+    bool log_damaged;
+    /* the database */
+    bool has_database;
+    bool database_damaged; /* it is there and does not open */
+    char database_problem[ERR_MSG_MAX];
+    uint64_t applied_lsn;
+    struct store_table_stats tables[TABLE_ID_END];
+    bool has_table[TABLE_ID_END];
+    /* cold files and snapshots */
+    struct cold_file *cold; /* as the database lists them; the check's */
+    size_t cold_count;
+    size_t cold_good;
+    uint64_t cold_bytes;
+    size_t snapshots; /* that open */
+    uint64_t snapshot_lsn;
+    size_t finding_count;
+    size_t findings_more; /* that did not fit */
+    struct finding findings[FINDINGS_MAX];
+};
+
+/* Adds one; the caller fills what else there is to say. Never NULL: past the bound the last one is
+ * used again and the rest counted. */
+struct finding *check_add(struct check *check, const char *code, enum severity severity,
+                          const char *fmt, ...) __attribute__((format(printf, 4, 5)));
+
+/* The errors among the findings. */
+size_t check_errors(const struct check *check);
+
+/* check_files.c: cold files, snapshots, what is set aside, half restores. */
+struct duckdb_reader;
+void check_cold_list(struct check *check, struct duckdb_reader *reader);
+void check_files(struct check *check);
+
+/* check_repair.c: does what the findings say, and prints each deed. `from` is a directory of
+ * backups, or NULL. */
+enum err_code check_repair(const struct check *check, const char *from, struct err *err);
+
+#endif

@@ -1,0 +1,288 @@
+/* Looks at every file of a data directory that is neither log nor database. Changes nothing. */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "catalog/batch.h"
+#include "cli/check.h"
+#include "store/cold.h"
+#include "store/duckdb/duckdb_reader.h"
+#include "store/engine.h"
+
+static void
+say(char *to, const char *text)
+{
+    snprintf(to, ERR_MSG_MAX, "%s", text);
+}
+
+/* ---- the list ---- */
+
+static bool
+read_row(const struct batch *rows, size_t row, struct cold_file *file)
+{
+    const struct catalog_table *table = catalog_find(batch_get_text(rows, 1, row));
+
+    *file = (struct cold_file){.day = (int32_t)batch_get_i64(rows, 3, row),
+                               .rows = (uint64_t)batch_get_i64(rows, 4, row),
+                               .bytes = (uint64_t)batch_get_i64(rows, 5, row)};
+    if (!table) {
+        return false;
+    }
+    file->table = table->id;
+    return cold_kind_parse(batch_get_text(rows, 2, row), &file->kind) &&
+           slice_to_cstr(batch_get_text(rows, 0, row), file->name, sizeof(file->name)) &&
+           slice_to_cstr(batch_get_text(rows, 6, row), file->checksum, sizeof(file->checksum));
+}
+
+void
+check_cold_list(struct check *check, struct duckdb_reader *reader)
+{
+    static const char sql[] = "SELECT name, table_name, kind, day::BIGINT, rows, bytes, checksum "
+                              "FROM eider_cold_files ORDER BY ALL";
+    const struct batch *rows;
+    struct err err = {0};
+    enum err_code code = duckdb_reader_sql(reader, sql, &err);
+
+    while (code == ERR_OK && duckdb_reader_next(reader, &rows, &err) == ERR_OK && rows->rows > 0) {
+        check->cold = mem_resize(check->cold, check->cold_count + rows->rows, sizeof(*check->cold));
+        for (size_t i = 0; i < rows->rows; i++) {
+            struct cold_file file;
+            if (read_row(rows, i, &file)) {
+                check->cold[check->cold_count++] = file;
+            } else {
+                check_add(check, "COLD_LIST_WRONG", SEVERITY_ERROR,
+                          "row %zu of eider_cold_files names no file that there could be", i);
+            }
+        }
+    }
+}
+
+/* ---- cold files ---- */
+
+static void
+tell_cold(struct check *check, const struct cold_file *file, const char *code, const char *what)
+{
+    char relative[COLD_RELATIVE_MAX];
+    char day[COLD_DAY_TEXT];
+    struct finding *finding;
+
+    cold_relative(file, relative);
+    cold_day_format(file->day, day);
+    finding = check_add(check, code, SEVERITY_ERROR, "cold/%s %s", relative, what);
+    finding->repair = REPAIR_COLD_FILE;
+    finding->file = *file;
+    snprintf(finding->path, sizeof(finding->path), "%s/cold/%s", check->config->data_dir, relative);
+    if (file->kind == COLD_RAW) {
+        snprintf(finding->meaning, sizeof(finding->meaning),
+                 "%" PRIu64
+                 " rows of %s of %s are in no other place here; queries of that day fail "
+                 "until the next start, which goes on without them.",
+                 file->rows, catalog_table(file->table)->name, day);
+    } else {
+        snprintf(finding->meaning, sizeof(finding->meaning),
+                 "A rollup of %s of %s; its rows are all in the raw file, nothing is lost.",
+                 catalog_table(file->table)->name, day);
+    }
+    say(finding->remedy, "takes the file from a backup (--from DIR) that has it; without one what "
+                         "is there is set aside, and the next start takes the file off the list.");
+}
+
+static void
+check_cold_file(struct check *check, const struct cold_file *file)
+{
+    char dir[FILES_PATH_MAX];
+    char path[FILES_PATH_MAX];
+    char sum[COLD_CHECKSUM_MAX];
+    uint64_t bytes = 0;
+    struct err err;
+
+    snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
+    cold_path(dir, file, path, sizeof(path));
+    enum err_code code = cold_checksum(path, sum, &bytes, &err);
+    if (code == ERR_NOT_FOUND) {
+        tell_cold(check, file, "COLD_MISSING", "is missing");
+    } else if (code != ERR_OK) {
+        tell_cold(check, file, "COLD_UNREADABLE", "cannot be read");
+    } else if (bytes != file->bytes || strcmp(sum, file->checksum) != 0) {
+        tell_cold(check, file, "COLD_DAMAGED", "is not what was written: its checksum is wrong");
+    } else {
+        check->cold_good++;
+        check->cold_bytes += bytes;
+    }
+}
+
+struct orphans {
+    struct check *check;
+    struct cold_names listed; /* by the database, a snapshot, or ledger of the missing */
+};
+
+static enum err_code
+check_orphan(void *ctx, const struct cold_file *file, struct err *err)
+{
+    struct orphans *orphans = ctx;
+    char relative[COLD_RELATIVE_MAX];
+
+    (void)err;
+    cold_relative(file, relative);
+    if (cold_names_has(&orphans->listed, relative)) {
+        return ERR_OK;
+    }
+    struct finding *finding = check_add(orphans->check, "COLD_ORPHAN", SEVERITY_WARNING,
+                                        "cold/%s is listed by nobody", relative);
+    finding->repair = REPAIR_SET_ASIDE;
+    snprintf(finding->path, sizeof(finding->path), "%s/cold/%s", orphans->check->config->data_dir,
+             relative);
+    say(finding->meaning,
+        "It was left by a crash, or waits to be collected. No query reads it, and "
+        "nothing is lost.");
+    say(finding->remedy, "moves it to quarantine/.");
+    return ERR_OK;
+}
+
+/* Files that a kept snapshot lists are needed, should the database be lost. */
+static void
+add_sidecars(struct check *check, struct cold_names *listed)
+{
+    struct files_names names FILES_NAMES_AUTO = {0};
+    char dir[FILES_PATH_MAX];
+    char path[FILES_PATH_MAX];
+    struct err ignored;
+
+    snprintf(dir, sizeof(dir), "%.4000s/backup", check->config->data_dir);
+    if (files_list(dir, &names, &ignored) != ERR_OK) {
+        return;
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        if (slice_ends(slice_of(names.at[i]), ".cold") &&
+            files_join(dir, names.at[i], path, &ignored) == ERR_OK) {
+            cold_sidecar_read(path, listed, &ignored);
+        }
+    }
+}
+
+static void
+check_orphans(struct check *check)
+{
+    struct orphans orphans = {.check = check};
+    char dir[FILES_PATH_MAX];
+    struct err ignored;
+
+    if (!check->has_database) {
+        return; /* then nothing is listed, and everything is needed */
+    }
+    snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
+    cold_names_init(&orphans.listed);
+    for (size_t i = 0; i < check->cold_count; i++) {
+        char relative[COLD_RELATIVE_MAX];
+        cold_relative(&check->cold[i], relative);
+        cold_names_add(&orphans.listed, relative);
+    }
+    add_sidecars(check, &orphans.listed);
+    cold_ledger_read(dir, COLD_MISSING, &orphans.listed, &ignored);
+    cold_names_sort(&orphans.listed);
+    cold_walk(dir, check_orphan, &orphans, &ignored);
+    cold_names_fini(&orphans.listed);
+}
+
+static void
+check_cold_manifest(struct check *check)
+{
+    struct cold_manifest manifest = {0};
+    char dir[FILES_PATH_MAX];
+    struct err err;
+
+    snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
+    enum err_code code = cold_manifest_read(dir, &manifest, &err);
+    free(manifest.files);
+    if (code == ERR_OK || (code == ERR_NOT_FOUND && check->cold_count == 0)) {
+        return;
+    }
+    struct finding *finding = check_add(check, "COLD_MANIFEST", SEVERITY_WARNING, "%s", err.msg);
+    finding->repair = check->has_database ? REPAIR_OPEN : REPAIR_NONE;
+    say(finding->meaning, "It is a copy of the database's list; no query reads it.");
+    say(finding->remedy, "writes it anew, as the next start does.");
+}
+
+/* ---- snapshots, quarantine ---- */
+
+static void
+check_snapshot(struct check *check, const char *name)
+{
+    char path[FILES_PATH_MAX];
+    struct duckdb_reader *reader = NULL;
+    struct err err;
+
+    snprintf(path, sizeof(path), "%.3000s/backup/%.200s", check->config->data_dir, name);
+    if (duckdb_reader_open(path, DUCKDB_FILE_DATABASE, &reader, &err) == ERR_OK) {
+        duckdb_reader_close(reader);
+        check->snapshots++;
+        check->snapshot_lsn = strtoull(name + strlen("eider-"), NULL, 10);
+        return;
+    }
+    struct finding *finding = check_add(check, "SNAPSHOT_DAMAGED", SEVERITY_WARNING,
+                                        "backup/%s does not open: %.200s", name, err.msg);
+    finding->repair = REPAIR_SET_ASIDE;
+    snprintf(finding->path, sizeof(finding->path), "%s", path);
+    say(finding->meaning, "It is a spare copy. While the database opens nothing is lost; should it "
+                          "be lost too, the older copy and the log make up for it.");
+    say(finding->remedy, "moves it to quarantine/; the server makes a new one by itself.");
+}
+
+static void
+check_snapshots(struct check *check)
+{
+    struct files_names names FILES_NAMES_AUTO = {0};
+    char dir[FILES_PATH_MAX];
+    struct err ignored;
+
+    snprintf(dir, sizeof(dir), "%.4000s/backup", check->config->data_dir);
+    if (files_list(dir, &names, &ignored) != ERR_OK) {
+        return;
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        struct slice name = slice_of(names.at[i]);
+        if (slice_starts(name, "eider-") && slice_ends(name, ".duckdb")) {
+            check_snapshot(check, names.at[i]);
+        }
+    }
+}
+
+static void
+check_quarantine(struct check *check)
+{
+    struct files_names names FILES_NAMES_AUTO = {0};
+    char path[FILES_PATH_MAX];
+    struct err ignored;
+
+    snprintf(path, sizeof(path), "%.4000s/quarantine", check->config->data_dir);
+    if (files_list(path, &names, &ignored) == ERR_OK && names.count > 0) {
+        struct finding *finding =
+            check_add(check, "QUARANTINE", SEVERITY_NOTE, "quarantine/ holds %zu, the newest %s",
+                      names.count, names.at[names.count - 1]);
+        say(finding->meaning, "Files that were set aside, and record-<lsn>.bin: acknowledged "
+                              "records that the database could not take.");
+        say(finding->remedy, "leaves them; remove what you need no more by hand.");
+    }
+    snprintf(path, sizeof(path), "%.4000s/%s", check->config->data_dir, ENGINE_UNFINISHED);
+    if (access(path, F_OK) == 0) {
+        struct finding *finding = check_add(check, "RESTORE_UNFINISHED", SEVERITY_ERROR,
+                                            "a restore into this directory has not ended");
+        say(finding->meaning, "What is here is half a database; no server opens it.");
+        say(finding->remedy, "does nothing: run the same \"eider restore\" again, it starts over.");
+    }
+}
+
+void
+check_files(struct check *check)
+{
+    for (size_t i = 0; i < check->cold_count; i++) {
+        check_cold_file(check, &check->cold[i]);
+    }
+    check_orphans(check);
+    check_cold_manifest(check);
+    check_snapshots(check);
+    check_quarantine(check);
+}
