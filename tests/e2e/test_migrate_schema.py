@@ -2,6 +2,7 @@
 import hashlib
 import json
 import os
+import shutil
 
 import pytest
 
@@ -168,6 +169,21 @@ def test_a_database_from_before_the_ledger_is_taken_over(data):
         assert server.sql("SELECT symbol, last_price FROM market_data") == [["AAPL", 101.5]]
         assert server.sql("SELECT count(reason) FROM budget_changes") == [[0]]
         assert server.sql("SELECT version, status FROM eider_schema_migrations ORDER BY 1")[:2] == [[1, "applied"], [2, "applied"]]
+
+
+def test_a_snapshot_of_an_older_version_is_brought_up_when_it_is_needed(data):
+    assert schema(data, "down", "--to", "1").returncode == 0
+    duckdb_file.execute(database(data), "DROP TABLE eider_schema_migrations")
+    applied = json.loads(run("check", "--json", "--data-dir", data).stdout)["applied_lsn"]
+    os.rename(database(data), f"{data}/backup/eider-{applied:020}.duckdb")
+    shutil.rmtree(f"{data}/wal")  # so that the rows can come from the snapshot alone
+    with open(database(data), "wb") as file:
+        file.write(b"damaged" * 1000)
+    with Server(*SETTINGS, data_dir=data) as server:
+        assert server.sql("SELECT symbol, last_price FROM market_data") == [["AAPL", 101.5]]
+        assert server.get("/health").json()["rebuilds"] == 1
+        assert server.stop() == 0
+    assert status(data)[0]["version"] >= 2
 
 
 def test_the_originals_ledger_is_shown_and_left_alone(data):
