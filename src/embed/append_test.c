@@ -243,8 +243,8 @@ test_bad_row_is_dropped_and_the_others_stay(void **state)
     set_trade(rows, "good1");
     assert_int_equal(eider_row_end(rows), EIDER_OK);
     set_trade(rows, "bad");
-    eider_row_text(rows, "side", "sideways", 8);
     eider_row_text(rows, "nonsense", "x", 1);
+    eider_row_bool(rows, "price", true);
     /* The first error is the one that counts. */
     assert_int_equal(eider_row_end(rows), EIDER_INVALID);
     assert_non_null(strstr(eider_rows_error(rows)->message, "nonsense"));
@@ -543,6 +543,20 @@ test_limits_are_named_when_they_are_reached(void **state)
                    EIDER_BUSY, "series_max (1)");
     assert_refused(place, eider_append_body(place->db, &body, NULL, &place->error), EIDER_TOO_LARGE,
                    "request_bytes_max is 16");
+    struct eider_rows *rows = eider_rows_new();
+    eider_row_begin(rows, "metrics");
+    eider_row_text(rows, "metric_name", "other", 5);
+    eider_row_f64(rows, "value", 1);
+    assert_int_equal(eider_row_end(rows), EIDER_OK);
+    /* Refused at once: the rows are as they were, and nothing is told twice. */
+    assert_refused(place, eider_append_rows_async(place->db, rows, NULL, NULL, &place->error),
+                   EIDER_BUSY, "series_max (1)");
+    assert_int_equal(eider_rows_count(rows), 1);
+    assert_refused(place, eider_append_rows(place->db, rows, NULL, &place->error), EIDER_BUSY,
+                   "series_max (1)");
+    assert_int_equal(eider_rows_count(rows), 1);
+    assert_ok(place, eider_flush(place->db, -1, &place->error));
+    eider_rows_free(rows);
 }
 
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, place_setup, place_teardown)

@@ -154,7 +154,4 @@ void subscribers_take(struct eider_db *db, const struct batch *batches, size_t c
 void subscribers_end(struct eider_db *db);
 uint64_t subscribers_missed(struct subscribers *subscribers);
 
-/* append.c: waits for all asynchronous appends. */
-void appends_await_all(struct eider_db *db);
-
 #endif

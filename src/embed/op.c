@@ -258,13 +258,3 @@ eider_flush(struct eider_db *db, int timeout_ms, struct eider_error *error)
     }
     return failure.status;
 }
-
-void
-appends_await_all(struct eider_db *db)
-{
-    pthread_mutex_lock(&db->lock);
-    while (db->oldest) {
-        pthread_cond_wait(&db->changed, &db->lock);
-    }
-    pthread_mutex_unlock(&db->lock);
-}

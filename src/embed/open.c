@@ -288,8 +288,7 @@ eider_close(struct eider_db *db)
         return status;
     }
     subscribers_end(db);
-    appends_await_all(db);
-    ingest_close(db->ingest);
+    ingest_close(db->ingest); /* waits for all appends, and their callbacks */
     engine_close(db->engine);
     db_free(db);
     return EIDER_OK;
