@@ -13,7 +13,8 @@ enum {
     NAMES_FIRST = 64,
     IDS_FIRST = 256,
     SHARE_OF_ONE = 8, /* one series has at most an eighth of the bytes */
-    POINTS_KEPT_MIN = 32
+    POINTS_KEPT_MIN = 16,
+    AHEAD = 8 /* rows: series are all over memory */
 };
 
 static const size_t texts_bytes_max = (size_t)1 << 40; /* definition_bytes bounds them */
@@ -263,22 +264,29 @@ is_tight(const struct hot *hot)
     return hot->lru.stats.bytes > max - max / 4;
 }
 
-/* Before a ring grows: while room is scarce it keeps what reads went back to, twice over. */
+/*
+ * Before a ring grows. While room is scarce it keeps what reads went back to, and a little more: a
+ * series that is read all the time would else grow with every write, and push out others for
+ * points that nobody asks for. What reads want is forgotten slowly.
+ */
 static void
 consider_growth(struct hot *hot, struct hot_series *series)
 {
     struct ring *points = &series->points;
-    size_t wanted = series->read_points * 2;
+    size_t wanted = series->read_points + series->read_points / 8 + POINTS_KEPT_MIN;
     uint64_t grown = (uint64_t)ring_bytes(points) * 2;
 
     if (points->count < points->cap || points->cap == 0) {
         return;
     }
-    wanted = wanted > POINTS_KEPT_MIN ? wanted : POINTS_KEPT_MIN;
-    if (grown > hot->lru.options.bytes_max / SHARE_OF_ONE ||
-        (is_tight(hot) && wanted <= points->cap / 2)) {
+    if (is_tight(hot) && wanted < points->count) {
+        ring_drop_oldest(points, points->count - wanted);
+        series->read_points -= series->read_points / 8;
+        if (points->count <= points->cap / 4) {
+            ring_shrink(points);
+        }
+    } else if (grown > hot->lru.options.bytes_max / SHARE_OF_ONE) {
         ring_drop_oldest(points, points->count / 2);
-        series->read_points /= 2;
     }
 }
 
@@ -371,6 +379,9 @@ hot_feed(struct hot *hot, const struct store_group *group)
     for (size_t i = 0; i < group->batch_count && listening && !hot->off; i++) {
         const struct batch *batch = &group->batches[i];
         for (size_t row = 0; batch->table->id == TABLE_SAMPLES && row < batch->rows; row++) {
+            if (row + AHEAD < batch->rows) {
+                __builtin_prefetch(hot_series_of(hot, batch->columns[0].i32[row + AHEAD]));
+            }
             feed_sample(hot, batch->columns[0].i32[row], batch->columns[1].i64[row],
                         batch->columns[2].f64[row]);
         }

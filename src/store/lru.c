@@ -194,8 +194,7 @@ ring_init(struct ring *points, bool with_orders, int64_t complete_us)
     *points = (struct ring){.complete_us = complete_us};
     if (with_orders) {
         points->orders = mem_alloc(POINTS_FIRST * sizeof(uint64_t));
-        points->times = mem_alloc(POINTS_FIRST * sizeof(int64_t));
-        points->values = mem_alloc(POINTS_FIRST * sizeof(double));
+        points->pairs = mem_alloc(POINTS_FIRST * sizeof(struct ring_pair));
         points->cap = POINTS_FIRST;
     }
 }
@@ -203,8 +202,7 @@ ring_init(struct ring *points, bool with_orders, int64_t complete_us)
 void
 ring_fini(struct ring *points)
 {
-    free(points->times);
-    free(points->values);
+    free(points->pairs);
     free(points->orders);
     *points = (struct ring){0};
 }
@@ -212,21 +210,20 @@ ring_fini(struct ring *points)
 size_t
 ring_bytes(const struct ring *points)
 {
-    return points->cap *
-           (sizeof(int64_t) + sizeof(double) + (points->orders ? sizeof(uint64_t) : 0));
+    return points->cap * (sizeof(struct ring_pair) + (points->orders ? sizeof(uint64_t) : 0));
 }
 
-/* Copies a ring of 8-byte places, unrolled, into an array of another size. */
+/* Copies a ring of places of some size, unrolled, into an array for `cap` of them. */
 static void *
-unroll(void *ring, const struct ring *points, size_t cap)
+unroll(void *ring, const struct ring *points, size_t size, size_t cap)
 {
-    char *made = mem_alloc(cap * sizeof(uint64_t));
+    char *made = mem_alloc(cap * size);
     size_t first = points->cap - points->head;
 
     if (points->count > 0) {
         first = first < points->count ? first : points->count;
-        memcpy(made, (char *)ring + points->head * sizeof(uint64_t), first * sizeof(uint64_t));
-        memcpy(made + first * sizeof(uint64_t), ring, (points->count - first) * sizeof(uint64_t));
+        memcpy(made, (char *)ring + points->head * size, first * size);
+        memcpy(made + first * size, ring, (points->count - first) * size);
     }
     free(ring);
     return made;
@@ -236,10 +233,9 @@ static void
 set_cap(struct ring *points, size_t cap)
 {
     assert(cap >= points->count && (cap & (cap - 1)) == 0);
-    points->times = unroll(points->times, points, cap);
-    points->values = unroll(points->values, points, cap);
+    points->pairs = unroll(points->pairs, points, sizeof(*points->pairs), cap);
     if (points->orders) {
-        points->orders = unroll(points->orders, points, cap);
+        points->orders = unroll(points->orders, points, sizeof(*points->orders), cap);
     }
     points->cap = cap;
     points->head = 0;
@@ -250,8 +246,7 @@ put(struct ring *points, size_t index, struct ring_point point)
 {
     size_t place = ring_place(points, index);
 
-    points->times[place] = point.time_us;
-    points->values[place] = point.value;
+    points->pairs[place] = (struct ring_pair){point.time_us, point.value};
     if (points->orders) {
         points->orders[place] = point.order;
     }

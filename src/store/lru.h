@@ -94,11 +94,16 @@ void lru_stats_of(const struct lru *lru, struct lru_stats *ret_stats);
 
 /* ---- points ---- */
 
+/* Side by side: a point that is added or read costs one line of the processor's cache. */
+struct ring_pair {
+    int64_t time_us;
+    double value;
+};
+
 struct ring {
-    int64_t *times;   /* rings of `cap` places */
-    double *values;   /* the same */
-    uint64_t *orders; /* the same, of arrival; NULL unless asked for */
-    size_t cap;       /* 0 or a power of two */
+    struct ring_pair *pairs; /* a ring of `cap` places */
+    uint64_t *orders;        /* the same, of arrival; NULL unless asked for */
+    size_t cap;              /* 0 or a power of two */
     size_t head;
     size_t count;
     int64_t complete_us; /* every point of the series from this time on is here; INT64_MIN: all are.
@@ -127,13 +132,13 @@ ring_place(const struct ring *points, size_t index)
 static inline int64_t
 ring_time(const struct ring *points, size_t index)
 {
-    return points->times[ring_place(points, index)];
+    return points->pairs[ring_place(points, index)].time_us;
 }
 
 static inline double
 ring_value(const struct ring *points, size_t index)
 {
-    return points->values[ring_place(points, index)];
+    return points->pairs[ring_place(points, index)].value;
 }
 
 static inline uint64_t
