@@ -2,6 +2,7 @@
  * eider migrate schema up, down, status, history: the tables of a database whose server is stopped.
  * The directory's lock is held meanwhile, so that a server that starts is told.
  */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -347,6 +348,7 @@ read_line(const struct cli *cli, const struct action *action, struct schema_move
 {
     int64_t to = -1;
 
+    assert(action);
     if (cli->arg_count > 2) {
         return err_set(err, ERR_USAGE, "migrate schema %s: unexpected argument \"%.60s\"%s",
                        action->name, cli->args[2],

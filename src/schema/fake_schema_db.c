@@ -141,21 +141,26 @@ fake_rollback(void *ctx)
     }
 }
 
+/* "VALUES (1, 'name', 'checksum', TIMESTAMP 'at', 5, 'applied')" */
 static void
 insert_row(struct fake_db *fake, const char *sql)
 {
-    char at[40];
+    struct slice parts[9]; /* what stands between quotes has the odd numbers */
     struct fake_row row = {0};
     const char *values = strstr(sql, "VALUES (");
 
     assert(values && fake_has_table(fake, SCHEMA_LEDGER) && fake->now.row_count < FAKE_ROWS_MAX);
-    int count = sscanf(values,
-                       "VALUES (%" SCNd64 ", '%63[^']', '%71[^']', TIMESTAMP '%39[^']', %" SCNd64
-                       ", '%31[^']')",
-                       &row.version, row.name, row.checksum, at, &row.execution_ms, row.status);
-    assert(count == 6);
-    bool is_time = time_parse_iso8601(slice_of(at), &row.applied_us);
-    assert(is_time);
+    struct slice rest = slice_of(values + strlen("VALUES ("));
+    for (size_t i = 0; i < 9; i++) {
+        slice_split(&rest, '\'', &parts[i]);
+    }
+    row.version = strtoll(parts[0].ptr, NULL, 10);
+    snprintf(row.name, sizeof(row.name), "%.*s", SLICE_FMT(parts[1]));
+    snprintf(row.checksum, sizeof(row.checksum), "%.*s", SLICE_FMT(parts[3]));
+    bool is_time = time_parse_iso8601(parts[5], &row.applied_us);
+    row.execution_ms = strtoll(parts[6].ptr + strlen(", "), NULL, 10);
+    snprintf(row.status, sizeof(row.status), "%.*s", SLICE_FMT(parts[7]));
+    assert(is_time && slice_is(parts[8], ")"));
     fake->now.rows[fake->now.row_count++] = row;
 }
 
