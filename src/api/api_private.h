@@ -166,6 +166,10 @@ void write_gateway_metrics(struct gateway *gateway, const char *namespace, struc
 
 route_fn get_work, post_work;
 
+/* ---- cold data (cold.c) ---- */
+
+route_fn post_seal, post_retention, get_cold;
+
 /* ---- who may talk to us without a token (guard.c) ---- */
 
 /* ERR_FORBIDDEN for a page of another origin that writes, and for a Host that is not this machine

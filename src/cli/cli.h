@@ -141,6 +141,8 @@ int cli_sql(struct cli *cli);
 int cli_import(struct cli *cli);
 int cli_export(struct cli *cli);
 int cli_backup(struct cli *cli);
+int cli_seal(struct cli *cli);
+int cli_retention(struct cli *cli);
 int cli_restore(struct cli *cli);
 int cli_optimize(struct cli *cli);
 int cli_check(struct cli *cli);

@@ -3,6 +3,7 @@
 
 #include "cli/cli.h"
 #include "cli/commands_backup.h"
+#include "cli/commands_cold.h"
 #include "cli/commands_metering.h"
 #include "cli/commands_migrate.h"
 
@@ -284,6 +285,24 @@ static const struct cli_command commands[] = {
      .args_max = 3,
      .arg_choices = migrate_subjects,
      .run = cli_migrate},
+    {.name = "seal",
+     .summary = "move the rows of closed days to files",
+     .synopsis = "[OPTION]...",
+     .description = seal_description,
+     .options = seal_options,
+     .examples = seal_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .run = cli_seal},
+    {.name = "retention",
+     .summary = "what the rules drop, dropping it now, what was dropped",
+     .synopsis = "[OPTION]... [plan|run|receipts]",
+     .description = retention_description,
+     .options = retention_options,
+     .examples = retention_examples,
+     .settings = CLI_SETTINGS_STORE,
+     .args_max = 1,
+     .arg_choices = retention_choices,
+     .run = cli_retention},
     {.name = "backup",
      .summary = "take a backup, list, check or remove backups",
      .synopsis = "[OPTION]... [ID]",

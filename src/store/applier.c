@@ -23,6 +23,7 @@
 
 enum {
     IDLE_MS = 200,
+    HURRIED_MS = 5,  /* while somebody has one thing after the other for it between groups */
     SPACING_MS = 50, /* between the beginnings of two groups, while nobody waits */
     RETRY_FIRST_MS = 100,
     RETRY_MAX_MS = 5000,
@@ -222,7 +223,8 @@ static enum err_code
 gather(struct engine *engine, struct group *group, struct err *err)
 {
     struct wal_record record;
-    enum err_code code = wal_cursor_next(engine->cursor, IDLE_MS, &record, err);
+    int idle_ms = atomic_load(&engine->hurried) > 0 ? HURRIED_MS : IDLE_MS;
+    enum err_code code = wal_cursor_next(engine->cursor, idle_ms, &record, err);
 
     while (code == ERR_OK) {
         bool is_first = group->first_lsn == 0;

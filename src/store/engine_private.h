@@ -77,6 +77,7 @@ struct engine {
     pthread_t applier;
     bool applier_runs;
     struct maintain *maintain; /* set while the engine opens and closes; NULL: off */
+    atomic_int hurried;        /* the applier looks often whether it is asked for something */
     atomic_int cold_held;      /* see engine_cold_hold */
 
     /* The applier's own from here on. */

@@ -240,7 +240,9 @@ maintain_main(void *arg)
 
     while (wait_for_work(maintain, &work)) {
         look_for_rebuild(maintain);
+        atomic_fetch_add(&maintain->engine->hurried, 1);
         enum err_code code = run_work(maintain, &work, &err);
+        atomic_fetch_sub(&maintain->engine->hurried, 1);
         end_round(maintain, &work, code, &err);
         maintain->begun = true;
     }

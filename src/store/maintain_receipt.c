@@ -2,6 +2,7 @@
  * Receipts of retention: rows of retention_receipts, written through the log as everything else,
  * and the note cold/receipt that makes exactly one of each step.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -145,6 +146,7 @@ write_receipt(struct maintain *maintain, const struct note *note, struct err *er
     char day[COLD_DAY_TEXT];
     uint64_t lsn;
 
+    buf_init(&bytes, 0);
     cold_day_format(step->day, day);
     batch_init(&batch, catalog_table(TABLE_RETENTION_RECEIPTS), 0);
     size_t row = batch_add_row(&batch);
@@ -162,6 +164,7 @@ write_receipt(struct maintain *maintain, const struct note *note, struct err *er
         batch_set_text(&batch, RECEIPT_METRICS, row, note->metrics);
     }
     batch_encode(&batch, &bytes);
+    assert(bytes.len > 0 && !bytes.overflow);
     enum err_code code =
         wal_append(maintain->engine->wal, RECORD_BATCHES, buf_slice(&bytes), &lsn, err);
     return code ? err_context(err, code, "writing a receipt of retention") : ERR_OK;
