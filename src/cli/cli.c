@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/target.h"
 #include "server/suggest.h"
 
 /* One option of a command line, whatever list it comes from. */
@@ -36,7 +37,8 @@ find_option(const struct cli_command *command, struct slice name, char letter,
     if (search(command->options, name, letter, ret_found) ||
         search(cli_common_options, name, letter, ret_found) ||
         (command->settings != CLI_SETTINGS_NONE &&
-         search(cli_settings_options, name, letter, ret_found))) {
+         search(cli_settings_options, name, letter, ret_found) &&
+         (cli_shows(command, ret_found->option) || !slice_is(name, "database")))) {
         return true;
     }
     const struct config_setting *setting = letter ? NULL : config_find_flag(name);
@@ -371,7 +373,14 @@ cli_load_config(const struct cli *cli, bool for_a_server, struct config *ret_con
         .for_a_server = for_a_server,
     };
 
-    return config_load(&options, ret_config, err);
+    enum err_code code = config_load(&options, ret_config, err);
+    if (code == ERR_OK) {
+        code = target_choose_database(cli, ret_config, err);
+        if (code != ERR_OK) {
+            config_fini(ret_config);
+        }
+    }
+    return code;
 }
 
 int

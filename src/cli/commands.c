@@ -32,6 +32,9 @@ const struct cli_option cli_settings_options[] = {
     {.name = "setting",
      .arg = "NAME=VALUE",
      .help = "Any setting by its name in the file, e.g. --setting data_dir=/srv/eider."},
+    {.name = "database",
+     .arg = "NAME",
+     .help = "One of several databases of a server (`databases:` of the configuration)."},
     {0},
 };
 
@@ -423,6 +426,9 @@ bool
 cli_shows(const struct cli_command *command, const struct cli_option *option)
 {
     if (command->settings == CLI_SETTINGS_NONE) {
+        return false;
+    }
+    if (strcmp(option->name, "database") == 0 && command->settings != CLI_SETTINGS_STORE) {
         return false;
     }
     return strcmp(option->name, "setting") == 0 ? has_own(command, "set")

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "cli/cli.h"
+#include "server/config_databases.h"
 #include "server/server.h"
 #include "store/duckdb/duckdb_reader.h"
 
@@ -42,6 +43,18 @@ refuse_foreign_database(const struct config *config, struct err *err)
     return ERR_OK;
 }
 
+static enum err_code
+refuse_foreign_databases(const struct config *config, struct err *err)
+{
+    const struct config_databases *others = config->databases;
+    enum err_code code = ERR_OK;
+
+    for (size_t i = 0; others && i < others->count && code == ERR_OK; i++) {
+        code = refuse_foreign_database(&others->items[i].view, err);
+    }
+    return code;
+}
+
 /* Settings without effect belong into the log: nobody runs `eider config` before there is need. */
 static void
 tell_notes(const struct config *config)
@@ -69,7 +82,8 @@ cli_serve(struct cli *cli)
     struct err err = {0};
 
     if (config_load(&sources, &config, &err) != ERR_OK ||
-        refuse_foreign_database(&config, &err) != ERR_OK) {
+        refuse_foreign_database(&config, &err) != ERR_OK ||
+        refuse_foreign_databases(&config, &err) != ERR_OK) {
         return cli_fail(cli, &err);
     }
     tell_notes(&config);

@@ -12,6 +12,7 @@
 #include "base/mem.h"
 #include "codec/decimal.h"
 #include "codec/time.h"
+#include "server/config_databases.h"
 #include "server/open_engine.h"
 
 enum { ANSWER_TEXT_MAX = 1 << 30, APPLY_TIMEOUT_MS = 10 * 60 * 1000 };
@@ -129,6 +130,49 @@ target_url(const struct cli *cli)
 }
 
 enum err_code
+target_choose_database(const struct cli *cli, struct config *config, struct err *err)
+{
+    const char *name = cli_value(cli, "database");
+
+    if (!name) {
+        return ERR_OK;
+    }
+    struct slice text = slice_of(name);
+    if (!config_database_name_fits(text)) {
+        return err_set(err, ERR_USAGE,
+                       "--database is \"%.100s\"; expected the name of a database: a-z, 0-9, "
+                       "\"_\" and \"-\"",
+                       name);
+    }
+    if (config_database_choose(config, text)) {
+        return ERR_OK;
+    }
+    const char *near = config_database_suggest(config, text);
+    return err_set(err, ERR_USAGE, "--database %s: %s has no such database%s%s%s", name,
+                   config->file, near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+}
+
+/* A server has each of its databases below a path of its own. */
+static enum err_code
+open_database_client(const struct cli *cli, const struct config *config, const char *url,
+                     struct client **ret_client, struct err *err)
+{
+    const char *name = cli_value(cli, "database");
+    struct buf full BUF_AUTO = {0};
+    size_t len = strlen(url);
+
+    if (!name) {
+        return open_client(config, url, false, ret_client, err);
+    }
+    while (len > 0 && url[len - 1] == '/') {
+        len--;
+    }
+    buf_init(&full, 0);
+    buf_add_fmt(&full, "%.*s/db/%s%c", (int)len, url, name, '\0');
+    return open_client(config, full.ptr, false, ret_client, err);
+}
+
+enum err_code
 target_find_server(const struct cli *cli, const struct config *config, struct client **ret_client,
                    struct err *err)
 {
@@ -137,7 +181,7 @@ target_find_server(const struct cli *cli, const struct config *config, struct cl
 
     *ret_client = NULL;
     if (url) {
-        return open_client(config, url, false, ret_client, err);
+        return open_database_client(cli, config, url, ret_client, err);
     }
     target_read_lock(config->data_dir, &lock);
     if (!lock.held) {

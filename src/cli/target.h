@@ -31,7 +31,7 @@ enum err_code target_share_lock(const char *data_dir, int *ret_fd, struct err *e
 
 enum target_use {
     TARGET_READ,
-    TARGET_WRITE, /* rows, through ingest */
+    TARGET_WRITE,   /* rows, through ingest */
     TARGET_ENGINE,  /* records of another kind: the engine alone */
     TARGET_MAINTAIN /* the engine, which seals and drops what it is asked to, nothing by itself */
 };
@@ -50,6 +50,13 @@ struct target {
 enum err_code target_open(struct cli *cli, const struct config *config, enum target_use use,
                           struct target *ret_target, struct err *err);
 void target_close(struct target *target);
+
+/*
+ * Makes `config` that of --database, if it is given: of `databases` in the configuration, or, when
+ * that names none, of the place where a server keeps one that says nothing else. ERR_USAGE for a
+ * name that is unknown there, or is none.
+ */
+enum err_code target_choose_database(const struct cli *cli, struct config *config, struct err *err);
 
 /* The address of --url, or of EIDER_URL unless --data-dir is given; NULL: neither. */
 const char *target_url(const struct cli *cli);

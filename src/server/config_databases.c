@@ -534,6 +534,59 @@ config_database_find(const struct config *config, struct slice name)
     return NULL;
 }
 
+static void
+adopt(struct config *config, const struct config *view, const struct config_setting *setting)
+{
+    void *to = config_field(config, setting);
+    const void *from = config_field_const(view, setting);
+
+    if (memcmp(to, from, field_size(setting->type)) == 0) {
+        return;
+    }
+    config_clear(config, setting);
+    if (setting->type == CONFIG_TEXT) {
+        const char *text = *(char *const *)from;
+        *(char **)to = text ? mem_strdup(slice_of(text)) : NULL;
+    } else if (setting->type == CONFIG_LIST) {
+        const struct config_list *list = from;
+        struct config_list *copy = to;
+        for (size_t i = 0; i < list->count; i++) {
+            copy->items[copy->count++] = mem_strdup(slice_of(list->items[i]));
+        }
+    } else {
+        memcpy(to, from, field_size(setting->type));
+    }
+}
+
+bool
+config_database_choose(struct config *config, struct slice name)
+{
+    struct config_origin *origin =
+        &config->origins[config_setting_index(config_find(SLICE_LITERAL("data_dir")))];
+    const struct config *view = config_database_find(config, name);
+    const struct config_setting *setting;
+
+    if (view == config) {
+        return true;
+    }
+    if (!view && config->databases && config->databases->count > 0) {
+        return false;
+    }
+    if (view) {
+        for (size_t i = 0; (setting = config_setting_at(i)); i++) {
+            adopt(config, view, setting);
+        }
+    } else {
+        char text[CONFIG_DATABASE_NAME_MAX + 1];
+        slice_to_cstr(name, text, sizeof(text));
+        char *dir = join(config->data_dir, "/databases/", text);
+        free(config->data_dir);
+        config->data_dir = dir;
+    }
+    *origin = (struct config_origin){.layer = CONFIG_FLAG, .where = "flag --database"};
+    return true;
+}
+
 const char *
 config_database_suggest(const struct config *config, struct slice name)
 {

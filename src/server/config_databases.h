@@ -62,6 +62,13 @@ enum err_code config_databases_settle(struct config *config, bool for_a_server, 
 /* The view of a named database; "default" is `config` itself. NULL when there is none. */
 const struct config *config_database_find(const struct config *config, struct slice name);
 
+/*
+ * Makes `config` that of a named database, for a program that works with one alone; its texts are
+ * its own again. A name that is not in the map is the database at its default place, if there is no
+ * map at all. False: there is a map, and it is not in it.
+ */
+bool config_database_choose(struct config *config, struct slice name);
+
 /* The name nearest to one that is none, or NULL. */
 const char *config_database_suggest(const struct config *config, struct slice name);
 

@@ -22,6 +22,7 @@
 #include "server/disk.h"
 #include "server/gateway.h"
 #include "server/meter.h"
+#include "server/optimize.h"
 #include "server/open_engine.h"
 #include "server/tokens.h"
 #include "server/warm.h"
@@ -68,6 +69,7 @@ struct database {
     struct collect_demo *demo;
     struct backups backups; /* what `backup` works with */
     struct work *backup;    /* NULL: backup.dir is not set */
+    struct work *optimize;
     char metrics_prefix[METRICS_PREFIX_MAX];
     uint64_t told_seq; /* head of the event log that was told last */
     int64_t head_us;   /* when, monotonic */
@@ -371,9 +373,23 @@ demo_status(void *ctx, struct collect_status *ret_status)
     collect_demo_status(ctx, ret_status);
 }
 
-static void
-start_backups(struct database *db)
+static enum err_code
+run_optimize(void *ctx, struct json_writer *json, struct err *err)
 {
+    const struct database *db = ctx;
+
+    return optimize_run(db->engine, json, err);
+}
+
+static void
+start_works(struct database *db)
+{
+    const struct work_options options = {
+        .name = "optimize", .run = run_optimize, .ctx = db, .clock = clock_system()};
+
+    db->optimize = work_start(&options);
+    const struct api_work optimize = {"optimize", work_ask, work_status, db->optimize};
+    api_add_work(db->api, &optimize);
     db->backups = (struct backups){db->options.config, db->engine};
     db->backup = backups_start(&db->backups);
     if (db->backup) {
@@ -453,7 +469,7 @@ bring_up(struct database *db, struct err *err)
     }
     if (code == ERR_OK) {
         start_collectors(db);
-        start_backups(db);
+        start_works(db);
         say_ready(db);
     }
     return code;
@@ -547,6 +563,7 @@ take_apart(struct database *db)
     }
     api_close(db->api);
     work_stop(db->backup);
+    work_stop(db->optimize);
     collect_demo_stop(db->demo);
     collect_system_stop(db->system);
     if (db->meter) {
