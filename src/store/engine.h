@@ -104,7 +104,8 @@ struct engine_options {
 /*
  * Locks the directory, opens (or rebuilds) store and WAL, starts the applier. Returns before the
  * backlog is applied; writes and reads work at once. Errors: ERR_CONFLICT when another process has
- * the directory, ERR_CORRUPT for a hole in the WAL, ERR_IO, ERR_NO_SPACE.
+ * the directory or a restore into it has not ended, ERR_CORRUPT for a hole in the WAL, ERR_IO,
+ * ERR_NO_SPACE.
  */
 enum err_code engine_open(const struct engine_options *options, struct engine **ret_engine,
                           struct err *err);
@@ -154,10 +155,10 @@ enum err_code engine_table_stats(struct engine *engine, enum table_id table,
                                  struct store_table_stats *ret_stats, struct err *err);
 
 /*
- * Tells the hot cache (hot.h) that rows of a table with times from from_us to to_us, both included,
- * are no longer in the store: whoever removes rows calls it behind the transaction that did. Rows
- * that only move (to cold files, say) need no call. TABLE_SAMPLES and TABLE_METRICS mean the same;
- * other tables are not cached and need none. Never blocks for long.
+ * Tells the hot cache (hot.h) and whoever keeps answers (engine_changed) that rows of a table with
+ * times from from_us to to_us, both included, are no longer in the store: whoever removes rows
+ * calls it behind the transaction that did. Rows that only move (to cold files, say) need no call.
+ * TABLE_SAMPLES and TABLE_METRICS mean the same. Never blocks for long.
  */
 void engine_hot_invalidate(struct engine *engine, enum table_id table, int64_t from_us,
                            int64_t to_us);
@@ -180,6 +181,20 @@ enum err_code engine_with_store(struct engine *engine, engine_store_fn *fn, void
  */
 enum err_code engine_between_groups(struct engine *engine, engine_store_fn *fn, void *ctx,
                                     int timeout_ms, struct err *err);
+
+/*
+ * Writes the database file anew without its holes and puts the copy in its place, when that gives
+ * back a tenth and a megabyte at least. Nothing is applied meanwhile, reads go on but for the moment
+ * of the swap (ERR_UNAVAILABLE then). timeout_ms is for the wait until it begins. ERR_UNSUPPORTED
+ * from a store without a file.
+ */
+struct engine_compacted {
+    uint64_t bytes_before;
+    uint64_t bytes_after;
+    bool swapped;
+};
+enum err_code engine_compact(struct engine *engine, int timeout_ms,
+                             struct engine_compacted *ret_compacted, struct err *err);
 
 /* The LSN up to which the store has everything. */
 uint64_t engine_applied_lsn(struct engine *engine);

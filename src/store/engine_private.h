@@ -123,6 +123,10 @@ void datadir_sidecar_path(const char *data_dir, uint64_t lsn, char *ret_path, si
  * their snapshot; no other file. */
 void datadir_drop_snapshots(const char *data_dir);
 
+/* Bytes of a file, 0 when there is none; and makes the name of a file durable. */
+uint64_t datadir_file_bytes(const char *path);
+enum err_code datadir_sync_parent(const char *path, struct err *err);
+
 /* Copies a file to a temporary name beside `to`, syncs, renames over `to`, syncs the directory. */
 enum err_code datadir_copy(const char *from, const char *to, struct err *err);
 
@@ -134,6 +138,13 @@ enum err_code rebuild_open(struct engine *engine, struct err *err);
 /* Closes the store and opens it again; from its file if `quarantine` is false and that works, else
  * from a snapshot. The cursor must be opened anew afterwards. */
 enum err_code rebuild_store(struct engine *engine, bool quarantine, struct err *err);
+
+/* Behind the database's name: the compact copy that is about to take its place. */
+#define REBUILD_COMPACT ".compact"
+
+/* Closes the store, renames the file at `path`, a copy of it, over its file, and opens that. On
+ * ERR_INTERNAL and ERR_CORRUPT there is no store: revive. */
+enum err_code rebuild_swap(struct engine *engine, const char *path, struct err *err);
 
 /* Restores from the newest snapshot when the log begins behind what the store has. */
 enum err_code rebuild_gap(struct engine *engine, struct err *err);
