@@ -4,9 +4,6 @@ import http.client
 import json
 import os
 import re
-import shutil
-import signal
-import subprocess
 import sys
 import tempfile
 import threading
@@ -274,3 +271,108 @@ def test_one_that_cannot_be_opened_keeps_nobody_from_serving():
             assert server.stop() == 0
         finally:
             server.close()
+
+
+def test_the_command_line_works_with_one_database():
+    server = Databases({"eu": {}, "us": {}})
+    base = ["--config", server.config]
+    try:
+        server.start()
+        assert server.write("eu", [metric("a", 1)], ack="applied").status_code == 200
+        count = "SELECT count(*) AS n FROM samples"
+        for where in (["--data-dir", server.data_dir], ["--url", server.url], ["--data-dir", server.data_dir + "/databases/eu"]):
+            name = [] if where[1].endswith("eu") else ["--database", "eu"]
+            done = run("sql", *base, *where, *name, "--json", count)
+            assert done.returncode == 0 and json.loads(done.stdout)[0]["n"] == 1, done.stderr
+        other = run("sql", *base, "--url", server.url, "--database", "us", "--json", count)
+        assert json.loads(other.stdout)[0]["n"] == 0
+        assert server.stop() == 0
+        offline = run("sql", *base, "--data-dir", server.data_dir, "--database", "eu", "--json", count)
+        assert offline.returncode == 0 and json.loads(offline.stdout)[0]["n"] == 1, offline.stderr
+        wrong = run("sql", *base, "--data-dir", server.data_dir, "--database", "ue", count)
+        assert wrong.returncode == 2 and "did you mean" in wrong.stderr
+        assert run("check", *base, "--data-dir", server.data_dir, "--database", "eu").returncode == 0
+        assert run("sql", *base, "--database", "No Name", count).returncode == 2
+        shown = run("config", *base)
+        assert "databases.eu.data_dir" in shown.stdout and shown.returncode == 0
+        assert json.loads(run("config", *base, "--json").stdout)["databases"]["eu"]["data_dir"]["value"].endswith("/databases/eu")
+    finally:
+        server.close()
+
+
+def test_over_its_space_a_database_refuses_and_the_others_take():
+    small = {"storage": {"snapshot_wal_bytes": "1MiB"}, "wal": {"segment_bytes": "1MiB"}, "limits": {"disk_bytes_max": "4MiB"}}
+    with Databases({"small": small, "large": {}}) as server:
+        text = "x" * 1000
+        taken = 0
+
+        def over():
+            nonlocal taken
+            rows = [metric("fill", i, text=f"{text}{taken}{i}") for i in range(200)]
+            answer = server.write("small", rows)
+            if answer.status_code == 200:
+                taken += answer.json()["accepted"]
+                return None
+            return [answer]
+
+        refused = wait_for(over, 60, "the limit")[0]
+        assert refused.status_code == 503 and "limits.disk_bytes_max" in refused.json()["detail"]
+        assert refused.json()["code"] == "EIDER_NO_SPACE"
+        assert server.write("large", [metric("a", 1)]).status_code == 200
+        assert server.ingest("metrics", [metric("a", 1)]).status_code == 200
+        wait_for(lambda: rows_of(server, "small") == taken, what="all that was acknowledged")
+        assert server.get("/api/v1/databases").json()["databases"][1]["limits"]["disk_bytes_max"] == 4 << 20
+
+
+def test_rows_a_second_and_series_are_limited_for_one_alone():
+    limits = {"limits": {"rows_per_second": 100, "series_max": 5}}
+    with Databases({"slow": limits, "fast": {}}) as server:
+        rows = [metric("a", i) for i in range(1000)]
+        assert server.write("slow", rows).status_code == 200
+        refused = server.write("slow", [metric("a", 1)])
+        assert refused.status_code == 429 and "limits.rows_per_second is 100" in refused.json()["detail"]
+        assert int(refused.headers["Retry-After"]) > 1
+        assert server.write("fast", rows).status_code == 200
+        assert server.write("fast", [metric("a", i, host=str(i)) for i in range(20)]).status_code == 200
+    with Databases({"few": {"limits": {"series_max": 5}}, "many": {}}) as server:
+        rows = [metric("a", i, host=str(i)) for i in range(20)]
+        assert server.write("few", rows).status_code >= 400
+        assert server.write("many", rows).status_code == 200
+
+
+def test_kill_with_load_on_three_leaves_each_complete():
+    server = Databases({"a": {}, "b": {}})
+    names = ["default", "a", "b"]
+    acknowledged = {name: set() for name in names}
+    try:
+        server.start()
+        enough = threading.Event()
+
+        def load(name):
+            session = requests.Session()
+            for i in range(100000):
+                row = {"trade_id": f"{name}-{i}", "timestamp": TIME, "symbol": "X", "side": "buy", "price": 1, "quantity": 1}
+                try:
+                    answer = session.post(f"{server.url}/db/{name}/api/v1/ingest/trades", json=[row], timeout=20)
+                except requests.RequestException:
+                    return
+                if answer.status_code != 200:
+                    return
+                acknowledged[name].add(f"{name}-{i}")
+                if all(len(done) > 100 for done in acknowledged.values()):
+                    enough.set()
+
+        threads = [threading.Thread(target=load, args=(name,)) for name in names]
+        for thread in threads:
+            thread.start()
+        assert enough.wait(60)
+        server.kill()
+        for thread in threads:
+            thread.join()
+        server.start()
+        for name in names:
+            found = {row[0] for row in server.ask(name, "SELECT trade_id FROM trades")}
+            assert acknowledged[name] <= found, name
+            assert all(trade.startswith(name + "-") for trade in found), name
+    finally:
+        server.close()
