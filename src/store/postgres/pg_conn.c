@@ -153,6 +153,15 @@ wait_for(const struct pg_store *store, struct pg_conn *conn, short events, int64
     }
 }
 
+/* What the server says besides answers, such as that it goes; libpq would write it to standard
+ * error. */
+static void
+ignore_notice(void *ctx, const char *message)
+{
+    (void)ctx;
+    (void)message;
+}
+
 static enum err_code
 finish_connect(struct pg_store *store, enum pg_side side, PGconn *pg, int64_t deadline_us,
                struct err *err)
@@ -198,6 +207,7 @@ pg_connect(struct pg_store *store, enum pg_side side, struct pg_conn *conn, stru
         PQfinish(pg);
         return failed;
     }
+    PQsetNoticeProcessor(pg, ignore_notice, NULL);
     if (side == PG_SIDE_APPLY) {
         note_where(&store->params, pg);
     }
