@@ -136,30 +136,50 @@ raw_of(const struct store_sealing *sealing, const struct cold_file *rollup)
     return NULL;
 }
 
+static const struct cold_file *
+rollup_of(const struct store_sealing *sealing, const struct cold_file *raw, enum cold_kind kind)
+{
+    for (size_t i = 0; i < sealing->old_count; i++) {
+        if (sealing->old[i].kind == kind && strcmp(sealing->old[i].name, raw->name) == 0) {
+            return &sealing->old[i];
+        }
+    }
+    return NULL;
+}
+
+/* SELECT of the series of which a rollup has other rows than its raw file: metrics that retention
+ * left out of the one and kept in the other. */
+static void
+add_differing(const struct duck_store *duck, const struct cold_file *raw,
+              const struct cold_file *rollup, struct buf *sql)
+{
+    buf_add_cstr(sql, "(SELECT x.series_id FROM (SELECT series_id, sum(row_count) AS n FROM ");
+    duck_cold_add_files(duck, &rollup, 1, "", sql);
+    buf_add_cstr(sql, " GROUP BY 1) AS x LEFT JOIN (SELECT series_id, count(*) AS n FROM ");
+    duck_cold_add_files(duck, &raw, 1, "", sql);
+    buf_add_cstr(sql, " GROUP BY 1) AS y USING (series_id) WHERE x.n IS DISTINCT FROM y.n)");
+}
+
 /*
- * What merged rollups have and their raw files have not: of raw files that retention dropped
- * everything, of others the series that were dropped as metrics. *ret_any: there may be such.
+ * Rows of rollups that take the place of raw rows: all of those whose raw files retention dropped,
+ * and of samples the series that differ.
  */
 static void
 add_ghosts(const struct duck_store *duck, const struct store_sealing *sealing, enum cold_kind kind,
            struct buf *sql)
 {
-    const struct catalog_table *table = catalog_table(sealing->seal.table);
-
     for (size_t i = 0; i < sealing->old_count; i++) {
         const struct cold_file *rollup = &sealing->old[i];
         const struct cold_file *raw = raw_of(sealing, rollup);
-        if (rollup->kind != kind || (raw && table->id != TABLE_SAMPLES)) {
+        const char *glue = " WHERE ";
+        if (rollup->kind != kind || (raw && sealing->seal.table != TABLE_SAMPLES)) {
             continue;
         }
         buf_add_cstr(sql, " UNION ALL BY NAME (SELECT * FROM ");
         duck_cold_add_files(duck, &rollup, 1, "", sql);
-        const char *glue = " WHERE ";
         if (raw) {
-            buf_add_fmt(sql, "%s\"%s\" NOT IN (SELECT \"%s\" FROM ", glue, series_name(table),
-                        series_name(table));
-            duck_cold_add_files(duck, &raw, 1, "", sql);
-            buf_add_char(sql, ')');
+            buf_add_fmt(sql, "%sseries_id IN ", glue);
+            add_differing(duck, raw, rollup, sql);
             glue = " AND ";
         }
         if (!sealing->seal.keep_rollups_of_dropped) {
@@ -169,53 +189,88 @@ add_ghosts(const struct duck_store *duck, const struct store_sealing *sealing, e
     }
 }
 
+/* The samples of the day but for those that add_ghosts answers for. */
+static void
+add_merged_samples(const struct duck_store *duck, const struct store_sealing *sealing,
+                   enum cold_kind kind, struct buf *sql)
+{
+    buf_add_cstr(sql, "(SELECT * FROM (SELECT series_id, timestamp, value FROM (");
+    duck_seal_add_hot(sealing, sql);
+    buf_add_char(sql, ')');
+    for (size_t i = 0; i < sealing->old_count; i++) {
+        const struct cold_file *raw = &sealing->old[i];
+        const struct cold_file *rollup = rollup_of(sealing, raw, kind);
+        if (raw->kind != COLD_RAW) {
+            continue;
+        }
+        buf_add_cstr(sql, " UNION ALL SELECT series_id, timestamp, value FROM ");
+        duck_cold_add_files(duck, &raw, 1, "", sql);
+        if (rollup) {
+            buf_add_cstr(sql, " WHERE series_id NOT IN ");
+            add_differing(duck, raw, rollup, sql);
+        }
+    }
+    buf_add_char(sql, ')');
+    if (!sealing->seal.keep_rollups_of_dropped) {
+        duck_seal_add_kept(&sealing->seal, " WHERE ", sql);
+    }
+    buf_add_char(sql, ')');
+}
+
+/* The rows are those of the raw file; of merged samples, and with keep_rollups_of_dropped, those of
+ * the same transaction, for the raw file has not all that the rollups have. */
+static void
+add_rows(const struct duck_store *duck, const struct store_sealing *sealing, enum cold_kind kind,
+         struct buf *sql)
+{
+    char path[COLD_PATH_MAX];
+
+    if (sealing->seal.table == TABLE_SAMPLES &&
+        (sealing->old_count > 0 || sealing->rows_dropped > 0)) {
+        add_merged_samples(duck, sealing, kind, sql);
+    } else {
+        cold_tmp_path(duck->cold.dir, &sealing->files[0], path, sizeof(path));
+        buf_add_cstr(sql, "read_parquet(");
+        duck_cold_add_path(path, sql);
+        buf_add_cstr(sql, ", hive_partitioning=false)");
+    }
+}
+
 static enum err_code
 write_one(struct duck_store *duck, struct store_sealing *sealing, enum cold_kind kind,
-          struct slice rows, struct err *err)
+          struct err *err)
 {
     const struct catalog_table *table = catalog_table(sealing->seal.table);
     struct cold_file *file = duck_seal_file(sealing, kind);
+    struct buf rows BUF_AUTO = {0};
     struct buf parts BUF_AUTO = {0};
     struct buf sql BUF_AUTO = {0};
     uint64_t count;
 
+    buf_init(&rows, SQL_BYTES);
     buf_init(&parts, SQL_BYTES);
     buf_init(&sql, SQL_BYTES);
+    add_rows(duck, sealing, kind, &rows);
     buf_add_cstr(&parts, "((");
-    duck_rollup_add_raw(table, kind, rows, &parts);
+    duck_rollup_add_raw(table, kind, buf_slice(&rows), &parts);
     buf_add_char(&parts, ')');
     add_ghosts(duck, sealing, kind, &parts);
     buf_add_char(&parts, ')');
     duck_rollup_add_merged(table, COLD_RAW, buf_slice(&parts), &sql);
     buf_add_cstr(&sql, series_name(table) ? " ORDER BY 1, 2" : " ORDER BY 1");
-    sql.overflow |= parts.overflow;
+    sql.overflow |= parts.overflow || rows.overflow;
     enum err_code code = duck_seal_copy(duck, sealing, file, &sql, &count, err);
     return code ? code : duck_seal_verify(duck, sealing, file, "first_row", "last_row", count, err);
 }
 
-/* The rows are those of the raw file, and with keep_rollups_of_dropped all of the day. */
 enum err_code
 duck_rollup_write(struct duck_store *duck, struct store_sealing *sealing, struct err *err)
 {
-    const struct cold_file *raw = &sealing->files[0];
-    char path[COLD_PATH_MAX];
-    struct buf rows BUF_AUTO = {0};
     enum err_code code = ERR_OK;
 
-    assert(sealing->file_count == 1 && raw->kind == COLD_RAW);
-    buf_init(&rows, SQL_BYTES);
-    if (sealing->seal.keep_rollups_of_dropped && sealing->rows_dropped > 0) {
-        buf_add_char(&rows, '(');
-        duck_seal_add_day(duck, sealing, &rows);
-        buf_add_char(&rows, ')');
-    } else {
-        cold_tmp_path(duck->cold.dir, raw, path, sizeof(path));
-        buf_add_cstr(&rows, "read_parquet(");
-        duck_cold_add_path(path, &rows);
-        buf_add_cstr(&rows, ", hive_partitioning=false)");
-    }
+    assert(sealing->file_count == 1 && sealing->files[0].kind == COLD_RAW);
     for (int kind = COLD_1M; kind < COLD_KIND_COUNT && !code; kind++) {
-        code = write_one(duck, sealing, (enum cold_kind)kind, buf_slice(&rows), err);
+        code = write_one(duck, sealing, (enum cold_kind)kind, err);
     }
     return code;
 }

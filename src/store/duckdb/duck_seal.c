@@ -153,16 +153,31 @@ add_file_order(const struct catalog_table *table, struct buf *sql)
 }
 
 void
-duck_seal_add_day(const struct duck_store *duck, const struct store_sealing *sealing,
-                  struct buf *sql)
+duck_seal_add_hot(const struct store_sealing *sealing, struct buf *sql)
+{
+    const struct catalog_table *table = catalog_table(sealing->seal.table);
+    struct column_list columns = column_list_of_table(table);
+    char hot[DUCK_NAME_MAX];
+
+    duck_hot_name(table, hot);
+    buf_add_cstr(sql, "SELECT ");
+    for (size_t i = 0; i < columns.count; i++) {
+        buf_add_fmt(sql, "\"%s\", ", table->columns[i].name);
+    }
+    /* "~" comes behind every path. */
+    buf_add_fmt(sql, "'~' AS eider_part, rowid AS eider_row FROM main.\"%s\" WHERE ", hot);
+    add_day_range(table, sealing->seal.day, sql);
+}
+
+/* The day's rows: hot ones, and those of its files when they are merged. */
+static void
+add_day_rows(const struct duck_store *duck, const struct store_sealing *sealing, struct buf *sql)
 {
     const struct catalog_table *table = catalog_table(sealing->seal.table);
     struct column_list columns = column_list_of_table(table);
     const struct cold_file **files = mem_zalloc(sealing->old_count + 1, sizeof(*files));
-    char hot[DUCK_NAME_MAX];
     size_t count = 0;
 
-    duck_hot_name(table, hot);
     for (size_t i = 0; i < sealing->old_count; i++) {
         if (sealing->old[i].kind == COLD_RAW) {
             files[count++] = &sealing->old[i];
@@ -176,13 +191,7 @@ duck_seal_add_day(const struct duck_store *duck, const struct store_sealing *sea
                             sql);
         buf_add_cstr(sql, " UNION ALL ");
     }
-    buf_add_cstr(sql, "SELECT ");
-    for (size_t i = 0; i < columns.count; i++) {
-        buf_add_fmt(sql, "\"%s\", ", table->columns[i].name);
-    }
-    /* "~" comes behind every path. */
-    buf_add_fmt(sql, "'~' AS eider_part, rowid AS eider_row FROM main.\"%s\" WHERE ", hot);
-    add_day_range(table, sealing->seal.day, sql);
+    duck_seal_add_hot(sealing, sql);
     free(files);
 }
 
@@ -401,7 +410,7 @@ write_raw(struct duck_store *duck, struct store_sealing *sealing, struct err *er
         buf_add_fmt(&sql, "%s\"%s\"", i ? ", " : "", table->columns[i].name);
     }
     buf_add_cstr(&sql, " FROM (");
-    duck_seal_add_day(duck, sealing, &sql);
+    add_day_rows(duck, sealing, &sql);
     buf_add_char(&sql, ')');
     duck_seal_add_kept(&sealing->seal, " WHERE ", &sql);
     add_file_order(table, &sql);

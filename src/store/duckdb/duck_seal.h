@@ -32,9 +32,8 @@ struct store_sealing {
 /* Adds a new file to the sealing. */
 struct cold_file *duck_seal_file(struct store_sealing *sealing, enum cold_kind kind);
 
-/* Appends a SELECT of the day's rows: hot ones, and those of its files when they are merged. */
-void duck_seal_add_day(const struct duck_store *duck, const struct store_sealing *sealing,
-                       struct buf *sql);
+/* Appends a SELECT of the day's hot rows, with their places. */
+void duck_seal_add_hot(const struct store_sealing *sealing, struct buf *sql);
 
 /* Appends the condition of the samples that stay, behind `glue`; nothing without patterns. */
 void duck_seal_add_kept(const struct store_seal *seal, const char *glue, struct buf *sql);
