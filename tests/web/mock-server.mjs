@@ -318,6 +318,8 @@ export class MockServer {
                 } }];
             case "/api/system/stats":
                 return [200, { api: { running: true, total_messages_sent: 1234 } }];
+            case "/api/v1/databases":
+                return [200, { databases: [{ name: "default", state: "serving" }], count: 1 }];
             case "/api/system/logs/recent":
                 return [200, { logs: [{
                     timestamp: "2026-01-01T00:00:00", level: "INFO", component: "server",

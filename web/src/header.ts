@@ -1,5 +1,5 @@
 // What stands above every view: name, tabs, health, the state of the live connection, theme.
-import { getAny } from "./lib/api";
+import { address, getAny } from "./lib/api";
 import { h, setAttr, setClass, setText, show, svg } from "./lib/dom";
 import { duration, clock } from "./lib/format";
 import { Poll } from "./lib/poll";
@@ -115,6 +115,33 @@ export class HealthPill {
             this.set("ok", "healthy", reasons);
         }
     }
+}
+
+/** Which of several databases the page shows; not there when the server has only one. */
+export function databaseSelect(): HTMLElement {
+    const select = h("select", {
+        class: "databases", hidden: true, "aria-label": "Database", title: "Database",
+    });
+    const here = address("").pathname;
+    const named = /\/db\/([a-z0-9][a-z0-9_-]*)\/$/.exec(here);
+    const root = named ? here.slice(0, named.index + 1) : here;
+    const current = named?.[1] ?? "default";
+
+    select.addEventListener("change", () => {
+        const path = select.value === "default" ? "" : `db/${select.value}/`;
+        location.assign(new URL(root + path + location.hash, location.href));
+    });
+    const load = async (): Promise<void> => {
+        const answer = await getAny("api/v1/databases");
+        const list = (answer.body as { databases?: { name: string; state: string }[] } | null)
+            ?.databases ?? [];
+        select.replaceChildren(...list.map(({ name, state }) =>
+            h("option", { value: name, selected: name === current },
+                state === "serving" ? name : `${name} (${state})`)));
+        show(select, list.length > 1);
+    };
+    load().catch(() => undefined); // without an answer there is nothing to choose from
+    return select;
 }
 
 /** Connected, reconnecting with its countdown, and how old what is shown is. */

@@ -4,7 +4,9 @@ import "../styles/parts.css";
 import "../styles/views.css";
 import "../styles/dashboard.css";
 import "../styles/spend.css";
-import { HealthPill, LinkIndicator, logo, themeButton, utcClock } from "./header";
+import {
+    HealthPill, LinkIndicator, databaseSelect, logo, themeButton, utcClock,
+} from "./header";
 import { h, setAttr, show } from "./lib/dom";
 import { startTheme } from "./lib/theme";
 import type { View } from "./lib/ui";
@@ -124,7 +126,7 @@ function currentId(): string {
 
 document.getElementById("app")?.replaceChildren(
     h("header", { class: "top" },
-        h("div", { class: "brand" }, logo(), h("h1", null, "Eider"), demoBadge),
+        h("div", { class: "brand" }, logo(), h("h1", null, "Eider"), databaseSelect(), demoBadge),
         tabs.list,
         h("div", { class: "top-side" },
             utcClock(store, stream), health.root, link.root, themeButton())),
