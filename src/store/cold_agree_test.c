@@ -597,5 +597,5 @@ main(void)
         CASE(test_rollups_keep_metrics_that_rows_lost),
     };
 
-    return cmocka_run_group_tests_name("store duckdb rollup", tests, NULL, NULL);
+    return cmocka_run_group_tests_name("store cold agree", tests, NULL, NULL);
 }
