@@ -27,21 +27,26 @@ points_fini(struct points *points)
 
 #define POINTS_AUTO __attribute__((cleanup(points_fini)))
 
+/* Times of one's own, for those that have to be filled in. */
+static void
+own_times(struct points *points, const int64_t *given, size_t count)
+{
+    points->times_us = mem_zalloc(count, sizeof(*points->times_us));
+    for (size_t i = 0; i < count; i++) {
+        points->times_us[i] = given ? given[i] : EIDER_NOW;
+    }
+}
+
 static enum eider_status
 check_times(struct points *points, const struct eider_points *given, struct eider_error *error)
 {
     int64_t now_us = clock_wall_us(clock_system());
 
-    if (!given->timestamps_us) {
-        points->times_us = mem_zalloc(given->count, sizeof(*points->times_us));
-    }
     for (size_t i = 0; i < given->count; i++) {
         int64_t time_us = given->timestamps_us ? given->timestamps_us[i] : EIDER_NOW;
         if (time_us == EIDER_NOW) {
             if (!points->times_us) {
-                points->times_us = mem_alloc(given->count * sizeof(*points->times_us));
-                memcpy(points->times_us, given->timestamps_us,
-                       given->count * sizeof(*points->times_us));
+                own_times(points, given->timestamps_us, given->count);
             }
             points->times_us[i] = now_us;
         } else if (!time_in_range(time_us)) {
@@ -247,7 +252,7 @@ enum eider_status
 eider_append_body(struct eider_db *db, const struct eider_body *body,
                   struct eider_receipt *ret_receipt, struct eider_error *error)
 {
-    struct ingest_request request;
+    struct ingest_request request = {.table = NULL};
     struct append_wait wait;
     enum eider_status status = embed_check_wait("eider_append_body", error);
 
@@ -268,7 +273,7 @@ enum eider_status
 eider_append_body_async(struct eider_db *db, const struct eider_body *body, eider_done_fn *done,
                         void *ctx, struct eider_error *error)
 {
-    struct ingest_request request;
+    struct ingest_request request = {.table = NULL};
     enum eider_status status = make_request(body, &request, error);
     struct append_frame frame;
     struct append_op *op;

@@ -416,7 +416,7 @@ eider_query_stream(struct eider_db *db, const struct eider_query *query, size_t 
                    struct ArrowArrayStream *ret_stream, struct eider_error *error)
 {
     struct batch answer;
-    bool truncated;
+    bool truncated = false;
     enum eider_status status = embed_check_wait("eider_query_stream", error);
 
     if (status == EIDER_OK) {

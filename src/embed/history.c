@@ -41,7 +41,11 @@ check(struct eider_db *db, const struct eider_range *range, struct asked *ret_as
       struct eider_error *error)
 {
     struct series_text text SERIES_TEXT_AUTO = {.labels_text = NULL};
-    enum eider_status status = series_text_init(&text, range ? &range->series : NULL, error);
+
+    if (!range) {
+        return embed_refuse(error, EIDER_INVALID, "range is NULL");
+    }
+    enum eider_status status = series_text_init(&text, &range->series, error);
 
     if (status != EIDER_OK) {
         return status;
@@ -67,7 +71,7 @@ ask_sql(struct eider_db *db, const struct asked *asked, struct eider_batch **ret
 {
     char sql[SQL_BYTES];
     struct batch rows;
-    bool truncated;
+    bool truncated = false;
     const struct eider_param params[] = {
         {.type = EIDER_PARAM_INT64, .int64 = asked->series_id},
         {.type = EIDER_PARAM_TIMESTAMP, .int64 = asked->from_us},
@@ -278,7 +282,7 @@ enum eider_status
 eider_read_range(struct eider_db *db, const struct eider_range *range,
                  struct eider_batch **ret_batch, struct eider_error *error)
 {
-    struct asked asked;
+    struct asked asked = {.series_id = 0};
     enum eider_status status = embed_check_wait("eider_read_range", error);
 
     if (status == EIDER_OK) {
@@ -291,10 +295,13 @@ enum eider_status
 eider_read_buckets(struct eider_db *db, const struct eider_range *range,
                    struct eider_batch **ret_batch, struct eider_error *error)
 {
-    struct asked asked;
+    struct asked asked = {.series_id = 0};
     enum eider_status status = embed_check_wait("eider_read_buckets", error);
 
-    if (status == EIDER_OK && range &&
+    if (status == EIDER_OK && !range) {
+        status = embed_refuse(error, EIDER_INVALID, "range is NULL");
+    }
+    if (status == EIDER_OK &&
         (range->bucket_us < BUCKET_US_MIN || range->bucket_us > BUCKET_US_MAX)) {
         status = embed_refuse(error, EIDER_INVALID, "bucket_us is %lld; expected %d to %lld",
                               (long long)range->bucket_us, BUCKET_US_MIN, (long long)BUCKET_US_MAX);

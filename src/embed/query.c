@@ -105,7 +105,7 @@ eider_query(struct eider_db *db, const struct eider_query *query, struct eider_b
             struct eider_error *error)
 {
     struct batch rows;
-    bool truncated;
+    bool truncated = false;
     enum eider_status status = embed_check_wait("eider_query", error);
 
     if (status == EIDER_OK) {

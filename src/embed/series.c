@@ -65,9 +65,11 @@ enum eider_status
 series_text_init(struct series_text *text, const struct eider_series *series,
                  struct eider_error *error)
 {
-    *text = (struct series_text){.name = slice_of(series ? series->name : NULL),
-                                 .symbol = slice_of(series ? series->symbol : NULL),
-                                 .labels = slice_of("")};
+    static const struct eider_series none = {.name = NULL};
+
+    series = series ? series : &none;
+    *text = (struct series_text){
+        .name = slice_of(series->name), .symbol = slice_of(series->symbol), .labels = slice_of("")};
     enum eider_status status = check_name("name", text->name, true, error);
 
     if (status == EIDER_OK) {

@@ -163,7 +163,7 @@ is_wanted_table(const struct eider_subscription *sub, const struct catalog_table
     return table->id == TABLE_SAMPLES || table->ingestible;
 }
 
-/* Takes over a reference. */
+/* Queues a parcel, which stays the caller's, or counts it as missed. */
 static void
 queue_parcel(struct eider_subscription *sub, struct parcel *parcel, uint64_t lsn)
 {
@@ -177,9 +177,9 @@ queue_parcel(struct eider_subscription *sub, struct parcel *parcel, uint64_t lsn
         sub->stats.missed_batches++;
         sub->stats.missed_rows += parcel->rows;
         pthread_mutex_unlock(&sub->lock);
-        parcel_unref(parcel);
         return;
     }
+    atomic_fetch_add(&parcel->refs, 1);
     struct item *item = mem_zalloc(1, sizeof(*item));
     *item = (struct item){.parcel = parcel,
                           .lsn = lsn,
@@ -203,24 +203,22 @@ static void
 offer(struct eider_subscription *sub, const struct batch *batch, struct parcel **shared,
       uint64_t lsn)
 {
-    struct parcel *parcel;
-
     if (!is_wanted_table(sub, batch->table) || batch->rows == 0) {
         return;
     }
     if (sub->metric_name) {
-        parcel = pick_samples(sub, batch);
-    } else {
-        if (!*shared) {
-            *shared = parcel_new(batch);
+        struct parcel *picked = pick_samples(sub, batch);
+        if (picked) {
+            queue_parcel(sub, picked, lsn);
+            parcel_unref(picked);
         }
-        parcel = *shared;
-        if (parcel) {
-            atomic_fetch_add(&parcel->refs, 1);
-        }
+        return;
     }
-    if (parcel) {
-        queue_parcel(sub, parcel, lsn);
+    if (!*shared) {
+        *shared = parcel_new(batch);
+    }
+    if (*shared) {
+        queue_parcel(sub, *shared, lsn);
     }
 }
 
@@ -445,25 +443,15 @@ eider_subscribe(struct eider_db *db, const struct eider_subscribe_options *optio
     return EIDER_OK;
 }
 
-/* Takes it from the list, so that nothing more is queued. */
+/* Tells its thread to end; nothing is queued any more. Called with the lock of the list. */
 static void
-unlist(struct eider_subscription *sub)
+begin_end(struct eider_subscription *sub)
 {
-    struct subscribers *subscribers = &sub->db->subscribers;
-    struct eider_subscription **link = &subscribers->first;
-
-    pthread_mutex_lock(&subscribers->lock);
-    while (*link != sub) {
-        link = &(*link)->next;
-    }
-    *link = sub->next;
-    subscribers->count--;
     pthread_mutex_lock(&sub->lock);
-    subscribers->missed_batches += sub->stats.missed_batches;
+    sub->db->subscribers.missed_batches += sub->stats.missed_batches;
     sub->ending = true;
     pthread_cond_broadcast(&sub->changed);
     pthread_mutex_unlock(&sub->lock);
-    pthread_mutex_unlock(&subscribers->lock);
 }
 
 enum eider_status
@@ -474,7 +462,16 @@ eider_unsubscribe(struct eider_subscription *sub)
     if (!sub || status != EIDER_OK) {
         return status;
     }
-    unlist(sub);
+    struct subscribers *subscribers = &sub->db->subscribers;
+    pthread_mutex_lock(&subscribers->lock);
+    struct eider_subscription **link = &subscribers->first;
+    while (*link != sub) {
+        link = &(*link)->next;
+    }
+    *link = sub->next;
+    subscribers->count--;
+    begin_end(sub);
+    pthread_mutex_unlock(&subscribers->lock);
     pthread_join(sub->thread, NULL);
     subscription_free(sub);
     return EIDER_OK;
@@ -483,8 +480,21 @@ eider_unsubscribe(struct eider_subscription *sub)
 void
 subscribers_end(struct eider_db *db)
 {
-    while (db->subscribers.first) {
-        eider_unsubscribe(db->subscribers.first);
+    struct subscribers *subscribers = &db->subscribers;
+
+    pthread_mutex_lock(&subscribers->lock);
+    struct eider_subscription *sub = subscribers->first;
+    subscribers->first = NULL;
+    subscribers->count = 0;
+    for (struct eider_subscription *each = sub; each; each = each->next) {
+        begin_end(each);
+    }
+    pthread_mutex_unlock(&subscribers->lock);
+    while (sub) {
+        struct eider_subscription *next = sub->next;
+        pthread_join(sub->thread, NULL);
+        subscription_free(sub);
+        sub = next;
     }
 }
 
