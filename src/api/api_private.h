@@ -170,6 +170,10 @@ route_fn get_work, post_work;
 
 route_fn post_seal, post_retention, get_cold;
 
+/* Its families of /metrics (prometheus_cold.c). */
+void write_cold_metrics(struct api *api, const struct maintain_status *status,
+                        const char *namespace, struct buf *out);
+
 /* ---- who may talk to us without a token (guard.c) ---- */
 
 /* ERR_FORBIDDEN for a page of another origin that writes, and for a Host that is not this machine

@@ -384,6 +384,7 @@ write_parts(struct page *page, struct api *api)
         ingest_stats(ingest, &rows);
         write_ingest(page, &rows);
     }
+    write_cold_metrics(api, &status.maintain, page->namespace, page->out);
     struct meter *meter = atomic_load(&api->meter);
     if (meter) {
         write_meter_metrics(api, meter, page->namespace, page->out);

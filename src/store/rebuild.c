@@ -14,17 +14,34 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "store/cold.h"
 #include "store/engine_private.h"
 #include "store/failpoint.h"
 
 enum { INTERRUPT_MS = 50, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 
+/* A listed file that is missing or changed: its rows cannot be read until it is put back. */
+static void
+tell_lost(void *ctx, const struct cold_file *file)
+{
+    const struct engine *engine = ctx;
+    char relative[COLD_RELATIVE_MAX];
+
+    cold_relative(file, relative);
+    engine_event(engine, true,
+                 "cold/%s is missing or not what was written: its %llu rows cannot be read, the "
+                 "rest can; restore it from a backup (docs/retention.md)",
+                 relative, (unsigned long long)file->rows);
+}
+
 static enum err_code
-open_file(const struct engine *engine, struct store **ret_store, struct err *err)
+open_file(struct engine *engine, struct store **ret_store, struct err *err)
 {
     struct store_open_options options = engine->options.store;
 
     options.path = engine->store_path;
+    options.cold_lost = tell_lost;
+    options.cold_lost_ctx = engine;
     return engine->options.store_open(&options, ret_store, err);
 }
 
