@@ -146,6 +146,41 @@ has_many_segments(struct engine *engine)
                engine->options.snapshot_segments / 2;
 }
 
+/*
+ * A volatile store keeps one copy of itself, for the log's sake alone: without it the log could
+ * never be shortened, for what a store defines (series, budgets) may stand in its first record. As
+ * much log as the store may hold in memory is worth a copy; so the disk has twice to three times
+ * that.
+ */
+static void
+maybe_snapshot_volatile(struct engine *engine)
+{
+    struct store_stats stats;
+    struct err err;
+
+    store_stats(engine->store, &stats);
+    uint64_t worth = stats.memory_limit_bytes < engine->options.snapshot_wal_bytes
+                         ? stats.memory_limit_bytes
+                         : engine->options.snapshot_wal_bytes;
+    if (engine->bytes_since_snapshot < worth ||
+        (engine->snapshot_tried_us > 0 &&
+         clock_mono_us(engine->clock) < engine->snapshot_tried_us + SNAPSHOT_RETRY_US)) {
+        return;
+    }
+    enum err_code code = store_snapshot(engine->store, engine->store_path, &err);
+    if (code == ERR_OK) {
+        engine->bytes_since_snapshot = 0;
+        pthread_mutex_lock(&engine->lock);
+        engine->snapshot_lsn = stats.applied_lsn;
+        pthread_mutex_unlock(&engine->lock);
+        code = release_log(engine, stats.applied_lsn, &err);
+    }
+    engine->snapshot_tried_us = code == ERR_OK ? 0 : clock_mono_us(engine->clock);
+    if (code != ERR_OK) {
+        engine_event(engine, true, "the copy that shortens the log failed: %s", err.msg);
+    }
+}
+
 /* A snapshot costs a copy of the database, so it must free log worth at least half of that. */
 static void
 maybe_snapshot(struct engine *engine)
@@ -154,6 +189,7 @@ maybe_snapshot(struct engine *engine)
     bool many = false;
 
     if (engine->options.store_volatile) {
+        maybe_snapshot_volatile(engine);
         return;
     }
     if (engine->bytes_since_snapshot < engine->options.snapshot_wal_bytes) {

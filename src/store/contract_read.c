@@ -526,7 +526,7 @@ test_snapshot_is_a_store_of_its_own_or_unsupported(void **state)
 
     snprintf(copy.path, sizeof(copy.path), "%.200s/copy.duckdb", at->dir);
     enum err_code code = store_snapshot(at->store, copy.path, &err);
-    if (!at->contract->durable || at->contract->remote) {
+    if (at->contract->remote) {
         assert_int_equal(code, ERR_UNSUPPORTED);
         return;
     }

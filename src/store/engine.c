@@ -93,7 +93,10 @@ new_engine(const struct engine_options *options)
     o->store.timeout_ms = o->store.timeout_ms ? o->store.timeout_ms : TIMEOUT_MS;
     engine->clock = o->clock ? o->clock : clock_system();
     engine->data_dir = mem_strdup(slice_of(o->data_dir));
-    engine->store_path = join_path(o->data_dir, o->store_file ? o->store_file : "eider.duckdb");
+    /* What a volatile store keeps must not be taken for a database, nor a database for it. */
+    engine->store_path = join_path(o->data_dir, o->store_volatile ? "memory.snapshot"
+                                                : o->store_file   ? o->store_file
+                                                                  : "eider.duckdb");
     engine->wal_dir = join_path(o->data_dir, "wal");
     engine->lock_fd = -1;
     if (o->hot_cache_bytes > 0 && !o->store_volatile) {
@@ -161,7 +164,9 @@ note_snapshot(struct engine *engine)
 {
     struct wal_status status;
 
-    if (datadir_snapshots(engine->data_dir, &engine->snapshot_lsn, 1) == 0) {
+    if (engine->options.store_volatile) {
+        engine->snapshot_lsn = engine->applied_lsn;
+    } else if (datadir_snapshots(engine->data_dir, &engine->snapshot_lsn, 1) == 0) {
         engine->snapshot_lsn = 0;
     }
     /* The part of the log behind the newest snapshot; bytes, not records, so an estimate. */

@@ -76,7 +76,7 @@ struct engine_options {
     const char *data_dir;      /* required; made if absent; locked against a second process */
     const char *store_file;    /* name within data_dir; NULL: "eider.duckdb" */
     store_open_fn *store_open; /* required */
-    bool store_volatile;       /* the store keeps nothing on disk: replay the whole WAL at start */
+    bool store_volatile;       /* the store keeps nothing on disk but a copy for the log's sake */
     bool store_remote;         /* a server that others run: it comes and goes, has no files here */
     uint64_t keep_wal_bytes;   /* log kept behind what a remote store has, to fill another one from;
                                   0: none */

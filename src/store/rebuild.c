@@ -307,6 +307,32 @@ rebuild_swap(struct engine *engine, const char *path, struct err *err)
     return code;
 }
 
+/*
+ * A volatile store whose copy is lost, while the log begins behind it: the samples in the log are
+ * of series that nobody can name any more, and whose numbers will be given out again. It starts
+ * empty, behind them.
+ */
+static enum err_code
+skip_log(struct engine *engine, uint64_t first, struct err *err)
+{
+    struct wal_status status;
+
+    wal_status(engine->wal, &status);
+    uint64_t last = status.durable_lsn >= first ? status.durable_lsn : first - 1;
+    const struct store_group rest = {last, last, 0, NULL};
+    enum err_code code = store_apply(engine->store, &rest, err);
+    if (code == ERR_OK) {
+        engine_event(engine, true,
+                     "the copy of the memory store is lost, and the log begins at record %llu: it "
+                     "starts empty behind record %llu",
+                     (unsigned long long)first, (unsigned long long)last);
+        pthread_mutex_lock(&engine->lock);
+        engine->applied_lsn = last;
+        pthread_mutex_unlock(&engine->lock);
+    }
+    return code;
+}
+
 enum err_code
 rebuild_gap(struct engine *engine, struct err *err)
 {
@@ -315,8 +341,11 @@ rebuild_gap(struct engine *engine, struct err *err)
     if (engine->options.store_remote) {
         return remote_fill_gap(engine, err);
     }
-    if (engine->applied_lsn + 1 >= first || engine->options.store_volatile) {
+    if (engine->applied_lsn + 1 >= first) {
         return ERR_OK;
+    }
+    if (engine->options.store_volatile) {
+        return skip_log(engine, first, err);
     }
     /* The file is older than what was dropped from the log: a copy from elsewhere, most likely. */
     err_set(err, ERR_CORRUPT, "it ends at record %llu and the log begins at %llu",

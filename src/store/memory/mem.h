@@ -209,6 +209,14 @@ void mem_set_value(struct batch *rows, size_t column, size_t row, const struct m
 enum err_code mem_end(struct store *store, struct mem_reading *reading, enum err_code code,
                       struct batch *rows, struct batch *ret_rows, struct err *err);
 
+/* mem_snapshot.c */
+
+enum err_code mem_snapshot(struct store *store, const char *path, struct err *err);
+
+/* Fills an empty store from a snapshot; no file is an empty one. ERR_CORRUPT: it is damaged, and
+ * the store of no use. */
+enum err_code mem_load(struct mem_store *mem, const char *path, struct err *err);
+
 /* The vtable's reading functions */
 
 enum err_code mem_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,

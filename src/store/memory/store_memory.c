@@ -132,6 +132,7 @@ static const struct store_ops mem_ops = {
     .visit = mem_visit,
     .latest = mem_latest,
     .checkpoint = mem_checkpoint,
+    .snapshot = mem_snapshot,
     .applied_lsn = mem_applied_lsn,
     .stats = mem_stats,
     .table_stats = mem_table_stats,
@@ -146,7 +147,6 @@ store_memory_open(const struct store_open_options *options, struct store **ret_s
     struct mem_store *mem = mem_zalloc(1, sizeof(*mem));
     const struct catalog_table *table;
 
-    (void)err;
     mem->store.ops = &mem_ops;
     mem->clock = options->clock ? options->clock : clock_system();
     mem->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : TIMEOUT_MS_DEFAULT;
@@ -165,6 +165,11 @@ store_memory_open(const struct store_open_options *options, struct store **ret_s
             made->key = (struct column_list){1, {(uint8_t)table->series_column}};
         }
         key_map_init(&made->places, SIZE_MAX);
+    }
+    enum err_code code = options->path ? mem_load(mem, options->path, err) : ERR_OK;
+    if (code) {
+        mem_close(&mem->store);
+        return code;
     }
     *ret_store = &mem->store;
     return ERR_OK;
