@@ -3,6 +3,20 @@
 SELECT CASE WHEN count(*) > 0 THEN error('rows are in ' || count(*) || ' cold files, which version 1 '
     || 'cannot read: restore a backup that was made before') END FROM eider_cold_files;
 
+-- What a start makes of the cold files.
+DROP VIEW IF EXISTS market_data_1m;
+DROP VIEW IF EXISTS market_data_5m;
+DROP VIEW IF EXISTS market_data_1h;
+DROP VIEW IF EXISTS market_data_1d;
+DROP VIEW IF EXISTS candles_1m;
+DROP VIEW IF EXISTS candles_5m;
+DROP VIEW IF EXISTS candles_1h;
+DROP VIEW IF EXISTS candles_1d;
+DROP VIEW IF EXISTS samples_1m;
+DROP VIEW IF EXISTS samples_5m;
+DROP VIEW IF EXISTS samples_1h;
+DROP VIEW IF EXISTS samples_1d;
+
 DROP VIEW IF EXISTS market_data;
 ALTER TABLE market_data_hot RENAME TO market_data;
 DROP VIEW IF EXISTS strategy_metrics;

@@ -1,16 +1,16 @@
 -- What retention dropped: one row a step, written through the log (docs/retention.md).
 
 CREATE TABLE IF NOT EXISTS retention_receipts (
-    "id" TEXT NOT NULL,
+    "id" TEXT,
     "timestamp" TIMESTAMP NOT NULL,
     "rule" TEXT NOT NULL,
     "action" TEXT NOT NULL,
     "table_name" TEXT NOT NULL,
     "kind" TEXT NOT NULL,
     "day" TEXT NOT NULL,
-    "files" BIGINT NOT NULL,
-    "rows" BIGINT NOT NULL,
-    "bytes" BIGINT NOT NULL,
+    "files" BIGINT,
+    "rows" BIGINT,
+    "bytes" BIGINT,
     "metrics" JSON,
     eider_ord BIGINT
 );

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include <duckdb.h>
+#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,19 +45,21 @@ setup(void **state)
 }
 
 static int
+remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
+{
+    (void)info;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+static int
 teardown(void **state)
 {
     struct place *place = *state;
-    char path[128];
 
     failpoint_arm(NULL);
-    unlink(place->path);
-    unlink(place->other);
-    snprintf(path, sizeof(path), "%s.wal", place->path);
-    unlink(path);
-    snprintf(path, sizeof(path), "%s.tmp", place->path);
-    rmdir(path);
-    assert_int_equal(rmdir(place->dir), 0);
+    assert_int_equal(nftw(place->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
     free(place);
     return 0;
 }
@@ -72,7 +75,7 @@ run_sql(const char *path, const char *sql)
     assert_int_equal(duckdb_open(path, &database), DuckDBSuccess);
     assert_int_equal(duckdb_connect(database, &connection), DuckDBSuccess);
     if (duckdb_query(connection, sql, &result) != DuckDBSuccess) {
-        fail_msg("%s: %s", sql, duckdb_result_error(&result));
+        fail_msg("%s: %s", duckdb_result_error(&result), sql);
     }
     duckdb_destroy_result(&result);
     duckdb_disconnect(&connection);
@@ -149,6 +152,12 @@ version_of(const char *path)
     }
     schema_session_close(session);
     return status->version;
+}
+
+static uint32_t
+newest(void)
+{
+    return (uint32_t)schema_list(SCHEMA_DUCKDB)->count;
 }
 
 /* ---- a database from before there was a ledger ---- */
@@ -242,11 +251,12 @@ test_open_brings_up_a_database_from_before_the_ledger(void **state)
     expect(place->path, "(SELECT count(*) FROM samples_hot)", "100");
     expect(place->path,
            "(SELECT string_agg(version || name || status, ' ' ORDER BY applied_at) FROM "
-           "eider_schema_migrations)",
-           "1tablesapplied 2hot_and_coldapplied 3retentionapplied");
+           "eider_schema_migrations WHERE version < 3)",
+           "1tablesapplied 2hot_and_coldapplied");
     open_well(place->path);
     expect_rows(place->path);
-    expect(place->path, "(SELECT count(*) FROM eider_schema_migrations)", "3");
+    expect(place->path, "(SELECT count(*) = max(version) FROM eider_schema_migrations)", "true");
+    assert_int_equal(version_of(place->path), newest());
 }
 
 /* The frozen statements and the catalogue say the same, column by column: what the catalogue alone
@@ -309,11 +319,11 @@ test_down_and_up_again_keep_every_row(void **state)
            "0");
     expect(place->path,
            "(SELECT string_agg(version || status, ' ' ORDER BY applied_at) FROM "
-           "eider_schema_migrations)",
-           "1applied 2applied 3applied 3rolled_back 2rolled_back");
+           "eider_schema_migrations WHERE version < 3)",
+           "1applied 2applied 2rolled_back");
     open_well(place->path);
     expect_rows(place->path);
-    assert_int_equal(version_of(place->path), 3);
+    assert_int_equal(version_of(place->path), newest());
 }
 
 static void
@@ -364,7 +374,7 @@ test_down_to_nothing_and_up_of_a_database_without_rows(void **state)
            "eider_schema_migrations");
     expect(place->path, "(SELECT count(*) FROM duckdb_views() WHERE NOT internal)", "0");
     open_well(place->path);
-    assert_int_equal(version_of(place->path), 3);
+    assert_int_equal(version_of(place->path), newest());
 }
 
 /* ---- refusals ---- */
@@ -460,7 +470,7 @@ test_open_leaves_the_originals_ledger_alone_and_history_shows_it(void **state)
         fail_msg("%s", err.msg);
     }
     schema_session_close(session);
-    assert_int_equal(rows.rows, 5);
+    assert_int_equal(rows.rows, 2 + newest());
     size_t seen = 0;
     for (size_t row = 0; row < 2; row++) {
         seen += slice_is(batch_get_text(&rows, 6, row), "original duckdb") &&
@@ -552,14 +562,16 @@ test_open_goes_on_after_a_failure_at_any_statement(void **state)
         assert_true(code == ERR_OK || code == ERR_IO);
         if (code) {
             uint32_t version = version_of(place->path);
-            assert_in_range(version, 0, 2);
+            assert_in_range(version, 0, newest() - 1);
             if (version < 2) { /* else an open makes the views first */
                 expect_rows(place->path);
             }
         }
         open_well(place->path);
         expect_rows(place->path);
-        expect(place->path, "(SELECT count(*) FROM eider_schema_migrations)", "3");
+        assert_int_equal(version_of(place->path), newest());
+        expect(place->path, "(SELECT count(*) = max(version) FROM eider_schema_migrations)",
+               "true");
     }
     assert_true(failures > 20);
 }

@@ -199,6 +199,8 @@ test_up_makes_exactly_the_tables_of_the_catalogue(void **state)
     const struct catalog_table *table;
     struct place place;
     struct err err = {0};
+    char count_text[8];
+    int count = 0;
 
     (void)state;
     open_place(&place, "catalogue");
@@ -211,6 +213,7 @@ test_up_makes_exactly_the_tables_of_the_catalogue(void **state)
         if (table->kind == TABLE_VIEW) {
             continue;
         }
+        count += strncmp(table->name, "eider_", 6) != 0;
         buf_add_fmt(&sql,
                     "SELECT string_agg(attname || ' ' || format_type(atttypid, atttypmod) || CASE "
                     "WHEN attnotnull THEN ' NOT NULL' ELSE '' END, ', ' ORDER BY attnum) FROM "
@@ -220,10 +223,11 @@ test_up_makes_exactly_the_tables_of_the_catalogue(void **state)
         add_columns(table, &columns);
         expect(&place, sql.ptr, columns.ptr);
     }
+    snprintf(count_text, sizeof(count_text), "%d", count);
     expect(&place,
            "SELECT count(*) FROM pg_tables WHERE schemaname = 'catalogue' AND tablename NOT LIKE "
            "'eider\\_%'",
-           "13");
+           count_text);
     close_place(&place);
 }
 
