@@ -8,9 +8,12 @@
 #include <unistd.h>
 
 #include "backup/private.h"
+#include "base/id.h"
 #include "base/mem.h"
+#include "store/cold.h"
 #include "store/duckdb/duckdb_reader.h"
 #include "store/duckdb/store_duckdb.h"
+#include "store/failpoint.h"
 #include "store/memory/store_memory.h"
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -485,6 +488,225 @@ test_backup_is_refused_by_a_store_without_files(void **state)
     assert_non_null(strstr(err.msg, "memory"));
 }
 
+/* Three days of samples, sealed but for what is written behind it. */
+static void
+fill_and_seal(struct scene *scene)
+{
+    const int64_t day_us = INT64_C(86400000000);
+    const struct maintain_seal all = {.table = 0};
+    struct err err = {0};
+    uint64_t ticket;
+    char line[64];
+
+    scene->rig->options.maintain =
+        (struct maintain_options){.enabled = true, .seal = true, .watch_off = true};
+    rig_open(scene->rig);
+    rig_applied(scene->rig, rig_write(scene->rig, TABLE_SERIES, "1|cpu|-|-\n"));
+    for (int day = 1; day <= 3; day++) {
+        for (int i = 0; i < 10; i++) {
+            snprintf(line, sizeof(line), "1|%lld|%d.5\n", (long long)(day * day_us + i * 1000),
+                     i * day);
+            rig_applied(scene->rig, rig_write(scene->rig, TABLE_SAMPLES, line));
+        }
+    }
+    if (engine_ask_seal(scene->rig->engine, &all, &ticket, &err) != ERR_OK ||
+        engine_maintain_wait(scene->rig->engine, ticket, 60000, &err) != ERR_OK) {
+        fail_msg("%s", err.msg);
+    }
+    snprintf(line, sizeof(line), "1|%lld|7.5\n", (long long)(2 * day_us + 777));
+    rig_applied(scene->rig, rig_write(scene->rig, TABLE_SAMPLES, line));
+}
+
+/* All rows of all stored tables of an engine, as text. */
+static void
+dump(struct engine *engine, struct buf *ret_text)
+{
+    const struct store_sql sql = {
+        .sql = SLICE_LITERAL("SELECT 'sample', timestamp, value FROM samples UNION ALL "
+                             "SELECT metric_name, NULL, series_id FROM series ORDER BY ALL")};
+    struct batch rows;
+    struct err err = {0};
+
+    if (engine_sql(engine, &sql, &rows, NULL, &err) != ERR_OK) {
+        fail_msg("%s", err.msg);
+    }
+    buf_init(ret_text, 0);
+    contract_dump(&rows, ret_text);
+    buf_add_char(ret_text, '\0');
+    batch_fini(&rows);
+}
+
+static void
+test_backup_takes_cold_files_and_puts_them_back(void **state)
+{
+    struct scene *scene = *state;
+    struct restore_result restored;
+    struct buf before BUF_AUTO = {0};
+    struct buf after BUF_AUTO = {0};
+    struct err err = {0};
+
+    fill_and_seal(scene);
+    dump(scene->rig->engine, &before);
+    struct backup_result first = take(scene, 0);
+    assert_int_equal(first.sums.rows[TABLE_SAMPLES], 31);
+    assert_true(first.files > 5); /* raw files, their rollups, hot rows, series */
+    struct backup_result second = take(scene, 0);
+    assert_int_equal(second.sums.files_new, 0);
+    struct damages damages;
+    assert_int_equal(verify(scene, &damages), ERR_OK);
+    if (restore(scene, (struct restore_options){0}, &restored, &err) != ERR_OK) {
+        fail_msg("%s", err.msg);
+    }
+    assert_true(restored.cold_files >= 3);
+    assert_int_equal(restored.rows[TABLE_SAMPLES], 31);
+    struct engine_options options = scene->rig->options;
+    struct engine *engine = NULL;
+    options.data_dir = scene->target;
+    assert_int_equal(engine_open(&options, &engine, &err), ERR_OK);
+    dump(engine, &after);
+    engine_close(engine);
+    assert_string_equal(after.ptr, before.ptr);
+}
+
+static void
+test_backup_refuses_a_cold_file_that_is_damaged(void **state)
+{
+    struct scene *scene = *state;
+    struct cold_file *files;
+    struct backup_result result;
+    char path[FILES_PATH_MAX];
+    char cold[FILES_PATH_MAX];
+    struct err err = {0};
+    size_t count;
+
+    fill_and_seal(scene);
+    assert_int_equal(engine_cold_list(scene->rig->engine, &files, &count, &err), ERR_OK);
+    snprintf(cold, sizeof(cold), "%s/cold", scene->rig->dir);
+    cold_path(cold, &files[0], path, sizeof(path));
+    free(files);
+    flip(path, 30);
+    const struct backup_options options = {.dir = scene->dir,
+                                           .data_dir = scene->rig->dir,
+                                           .engine = scene->rig->engine,
+                                           .version = "test",
+                                           .clock = &scene->clock.clock};
+    assert_int_equal(backup_take(&options, &result, &err), ERR_CORRUPT);
+    assert_non_null(strstr(err.msg, "is damaged"));
+    flip(path, 30);
+    assert_int_equal(backup_take(&options, &result, &err), ERR_OK);
+}
+
+/* A step that fails leaves no backup, nothing pinned, and the next one works. */
+static void
+test_backup_is_tidy_behind_each_failing_step(void **state)
+{
+    static const char *const points[] = {"export.copied", "backup.pinned", "backup.pooled",
+                                         "backup.complete"};
+    struct scene *scene = *state;
+    struct backup_entry *entries;
+    struct backup_result result;
+    struct err err = {0};
+    size_t count;
+    char arm[64];
+
+    fill_and_seal(scene);
+    for (size_t i = 0; i < sizeof(points) / sizeof(*points); i++) {
+        const struct backup_options options = {.dir = scene->dir,
+                                               .data_dir = scene->rig->dir,
+                                               .engine = scene->rig->engine,
+                                               .version = "test",
+                                               .clock = &scene->clock.clock};
+        snprintf(arm, sizeof(arm), "%s:error", points[i]);
+        assert_true(failpoint_arm(arm));
+        assert_int_equal(backup_take(&options, &result, &err), ERR_IO);
+        assert_true(failpoint_arm(NULL));
+        assert_int_equal(backup_list(scene->dir, &entries, &count, &err), ERR_OK);
+        assert_int_equal(count, 0);
+        free(entries);
+        assert_int_equal(rig_count_files(scene->rig, "cold/tmp", "pin-"), 0);
+        assert_int_equal(rig_count_files(scene->rig, "cold/tmp", "export-"), 0);
+    }
+    take(scene, 0);
+}
+
+/* Texts that no compression makes small, one record each. */
+static void
+write_ballast(struct scene *scene, enum table_id table, int count)
+{
+    struct rng rng;
+
+    rng_init(&rng, (uint64_t)table);
+    for (int i = 0; i < count; i++) {
+        struct buf lines BUF_AUTO = {0};
+        buf_init(&lines, 0);
+        for (int n = 0; n < 200; n++) {
+            char text[129];
+            for (size_t at = 0; at < 128; at += 16) {
+                snprintf(text + at, 17, "%016llx", (unsigned long long)rng_next(&rng));
+            }
+            if (table == TABLE_TRADES) {
+                buf_add_fmt(&lines, "%s|%d|A|buy|1|1|-|-|-\n", text, i * 200 + n);
+            } else {
+                buf_add_fmt(&lines, "%d|%s|-|-\n", i * 200 + n, text);
+            }
+        }
+        buf_add_char(&lines, '\0');
+        rig_applied(scene->rig, rig_write(scene->rig, table, lines.ptr));
+    }
+}
+
+/* Sealed rows leave holes in front of rows that stay, which a compact copy does not have. */
+static void
+test_engine_swaps_in_a_compact_file_that_has_every_row(void **state)
+{
+    static const char *const points[] = {"swap.closed", "compact.renamed"};
+    const struct maintain_seal trades = {.table = TABLE_TRADES};
+    struct scene *scene = *state;
+    struct engine_compacted compacted = {0};
+    struct buf before BUF_AUTO = {0};
+    struct buf after BUF_AUTO = {0};
+    struct err err = {0};
+    uint64_t ticket;
+    char arm[64];
+
+    scene->rig->options.wal.segment_bytes = 1 << 20;
+    scene->rig->options.maintain =
+        (struct maintain_options){.enabled = true, .seal = true, .watch_off = true};
+    rig_open(scene->rig);
+    write_ballast(scene, TABLE_TRADES, 120);
+    assert_int_equal(engine_checkpoint(scene->rig->engine, 60000, &err), ERR_OK);
+    write_ballast(scene, TABLE_SERIES, 10);
+    assert_int_equal(engine_checkpoint(scene->rig->engine, 60000, &err), ERR_OK);
+    assert_int_equal(engine_ask_seal(scene->rig->engine, &trades, &ticket, &err), ERR_OK);
+    if (engine_maintain_wait(scene->rig->engine, ticket, 60000, &err) != ERR_OK) {
+        fail_msg("%s", err.msg);
+    }
+    rig_applied(scene->rig, rig_sample(scene->rig, 1, 5));
+    dump(scene->rig->engine, &before);
+    for (size_t i = 0; i < sizeof(points) / sizeof(*points); i++) {
+        snprintf(arm, sizeof(arm), "%s:error", points[i]);
+        assert_true(failpoint_arm(arm));
+        assert_int_equal(engine_compact(scene->rig->engine, 60000, &compacted, &err), ERR_IO);
+        assert_true(failpoint_arm(NULL));
+        rig_applied(scene->rig, rig_sample(scene->rig, 1, 6)); /* it goes on with the old file */
+    }
+    buf_fini(&before);
+    dump(scene->rig->engine, &before);
+    if (engine_compact(scene->rig->engine, 60000, &compacted, &err) != ERR_OK) {
+        fail_msg("%s", err.msg);
+    }
+    dump(scene->rig->engine, &after);
+    assert_string_equal(after.ptr, before.ptr);
+    assert_true(compacted.swapped);
+    assert_true(compacted.bytes_after < compacted.bytes_before);
+    rig_close(scene->rig);
+    assert_int_equal(rig_count_files(scene->rig, ".", ".compact"), 0);
+    rig_open(scene->rig);
+    buf_fini(&after);
+    dump(scene->rig->engine, &after);
+    assert_string_equal(after.ptr, before.ptr);
+}
+
 int
 main(void)
 {
@@ -499,6 +721,10 @@ main(void)
         CASE(test_backup_without_its_manifest_is_none_and_is_removed),
         CASE(test_backup_restores_into_nothing_but_an_empty_directory),
         CASE(test_backup_is_refused_by_a_store_without_files),
+        CASE(test_backup_takes_cold_files_and_puts_them_back),
+        CASE(test_backup_refuses_a_cold_file_that_is_damaged),
+        CASE(test_backup_is_tidy_behind_each_failing_step),
+        CASE(test_engine_swaps_in_a_compact_file_that_has_every_row),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,35 +123,6 @@ tell_table(struct check *check, const struct catalog_table *table, const struct 
                               "the log), or restore a backup.");
 }
 
-static void
-check_table(struct check *check, struct duckdb_reader *reader, const struct catalog_table *table)
-{
-    struct store_table_stats *stats = &check->tables[table->id];
-    const struct batch *row;
-    struct buf sql BUF_AUTO = {0};
-    struct err err = {0};
-
-    buf_init(&sql, 0);
-    buf_add_cstr(&sql, "SELECT count(*)");
-    if (table->time_column != CATALOG_NONE) {
-        const char *time = table->columns[table->time_column].name;
-        buf_add_fmt(&sql, ", min(\"%s\"), max(\"%s\")", time, time);
-    }
-    buf_add_fmt(&sql, " FROM %s", table->name);
-    buf_add_char(&sql, '\0');
-    if (ask(reader, sql.ptr, &row, &err) != ERR_OK || row->rows != 1) {
-        tell_table(check, table, &err);
-        return;
-    }
-    check->has_table[table->id] = true;
-    stats->table = table->id;
-    stats->rows = (uint64_t)batch_get_i64(row, 0, 0);
-    if (row->column_count > 1) {
-        stats->min_us = batch_get_i64(row, 1, 0);
-        stats->max_us = batch_get_i64(row, 2, 0);
-    }
-}
-
 static bool
 has_table(const struct duckdb_reader *reader, const char *name)
 {
@@ -165,11 +136,75 @@ has_table(const struct duckdb_reader *reader, const char *name)
     return false;
 }
 
+/*
+ * The table that holds rows itself. What the view of a sealed table adds is in cold files, which
+ * are looked at one by one; their rows are counted by the list, since the paths in the view may be
+ * those of another place.
+ */
+static const char *
+hot_name(const struct duckdb_reader *reader, const struct catalog_table *table, struct buf *name)
+{
+    buf_init(name, 1 << 16);
+    catalog_hot_name(table, name);
+    buf_add_char(name, '\0');
+    return has_table(reader, name->ptr) ? name->ptr : table->name;
+}
+
+static void
+add_cold_rows(const struct check *check, struct store_table_stats *stats)
+{
+    for (size_t i = 0; i < check->cold_count; i++) {
+        const struct cold_file *file = &check->cold[i];
+        if (file->table != stats->table || file->kind != COLD_RAW) {
+            continue;
+        }
+        if (stats->rows == 0 || file->min_us < stats->min_us) {
+            stats->min_us = file->min_us;
+        }
+        if (stats->rows == 0 || file->max_us > stats->max_us) {
+            stats->max_us = file->max_us;
+        }
+        stats->rows += file->rows;
+    }
+}
+
+static void
+check_table(struct check *check, struct duckdb_reader *reader, const struct catalog_table *table)
+{
+    struct store_table_stats *stats = &check->tables[table->id];
+    const struct batch *row;
+    struct buf name BUF_AUTO = {0};
+    struct buf sql BUF_AUTO = {0};
+    struct err err = {0};
+
+    buf_init(&sql, 0);
+    buf_add_cstr(&sql, "SELECT count(*)");
+    if (table->time_column != CATALOG_NONE) {
+        const char *time = table->columns[table->time_column].name;
+        buf_add_fmt(&sql, ", min(\"%s\"), max(\"%s\")", time, time);
+    }
+    buf_add_fmt(&sql, " FROM %s", hot_name(reader, table, &name));
+    buf_add_char(&sql, '\0');
+    if (ask(reader, sql.ptr, &row, &err) != ERR_OK || row->rows != 1) {
+        tell_table(check, table, &err);
+        return;
+    }
+    check->has_table[table->id] = true;
+    stats->table = table->id;
+    stats->rows = (uint64_t)batch_get_i64(row, 0, 0);
+    if (row->column_count > 1) {
+        stats->min_us = batch_get_i64(row, 1, 0);
+        stats->max_us = batch_get_i64(row, 2, 0);
+    }
+    add_cold_rows(check, stats);
+}
+
 /* A key that is there twice means that a replaced row was not removed. */
 static void
 check_keys(struct check *check, struct duckdb_reader *reader, const struct catalog_table *table)
 {
     const struct batch *row;
+    struct buf name BUF_AUTO = {0};
     struct buf sql BUF_AUTO = {0};
     struct buf keys BUF_AUTO = {0};
     struct err err = {0};
@@ -185,7 +220,7 @@ check_keys(struct check *check, struct duckdb_reader *reader, const struct catal
         }
     }
     buf_add_fmt(&sql, "SELECT count(*) FROM (SELECT 1 FROM %s GROUP BY %.*s HAVING count(*) > 1)",
-                table->name, SLICE_FMT(buf_slice(&keys)));
+                hot_name(reader, table, &name), SLICE_FMT(buf_slice(&keys)));
     buf_add_char(&sql, '\0');
     if (ask(reader, sql.ptr, &row, &err) != ERR_OK || row->rows != 1) {
         tell_table(check, table, &err);
@@ -226,6 +261,9 @@ check_database(struct check *check)
     } else {
         check->applied_lsn = (uint64_t)batch_get_i64(row, 0, 0);
     }
+    if (has_table(reader, "eider_cold_files")) {
+        check_cold_list(check, reader);
+    }
     for (size_t i = 0; (table = catalog_at(i)); i++) {
         /* The next start adds what a database of an earlier version does not have. */
         bool expected = table->id < TABLE_EVENTS || has_table(reader, table->name);
@@ -233,9 +271,6 @@ check_database(struct check *check)
             check_table(check, reader, table);
             check_keys(check, reader, table);
         }
-    }
-    if (has_table(reader, "eider_cold_files")) {
-        check_cold_list(check, reader);
     }
     duckdb_reader_close(reader);
 }
@@ -270,7 +305,8 @@ static void
 check_rebuild(struct check *check)
 {
     char *path MEM_AUTO = target_database_path(check->config);
-    bool log_whole = !check->log_damaged && check->first_lsn <= 1;
+    bool log_whole =
+        !check->log_damaged && (check->segments > 0 ? check->first_lsn <= 1 : !check->has_manifest);
     bool snapshot_reaches = check->snapshots > 0 &&
                             (check->segments == 0 || check->first_lsn <= check->snapshot_lsn + 1);
 
@@ -296,11 +332,23 @@ check_rebuild(struct check *check)
                  "does.");
         return;
     }
+    if (!check->has_manifest) {
+        set_text(finding->meaning, "No snapshot, no whole log and no list of cold files makes up "
+                                   "for it.");
+        set_text(finding->remedy, "does nothing: restore a backup, \"eider restore\".");
+        return;
+    }
     finding->repair = REPAIR_ADOPT;
-    set_text(finding->meaning,
-             "No snapshot makes up for it: rows of records before %" PRIu64 " are in cold files, "
-             "or in a backup, or nowhere; definitions of series in a backup or nowhere.",
-             check->first_lsn);
+    if (check->segments > 0) {
+        set_text(finding->meaning,
+                 "No snapshot makes up for it: rows of records before %" PRIu64 " are in cold "
+                 "files, or in a backup, or nowhere; definitions of series in a backup or nowhere.",
+                 check->first_lsn);
+    } else {
+        set_text(finding->meaning, "No snapshot and no log make up for it: rows are in cold files, "
+                                   "or in a backup, or nowhere; definitions of series in a backup "
+                                   "or nowhere.");
+    }
     set_text(finding->remedy,
              "makes a new database that lists the cold files and replays the log. "
              "If there is a backup, restore it instead: \"eider restore --from DIR "

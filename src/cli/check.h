@@ -56,7 +56,8 @@ struct check {
     size_t cold_count;
     size_t cold_good;
     uint64_t cold_bytes;
-    size_t snapshots; /* that open */
+    bool has_manifest; /* cold/manifest.json can be read */
+    size_t snapshots;  /* that open */
     uint64_t snapshot_lsn;
     size_t finding_count;
     size_t findings_more; /* that did not fit */

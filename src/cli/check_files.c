@@ -27,7 +27,9 @@ read_row(const struct batch *rows, size_t row, struct cold_file *file)
 
     *file = (struct cold_file){.day = (int32_t)batch_get_i64(rows, 3, row),
                                .rows = (uint64_t)batch_get_i64(rows, 4, row),
-                               .bytes = (uint64_t)batch_get_i64(rows, 5, row)};
+                               .bytes = (uint64_t)batch_get_i64(rows, 5, row),
+                               .min_us = batch_get_i64(rows, 7, row),
+                               .max_us = batch_get_i64(rows, 8, row)};
     if (!table) {
         return false;
     }
@@ -40,8 +42,8 @@ read_row(const struct batch *rows, size_t row, struct cold_file *file)
 void
 check_cold_list(struct check *check, struct duckdb_reader *reader)
 {
-    static const char sql[] = "SELECT name, table_name, kind, day::BIGINT, rows, bytes, checksum "
-                              "FROM eider_cold_files ORDER BY ALL";
+    static const char sql[] = "SELECT name, table_name, kind, day::BIGINT, rows, bytes, checksum, "
+                              "min_us, max_us FROM eider_cold_files ORDER BY ALL";
     const struct batch *rows;
     struct err err = {0};
     enum err_code code = duckdb_reader_sql(reader, sql, &err);
@@ -196,6 +198,7 @@ check_cold_manifest(struct check *check)
 
     snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
     enum err_code code = cold_manifest_read(dir, &manifest, &err);
+    check->has_manifest = code == ERR_OK && manifest.count > 0;
     free(manifest.files);
     if (code == ERR_OK || (code == ERR_NOT_FOUND && check->cold_count == 0)) {
         return;

@@ -1,0 +1,217 @@
+"""eider check says what is wrong with a stopped directory, and --repair mends it without deleting anything."""
+import glob
+import json
+import os
+import shutil
+
+import pytest
+
+from backups import Place, dump, dump_of
+from eider import run
+from test_backup import fill
+
+
+@pytest.fixture
+def place():
+    with Place() as made:
+        yield made
+
+
+def check(place, *options):
+    done = run("check", "--data-dir", place.data, "--json", *options)
+    return done, json.loads(done.stdout) if done.stdout else None
+
+
+def codes(said):
+    return {finding["code"] for finding in said["findings"] if finding["severity"] != "note"}
+
+
+def every_file(directory):
+    """Name and contents of all that is there, but for what every start changes."""
+    found = []
+    for here, _, names in os.walk(directory):
+        found += [open(os.path.join(here, name), "rb").read() for name in names]
+    return found
+
+
+def mend(place, expected):
+    """check finds it, --explain explains it, --repair mends it, and a second repair has nothing to do."""
+    done, said = check(place)
+    assert expected in codes(said), said
+    explained = run("check", "--data-dir", place.data, "--explain")
+    assert expected in explained.stdout and "What it means" in explained.stdout
+    done, said = check(place, "--repair", "--from", place.backups)
+    assert done.returncode == 0, (done.stderr, said)
+    assert not codes(said), said
+    before = sorted(glob.glob(os.path.join(place.data, "quarantine", "*")))
+    done, said = check(place, "--repair", "--from", place.backups)
+    assert done.returncode == 0 and not codes(said)
+    assert sorted(glob.glob(os.path.join(place.data, "quarantine", "*"))) == before
+
+
+def flip(path, at=None):
+    size = os.path.getsize(path)
+    with open(path, "r+b") as file:
+        file.seek(size // 2 if at is None else at)
+        byte = file.read(1)
+        file.seek(-1, 1)
+        file.write(bytes([byte[0] ^ 1]))
+
+
+def test_a_sound_directory_has_no_findings(place):
+    with place.server() as server:
+        fill(server, count=3)
+    done, said = check(place)
+    assert done.returncode == 0 and said["ok"] and not codes(said)
+    assert "Nothing is wrong" in run("check", "--data-dir", place.data, "--explain").stdout
+
+
+def test_a_repair_is_refused_while_a_server_runs(place):
+    with place.server() as server:
+        fill(server, count=1)
+        done = run("check", "--data-dir", place.data, "--repair")
+        assert done.returncode == 1 and "stop it" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["garbage", "missing"])
+def test_a_database_is_rebuilt_of_the_log(place, how):
+    with place.server() as server:
+        fill(server, count=4)
+        rows = dump(server)
+    path = os.path.join(place.data, "eider.duckdb")
+    if how == "garbage":
+        with open(path, "r+b") as file:
+            file.write(os.urandom(65536))
+        mend(place, "DATABASE_DAMAGED")
+        assert glob.glob(os.path.join(place.data, "quarantine", "*-eider.duckdb"))
+    else:
+        os.unlink(path)
+        done, said = check(place, "--repair")
+        assert done.returncode == 0 and not codes(said)
+    assert dump_of(place, place.data) == rows
+
+
+def test_a_damaged_log_keeps_what_is_in_front_of_the_damage(place):
+    with place.server() as server:
+        fill(server, count=2)
+    with place.server() as server:
+        fill(server, first=10, count=6)
+        rows = dump(server)
+        server.kill()
+    segments = sorted(glob.glob(os.path.join(place.data, "wal", "*.wal")))
+    begun = [path for path in segments if any(open(path, "rb").read()[4096:8192])]
+    flip(begun[-1], 4096 + 40 + 10)  # a payload byte of its first record; later ones prove that it was durable
+    refused = run("serve", "--data-dir", place.data, "--port", "0")
+    assert refused.returncode == 1
+    mend(place, "LOG_DAMAGED")
+    assert glob.glob(os.path.join(place.data, "quarantine", "*-wal"))
+    # Everything was applied before the kill, so nothing is lost, and the log goes on.
+    assert dump_of(place, place.data) == rows
+    with place.server() as server:
+        fill(server, first=50, count=1)
+
+
+def seal(place):
+    done = run("seal", "--data-dir", place.data)
+    assert done.returncode == 0, done.stderr
+
+
+def cold_files(place):
+    return sorted(glob.glob(os.path.join(place.data, "cold", "*", "date=*", "*.parquet")))
+
+
+def test_a_cold_file_is_taken_from_a_backup(place):
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    place.backup()
+    files = cold_files(place)
+    assert files
+    # On one disk the backup's file is a second name of this one: a damaged disk would spoil both.
+    whole = open(files[0], "rb").read()
+    os.unlink(files[0])
+    with open(files[0], "wb") as file:
+        file.write(whole)
+    flip(files[0])
+    mend(place, "COLD_DAMAGED")
+    os.unlink(files[-1])
+    mend(place, "COLD_MISSING")
+    assert cold_files(place) == files
+    assert dump_of(place, place.data) == rows
+
+
+def test_a_cold_file_that_no_backup_has_is_taken_off_the_list(place):
+    with place.server() as server:
+        fill(server, count=9)
+    seal(place)
+    raw = [path for path in cold_files(place) if "/market_data/" in path]
+    os.unlink(raw[0])
+    done, said = check(place)
+    assert done.returncode == 1 and "COLD_MISSING" in codes(said)
+    finding = next(f for f in said["findings"] if f["code"] == "COLD_MISSING")
+    assert "3 rows of market_data" in finding["meaning"]
+    mend(place, "COLD_MISSING")
+    with place.server() as server:
+        assert server.sql("SELECT count(*) FROM market_data") == [[6]]
+
+
+def test_a_stray_file_is_set_aside(place):
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    files = cold_files(place)
+    stray = os.path.join(os.path.dirname(files[0]), "0193c2a0-0000-7000-8000-000000000001.parquet")
+    shutil.copy(files[0], stray)
+    mend(place, "COLD_ORPHAN")
+    assert not os.path.exists(stray)
+    assert glob.glob(os.path.join(place.data, "quarantine", "*0193c2a0-0000-7000-8000-000000000001.parquet"))
+    assert dump_of(place, place.data) == rows
+
+
+@pytest.mark.parametrize("database", ["missing", "garbage"])
+def test_when_both_copies_are_lost_the_cold_files_are_adopted(place, database):
+    with place.server() as server:
+        fill(server, count=9)
+        quotes = sorted(server.sql("SELECT * FROM market_data"), key=repr)
+    seal(place)
+    for path in glob.glob(os.path.join(place.data, "wal", "*.wal")) + glob.glob(os.path.join(place.data, "backup", "*")):
+        os.unlink(path)
+    os.unlink(os.path.join(place.data, "eider.duckdb"))
+    if database == "garbage":
+        with open(os.path.join(place.data, "eider.duckdb"), "wb") as file:
+            file.write(b"rubbish" * 2000)
+    done = run("check", "--data-dir", place.data, "--explain")
+    assert "definitions of series in a backup or nowhere" in done.stdout and "eider restore" in done.stdout
+    mend(place, "DATABASE_LOST")
+    with place.server() as server:
+        assert sorted(server.sql("SELECT * FROM market_data"), key=repr) == quotes
+        fill(server, first=100, count=3)
+        assert len(server.sql("SELECT * FROM market_data")) == len(quotes) + 3
+
+
+def test_when_nothing_is_left_it_says_so(place):
+    with place.server() as server:
+        fill(server, count=1)
+    with open(os.path.join(place.data, "eider.duckdb"), "r+b") as file:
+        file.write(os.urandom(65536))
+    for path in glob.glob(os.path.join(place.data, "wal", "*.wal")):
+        flip(path, 100)  # in the header
+    done, said = check(place)
+    assert done.returncode == 1 and not said["ok"]
+    lost = next(f for f in said["findings"] if f["code"] == "DATABASE_LOST")
+    assert "eider restore" in lost["repair"]
+    # A repair tries what it can; the bytes are all still there.
+    check(place, "--repair")
+    assert glob.glob(os.path.join(place.data, "quarantine", "*-wal"))
+    assert glob.glob(os.path.join(place.data, "quarantine", "*-eider.duckdb"))
+
+
+def test_half_a_restore_is_told(place):
+    with place.server() as server:
+        fill(server, count=1)
+    with open(os.path.join(place.data, "restore-unfinished"), "w") as file:
+        file.write("x")
+    done, said = check(place)
+    assert done.returncode == 1 and "RESTORE_UNFINISHED" in codes(said)
