@@ -53,6 +53,7 @@ app_text(void *ctx, struct ws_client *client, struct slice text)
     if (slice_starts(text, "join ")) {
         ws_join(client, join_mask(slice_sub(text, 5, text.len)));
     } else if (slice_starts(text, "channel ")) {
+        ws_join(client, 0);
         ws_set_channel(client, (unsigned)join_mask(slice_sub(text, 8, text.len)));
     } else if (slice_is(text, "bye")) {
         ws_close(client, 4000, "as you wish");
