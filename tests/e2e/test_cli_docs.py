@@ -9,7 +9,7 @@ import pytest
 
 from eider import BIN, ROOT, run
 
-COMMANDS = ["serve", "sql", "import", "export", "eventlog", "spend", "migrate", "seal", "retention", "backup", "restore", "check", "config", "version", "help", "completion", "man"]
+COMMANDS = ["serve", "sql", "import", "export", "eventlog", "spend", "migrate", "seal", "retention", "backup", "restore", "optimize", "check", "config", "version", "help", "completion", "man"]
 
 
 @pytest.mark.parametrize("document, command", [("configuration.md", ["config", "--markdown"]),
