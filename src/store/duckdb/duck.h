@@ -5,12 +5,13 @@
  *   duck_apply.c    groups into transactions         duck_query.c   statements into batches
  *   duck_append.c   batches into data chunks         duck_value.c   one column of a chunk
  *   duck_keys.c     which rows are late              duck_text.c    values without a column type
- *   duck_save.c     checkpoint, snapshot             duck_read.c    scan, bucket, latest, counts
+ *   duck_save.c     checkpoint, snapshot             duck_read.c    scan, visit, counts
+ *   duck_bucket.c   buckets, from rollups and rows   duck_latest.c  the newest row of each series
  *   duck_error.c    DuckDB's errors                  duck_sql.c     users' SQL, sandboxed
  *   duck_views.c    views over hot and cold          sql_guard.c    which statements may run at all
  *   duck_cold.c     the list of cold files           duck_seal.c    days into files
  *   duck_unseal.c   files into days                  duck_drop.c    retention
- *   duck_compact.c  a copy without free space
+ *   duck_rollup.c   aggregates of files              duck_compact.c a copy without free space
  */
 #ifndef EIDER_STORE_DUCKDB_DUCK_H
 #define EIDER_STORE_DUCKDB_DUCK_H

@@ -59,9 +59,9 @@ duck_sql_name(struct duck_sql *sql, const char *name)
 }
 
 /* "a", "b", "c" */
-static void
-add_names(struct duck_sql *sql, const struct catalog_table *table,
-          const struct column_list *columns, const char *prefix)
+void
+duck_sql_names(struct duck_sql *sql, const struct catalog_table *table,
+               const struct column_list *columns, const char *prefix)
 {
     for (size_t i = 0; i < columns->count; i++) {
         buf_add_fmt(&sql->text, "%s%s", i ? ", " : "", prefix);
@@ -356,7 +356,7 @@ add_select(struct duck_reading *reading, const struct catalog_table *table,
                        table->column_count);
     }
     buf_add_cstr(&sql->text, "SELECT ");
-    add_names(sql, table, &columns, "");
+    duck_sql_names(sql, table, &columns, "");
     reading->cold = duck_reading_source(reading, table, scan->from_us, scan->to_us);
     sql->literal = reading->cold;
     return duck_sql_where(sql, table, scan, err);
@@ -426,111 +426,6 @@ duck_visit(struct store *store, const struct store_scan *scan, store_visit_fn *f
         struct duck_statement statement = statement_of(&reading.sql);
         code = duck_stream(duck, reading.reader, &statement, fn, ctx, err);
     }
-    duck_reading_close(&reading);
-    return code;
-}
-
-/* What "every series" means for a table: its key without the time, or who it names as series. */
-static struct column_list
-series_columns(const struct catalog_table *table)
-{
-    bool time_in_key = table->key_mask >> table->time_column & 1;
-
-    if (time_in_key) {
-        return column_list_of_key(table, false);
-    }
-    struct column_list list = {0};
-    if (table->series_column != CATALOG_NONE) {
-        list.index[list.count++] = (uint8_t)table->series_column;
-    }
-    return list;
-}
-
-/* A sealed table with the place of each row, which tells what was written last. */
-static void
-add_placed(struct duck_reading *reading, const struct catalog_table *table)
-{
-    if (table->sealed) {
-        reading->cold |= duck_cold_add_source(reading->duck, table, INT64_MIN, INT64_MAX,
-                                              DUCK_SOURCE_PLACED, &reading->sql.text) > 0;
-    } else {
-        buf_add_fmt(&reading->sql.text,
-                    "(SELECT *, 0 AS eider_part, rowid AS eider_row FROM main.\"%s\")",
-                    table->name);
-    }
-}
-
-/* The newest time of each series first, then its rows; the last one written among equals. */
-static void
-add_latest(struct duck_reading *reading, const struct catalog_table *table,
-           const struct column_list *series)
-{
-    struct column_list columns = column_list_of_table(table);
-    const char *time = duck_time_name(table);
-    struct duck_sql *sql = &reading->sql;
-
-    buf_add_cstr(&sql->text, "SELECT ");
-    add_names(sql, table, &columns, "t.");
-    buf_add_cstr(&sql->text, " FROM ");
-    add_placed(reading, table);
-    if (series->count == 0) {
-        buf_add_fmt(&sql->text,
-                    " AS t ORDER BY t.\"%s\" DESC, t.eider_part DESC, t.eider_row DESC LIMIT 1",
-                    time);
-        return;
-    }
-    buf_add_cstr(&sql->text, " AS t SEMI JOIN (SELECT ");
-    add_names(sql, table, series, "");
-    buf_add_fmt(&sql->text, ", max(\"%s\") AS newest", time);
-    duck_reading_source(reading, table, INT64_MIN, INT64_MAX);
-    buf_add_cstr(&sql->text, " GROUP BY ALL) AS k ON ");
-    for (size_t i = 0; i < series->count; i++) {
-        const char *name = table->columns[series->index[i]].name;
-        buf_add_fmt(&sql->text, "t.\"%s\" IS NOT DISTINCT FROM k.\"%s\" AND ", name, name);
-    }
-    buf_add_fmt(&sql->text, "t.\"%s\" = k.newest QUALIFY row_number() OVER (PARTITION BY ", time);
-    add_names(sql, table, series, "t.");
-    buf_add_cstr(&sql->text, " ORDER BY t.eider_part DESC, t.eider_row DESC) = 1 ORDER BY ");
-    add_names(sql, table, series, "t.");
-}
-
-/* The newest sample of every series, with its name. */
-static void
-add_latest_metrics(struct duck_reading *reading)
-{
-    struct buf *sql = &reading->sql.text;
-
-    buf_add_cstr(sql,
-                 "SELECT x.newest AS \"timestamp\", r.metric_name, x.value, r.symbol, r.labels "
-                 "FROM (SELECT series_id, max(timestamp) AS newest, "
-                 "arg_max(value, timestamp) AS value");
-    reading->cold =
-        duck_reading_source(reading, catalog_table(TABLE_SAMPLES), INT64_MIN, INT64_MAX);
-    buf_add_cstr(sql, " GROUP BY series_id) AS x JOIN main.series AS r USING (series_id) "
-                      "ORDER BY r.metric_name, r.symbol, r.labels");
-}
-
-enum err_code
-duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct err *err)
-{
-    const struct catalog_table *table = duck_find_table(id, err);
-    struct duck_reading reading;
-
-    if (!table) {
-        return ERR_NOT_FOUND;
-    }
-    if (table->time_column == CATALOG_NONE) {
-        return err_set(err, ERR_INVALID, "%s has no times", table->name);
-    }
-    enum err_code code =
-        duck_reading_open(&reading, (struct duck_store *)store, table, 0, NULL, err);
-    if (!code && table->kind == TABLE_VIEW) {
-        add_latest_metrics(&reading);
-    } else if (!code) {
-        struct column_list series = series_columns(table);
-        add_latest(&reading, table, &series);
-    }
-    code = code ? code : duck_reading_run(&reading, ret_rows, err);
     duck_reading_close(&reading);
     return code;
 }

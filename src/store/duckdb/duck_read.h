@@ -25,6 +25,10 @@ void duck_sql_fini(struct duck_sql *sql);
 /* Appends a quoted name. */
 void duck_sql_name(struct duck_sql *sql, const char *name);
 
+/* Appends "a", "b", "c", with a prefix. */
+void duck_sql_names(struct duck_sql *sql, const struct catalog_table *table,
+                    const struct column_list *columns, const char *prefix);
+
 /* Appends column = value, or column IN (values). */
 enum err_code duck_sql_filter(struct duck_sql *sql, const struct catalog_table *table,
                               const struct store_filter *filter, struct err *err);
