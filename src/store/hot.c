@@ -93,6 +93,7 @@ turn_off(struct hot *hot)
     cut_fills_loose(hot);
     forget_series(hot);
     hot->off = true;
+    hot->defined = false;
     hot->loaded = false;
     hot->epoch++;
 }
@@ -105,6 +106,7 @@ hot_reset(struct hot *hot)
     forget_series(hot);
     hot->epoch++;
     hot->off = false;
+    hot->defined = false;
     hot->loaded = false;
     hot->stale = false;
     hot->in_flight = false;
@@ -312,21 +314,23 @@ append_point(struct hot *hot, struct hot_series *series, int64_t time_us, double
     }
 }
 
-void
+bool
 hot_note_newest(struct hot *hot, int32_t id, int64_t time_us, double value)
 {
     struct hot_series *series = hot_series_of(hot, id);
 
-    if (!series || !time_in_range(time_us)) {
+    if (!series) {
+        return false;
+    }
+    if (!time_in_range(time_us)) {
         hot->undefined = true;
-        if (series) {
-            series->odd = true;
-        }
+        series->odd = true;
     } else if (!series->has_newest || time_us > series->newest_us) {
         series->has_newest = true;
         series->newest_us = time_us;
         series->newest_value = value;
     }
+    return true;
 }
 
 static void
@@ -335,7 +339,8 @@ feed_sample(struct hot *hot, int32_t id, int64_t time_us, double value)
     struct hot_series *series = hot_series_of(hot, id);
 
     if (!series) {
-        hot->undefined = true;
+        /* Until all are known it may well have one. */
+        hot->undefined = hot->undefined || hot->defined;
         return;
     }
     if (series->filling) {

@@ -12,7 +12,8 @@
  *
  * What it never shows: what SQL does not show, for it is fed behind the commit of a group, all of
  * the group in one step; and what SQL no longer shows, for it forgets all when the store is opened
- * anew, and what hot_invalidate names.
+ * anew, and what hot_invalidate names. What was told to be applied, it shows: whoever waits for
+ * that is told behind the feed. Between a commit and its feed SQL is a group ahead of it.
  *
  * A fill reads the store while groups go on being committed. It is thrown away when a group holds
  * points of its series or rows were removed meanwhile; one that ends between a commit and its feed

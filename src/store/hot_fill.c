@@ -166,24 +166,36 @@ hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *s
     }
 }
 
-/* What was fed since the reading began is at least as new. */
+/* One that was defined meanwhile is there already. */
 static void
-take_definitions(struct hot *hot, const struct batch *series, const struct batch *newest)
+take_definitions(struct hot *hot, const struct batch *series)
 {
     for (size_t row = 0; row < series->rows && !hot->off; row++) {
         hot_define(hot, series, row);
     }
-    for (size_t row = 0; row < newest->rows && !hot->off; row++) {
-        hot_note_newest(hot, (int32_t)batch_get_i64(newest, 0, row), batch_get_i64(newest, 1, row),
-                        batch_get_f64(newest, 2, row));
+    hot->defined = !hot->off;
+}
+
+/* What was fed since the reading began is at least as new. A series that is not known was committed
+ * and not yet fed, or never defined; which, the next reading tells, but not at once. */
+static void
+take_newest(struct hot *hot, const struct batch *newest)
+{
+    bool all_known = true;
+
+    for (size_t row = 0; row < newest->rows; row++) {
+        bool known = hot_note_newest(hot, (int32_t)batch_get_i64(newest, 0, row),
+                                     batch_get_i64(newest, 1, row), batch_get_f64(newest, 2, row));
+        all_known = all_known && known;
     }
-    for (size_t i = 0; i < hot->id_cap && !hot->off; i++) {
+    for (size_t i = 0; i < hot->id_cap; i++) {
         if (hot->by_id[i]) {
             hot->by_id[i]->newest_known = true;
         }
     }
-    hot->loaded = !hot->off;
-    hot->stale = false;
+    hot->loaded = true;
+    hot->stale = !all_known;
+    hot->holdoff = all_known ? 0 : READS_BETWEEN_LOADS;
 }
 
 /* Whether to read now; with the lock held. */
@@ -201,34 +213,60 @@ begin_load(struct hot *hot)
     return true;
 }
 
-bool
-hot_load(struct hot *hot, struct store *store, bool with_newest)
+/* Definitions before anything else: a point that is fed finds its series only when it is defined,
+ * and one that found none would be missing. */
+static enum err_code
+load_definitions(struct hot *hot, struct store *store, struct err *err)
 {
     const struct store_scan all = {.table = TABLE_SERIES, .from_us = INT64_MIN, .to_us = INT64_MAX};
     struct batch series BATCH_AUTO = {0};
+    uint64_t epoch = hot->epoch;
+
+    if (hot->defined) {
+        return ERR_OK;
+    }
+    pthread_mutex_unlock(&hot->lock);
+    enum err_code code = store_scan(store, &all, &series, err);
+    pthread_mutex_lock(&hot->lock);
+    if (code == ERR_OK && epoch == hot->epoch && !hot->off) {
+        take_definitions(hot, &series);
+    }
+    return code;
+}
+
+static enum err_code
+load_newest(struct hot *hot, struct store *store, struct err *err)
+{
     struct batch newest BATCH_AUTO = {0};
+    uint64_t epoch = hot->epoch;
+
+    if (!hot->defined) {
+        return ERR_OK;
+    }
+    pthread_mutex_unlock(&hot->lock);
+    enum err_code code = store_latest(store, TABLE_SAMPLES, &newest, err);
+    pthread_mutex_lock(&hot->lock);
+    if (code == ERR_OK && epoch == hot->epoch && hot->defined) {
+        take_newest(hot, &newest);
+    }
+    return code;
+}
+
+bool
+hot_load(struct hot *hot, struct store *store, bool with_newest)
+{
     struct err err;
 
     pthread_mutex_lock(&hot->lock);
     bool ready = hot->loaded && !(with_newest && hot->stale);
-    bool mine = !ready && begin_load(hot);
-    uint64_t epoch = hot->epoch;
-    pthread_mutex_unlock(&hot->lock);
-    if (!mine) {
-        return ready;
-    }
-    enum err_code code = store_scan(store, &all, &series, &err);
-    if (code == ERR_OK) {
-        code = store_latest(store, TABLE_SAMPLES, &newest, &err);
-    }
-    pthread_mutex_lock(&hot->lock);
-    hot->loading = false;
-    ready = code == ERR_OK && epoch == hot->epoch && !hot->off;
-    if (ready) {
-        take_definitions(hot, &series, &newest);
-        ready = hot->loaded;
-    } else {
-        hot->holdoff = code == ERR_OK ? 0 : READS_BETWEEN_LOADS;
+    if (!ready && begin_load(hot)) {
+        enum err_code code = load_definitions(hot, store, &err);
+        code = code ? code : load_newest(hot, store, &err);
+        hot->loading = false;
+        if (code != ERR_OK) {
+            hot->holdoff = READS_BETWEEN_LOADS;
+        }
+        ready = hot->loaded && !(with_newest && hot->stale);
     }
     pthread_mutex_unlock(&hot->lock);
     return ready;

@@ -60,7 +60,8 @@ struct hot {
     size_t parked;
     uint64_t epoch;   /* of the store's contents: counts resets and removals */
     bool off;         /* the definitions are too many */
-    bool loaded;      /* all definitions are known */
+    bool defined;     /* all definitions are known */
+    bool loaded;      /* and the newest points were, once */
     bool stale;       /* not every series' newest point is */
     bool loading;     /* a reader fetches them */
     bool in_flight;   /* a group may be committed and not yet fed */
@@ -75,7 +76,8 @@ struct hot {
 struct hot_series *hot_series_of(const struct hot *hot, int32_t id);
 struct hot_series *hot_first_of_name(const struct hot *hot, struct slice name);
 void hot_define(struct hot *hot, const struct batch *rows, size_t row);
-void hot_note_newest(struct hot *hot, int32_t id, int64_t time_us, double value);
+/* False for a series without a definition. */
+bool hot_note_newest(struct hot *hot, int32_t id, int64_t time_us, double value);
 void hot_drop(struct hot *hot, struct hot_series *series);
 void hot_account(struct hot *hot, struct hot_series *series);
 void hot_trim(struct hot *hot, struct hot_series *writer);
