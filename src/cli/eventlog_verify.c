@@ -256,6 +256,36 @@ eventlog_check_proof(struct cli *cli, const char *path, struct err *err)
     return ERR_OK;
 }
 
+/*
+ * Retention may have dropped the oldest entries, when a rule said so: the chain then begins at the
+ * first that is kept, which is taken as given. Only as many may be missing as its receipts tell of.
+ */
+static void
+begin_behind_dropped(struct eventlog *log, int64_t *from)
+{
+    struct batch rows BATCH_AUTO = {0};
+    bool truncated = false;
+    struct err ignored;
+    enum err_code code = target_sql(
+        &log->ledger.target,
+        "SELECT (SELECT min(seq) FROM api_event_log)::BIGINT, (SELECT coalesce(sum(rows), 0) FROM "
+        "retention_receipts WHERE table_name = 'api_event_log')::BIGINT",
+        &rows, &truncated, &ignored);
+
+    if (code != ERR_OK || rows.rows != 1) {
+        return; /* a store without SQL has no retention, either */
+    }
+    int64_t first = batch_get_i64(&rows, 0, 0);
+    int64_t dropped = batch_get_i64(&rows, 1, 0);
+    if (first > 1 && dropped == first - 1) {
+        cli_note(log->cli,
+                 "retention dropped entries 1 to %" PRId64 "; the chain begins at entry %" PRId64
+                 ", which is taken as given",
+                 dropped, first);
+        *from = first + 1;
+    }
+}
+
 enum err_code
 eventlog_verify(struct eventlog *log, struct err *err)
 {
@@ -281,6 +311,9 @@ eventlog_verify(struct eventlog *log, struct err *err)
     }
     if (cli_has(log->cli, "proof")) {
         return prove(log, cli_value(log->cli, "proof"), (uint64_t)to, err);
+    }
+    if (from == 1) {
+        begin_behind_dropped(log, &from);
     }
     options.from_seq = (uint64_t)from;
     options.to_seq = (uint64_t)to;

@@ -41,8 +41,10 @@ config_check_items(const struct config_setting *setting, const struct slice *ite
             break;
         case CONFIG_ITEM_RULE:
             if (retention_rule_parse(items[i], &rule, err) != ERR_OK) {
-                return err_context(err, ERR_USAGE, "%s: %s, rule %zu", origin->where, setting->name,
-                                   i + 1);
+                err_context(err, ERR_USAGE, "%s: %s, rule %zu", origin->where, setting->name,
+                            i + 1);
+                err->code = ERR_USAGE;
+                return ERR_USAGE;
             }
             break;
         case CONFIG_ITEM_PAIR:
