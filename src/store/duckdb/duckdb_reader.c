@@ -4,13 +4,16 @@
 #include <duckdb.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/mem.h"
+#include "store/duckdb/duck_cold.h"
 
 enum { TEXT_BYTES_MAX = 256 << 20 };
 
@@ -170,6 +173,27 @@ open_scratch(struct duckdb_reader *reader, struct err *err)
     return code;
 }
 
+/* Cold files stand beside a database of ours, and its views name them; nothing else is opened. */
+static enum err_code
+allow_cold_files(struct duckdb_reader *reader, struct err *err)
+{
+    struct buf sql BUF_AUTO = {0};
+    char path[PATH_MAX];
+    char cold[PATH_MAX + 8];
+
+    if (!realpath(reader->path, path)) {
+        return err_sys(err, errno, "finding the directory of %s", reader->path);
+    }
+    snprintf(cold, sizeof(cold), "%.*s/cold", (int)(strrchr(path, '/') - path), path);
+    buf_init(&sql, 0);
+    buf_add_cstr(&sql, "SET allowed_directories = [");
+    duck_cold_add_literal(slice_of(cold), &sql);
+    buf_add_cstr(&sql, " || '/', ");
+    duck_cold_add_path(cold, &sql); /* what is read is asked for as a pattern */
+    buf_add_cstr(&sql, " || '/']");
+    return run_buf(reader, &sql, NULL, err);
+}
+
 static enum err_code
 attach(struct duckdb_reader *reader, bool sandbox, struct err *err)
 {
@@ -184,6 +208,9 @@ attach(struct duckdb_reader *reader, bool sandbox, struct err *err)
         code = run(reader, "USE source.main", NULL, err);
     }
     /* A view in a stranger's database is a stranger's SQL: it must not reach other files. */
+    if (code == ERR_OK && sandbox) {
+        code = allow_cold_files(reader, err);
+    }
     if (code == ERR_OK && sandbox) {
         code = run(reader, "SET enable_external_access = false", NULL, err);
     }
