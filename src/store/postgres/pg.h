@@ -7,7 +7,7 @@
  *   pg_apply.c  a group as a transaction        pg_sql.c    users' SQL
  *   pg_copy.c   batches as COPY BINARY          pg_guard.c  which of it may run at all
  *   pg_value.c  answers into batches            pg_text.c   statements being written
- *   pg_setup.c  schema, extensions, identity
+ *   pg_setup.c  schema, identity                pg_extend.c TimescaleDB, Citus
  */
 #ifndef EIDER_STORE_POSTGRES_PG_H
 #define EIDER_STORE_POSTGRES_PG_H
@@ -255,6 +255,9 @@ void pg_schema_db(struct pg_store *store, struct schema_db *ret_db);
 
 /* After the writer connected: takes the lock, reads identity, applied LSN, newest times. */
 enum err_code pg_setup_writer(struct pg_store *store, bool first, struct err *err);
+
+/* Turns empty tables into those of TimescaleDB or Citus, when the database has them. */
+enum err_code pg_extend(struct pg_store *store, struct err *err);
 
 /* Keeps every other Eider from writing to these tables as long as the connection lasts. */
 enum err_code pg_setup_lock(struct pg_store *store, struct err *err);

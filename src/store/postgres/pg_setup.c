@@ -260,6 +260,9 @@ pg_setup_writer(struct pg_store *store, bool first, struct err *err)
     if (!code && !first) {
         code = compare(store, identity, lsn, err);
     }
+    if (!code && lsn == 0) {
+        code = pg_extend(store, err);
+    }
     code = code ? code : read_newest(store, err);
     if (code) {
         return code;

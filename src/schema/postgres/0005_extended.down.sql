@@ -1,0 +1,1 @@
+ALTER TABLE eider_database DROP COLUMN extended;

@@ -1,0 +1,1 @@
+ALTER TABLE eider_database ADD COLUMN extended BOOLEAN NOT NULL DEFAULT false;
