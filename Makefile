@@ -26,7 +26,7 @@ check: bootstrap ## both compilers, all sanitizers, corpora, lint, layers, forma
 	@scripts/check
 
 bench: build ## measure against the limits of this machine and the peers installed on it
-	@scripts/build release eider bench_load bench_ws bench_limits bench_embed bench_meter_log bench_meter_spend bench_spend
+	@scripts/build release eider bench_load bench_ws bench_limits bench_embed bench_cache bench_meter_log bench_meter_spend bench_spend
 	@/usr/bin/python3 bench/run $(ARGS)
 
 bench-peers: ## install the peers that Debian has (VictoriaMetrics, InfluxDB, PostgreSQL)

@@ -344,7 +344,7 @@ test_hot_turns_itself_off_when_definitions_are_too_many(void **state)
     char line[64];
 
     (void)state;
-    put(bed, "1|cpu|-|-\n", "1|10|1\n");
+    put(bed, NULL, "1|10|1\n");
     assert_true(check_scan(bed, &scan));
     for (int id = 2; id < 400; id++) {
         snprintf(line, sizeof(line), "%d|cpu|S%d|-\n", id, id);
@@ -386,6 +386,58 @@ test_hot_stays_within_its_bytes_and_keeps_what_is_read(void **state)
         assert_true(figures(bed).cache.bytes <= 96 << 10);
     }
     assert_true(figures(bed).cache.points > 1000);
+    end_bed(bed);
+}
+
+/* A store that is written to while its definitions are read: the point is committed and fed when
+ * the answer, which has no series yet, is on its way. */
+struct busy {
+    struct store store; /* first */
+    struct bed *bed;
+};
+
+static enum err_code
+busy_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
+          struct err *err)
+{
+    struct bed *bed = ((struct busy *)store)->bed;
+    enum err_code code = store_scan(bed->store, scan, ret_rows, err);
+
+    put(bed, NULL, "1|10|1\n");
+    put(bed, NULL, "1|20|2\n");
+    return code;
+}
+
+static enum err_code
+busy_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+{
+    struct bed *bed = ((struct busy *)store)->bed;
+    enum err_code code = store_latest(bed->store, table, ret_rows, err);
+
+    put(bed, NULL, "1|30|3\n");
+    return code;
+}
+
+static void
+test_hot_misses_nothing_that_is_written_while_it_loads(void **state)
+{
+    static const struct store_ops ops = {.type = "busy", .scan = busy_scan, .latest = busy_latest};
+    struct bed *bed = make_bed(store_memory_open, 1 << 20);
+    struct busy busy = {{&ops}, bed};
+    struct store_scan scan = of_series(&one, 15, INT64_MAX);
+    struct batch rows;
+
+    (void)state;
+    put(bed, "2|mem|-|-\n1|cpu|-|-\n", "2|5|1\n");
+    if (hot_latest(bed->hot, &busy.store, TABLE_SAMPLES, &rows)) {
+        batch_fini(&rows);
+    }
+    assert_true(check_latest(bed, TABLE_SAMPLES));
+    put(bed, NULL, "1|40|4\n");
+    assert_true(check_latest(bed, TABLE_SAMPLES));
+    assert_true(check_scan(bed, &scan));
+    scan.from_us = 25;
+    assert_true(check_scan(bed, &scan));
     end_bed(bed);
 }
 
@@ -635,6 +687,7 @@ main(void)
         cmocka_unit_test(test_hot_forgets_what_was_removed),
         cmocka_unit_test(test_hot_turns_itself_off_when_definitions_are_too_many),
         cmocka_unit_test(test_hot_stays_within_its_bytes_and_keeps_what_is_read),
+        cmocka_unit_test(test_hot_misses_nothing_that_is_written_while_it_loads),
         cmocka_unit_test(test_hot_agrees_with_duckdb_over_random_writes_and_reads),
         cmocka_unit_test(test_hot_agrees_with_the_memory_store_while_it_evicts),
     };
