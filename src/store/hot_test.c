@@ -344,7 +344,7 @@ test_hot_turns_itself_off_when_definitions_are_too_many(void **state)
     char line[64];
 
     (void)state;
-    put(bed, NULL, "1|10|1\n");
+    put(bed, "1|cpu|-|-\n", "1|10|1\n");
     assert_true(check_scan(bed, &scan));
     for (int id = 2; id < 400; id++) {
         snprintf(line, sizeof(line), "%d|cpu|S%d|-\n", id, id);
