@@ -82,7 +82,6 @@ struct pg_pool {
 /* One table as the applier sees it. */
 struct pg_table {
     const struct catalog_table *table;
-    struct column_list columns;
     struct column_list key;
     int64_t newest_us; /* of all rows in the table; INT64_MIN: none, INT64_MAX: unknown */
 };

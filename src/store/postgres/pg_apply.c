@@ -130,7 +130,7 @@ make_late(struct pg_load *load, char ret_name[SQL_TEXT], struct err *err)
     if (*made) {
         return ERR_OK;
     }
-    /* Dropped with a transaction that fails, so that it is made anew behind a ROLLBACK. */
+    /* A transaction that fails takes it along: undo() forgets that it was made. */
     snprintf(
         sql, sizeof(sql),
         "CREATE TEMPORARY TABLE IF NOT EXISTS eider_late_%s (LIKE \"%s\") ON COMMIT DELETE ROWS",
@@ -188,8 +188,6 @@ write_replace(struct pg_sql *sql, const struct pg_table *table, const char *late
     if (!is_replacing(table)) {
         buf_add_cstr(&sql->text, " ON CONFLICT (series_id) DO NOTHING");
     }
-    /* Emptied at once: a group may hold rows for it again only after COMMIT, but ON COMMIT DELETE
-     * ROWS truncates every such table at every commit, which an empty one is spared. */
     buf_add_char(&sql->text, '\0');
 }
 

@@ -85,10 +85,8 @@ init_tables(struct pg_store *store)
     const struct catalog_table *table;
 
     for (size_t i = 0; (table = catalog_at(i)); i++) {
-        store->tables[table->id] = (struct pg_table){.table = table,
-                                                     .columns = column_list_of_table(table),
-                                                     .key = column_list_of_key(table, true),
-                                                     .newest_us = INT64_MIN};
+        store->tables[table->id] = (struct pg_table){
+            .table = table, .key = column_list_of_key(table, true), .newest_us = INT64_MIN};
     }
 }
 

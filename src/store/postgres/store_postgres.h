@@ -8,7 +8,7 @@
 
 #include "store/engine.h"
 
-enum { STORE_POSTGRES_CONNECTIONS = 25, STORE_POSTGRES_CONNECTIONS_MAX = 1000 };
+enum { STORE_POSTGRES_CONNECTIONS = 25 };
 
 /*
  * Connects by options->postgres, brings the schema up, reads what is applied. ERR_IO, ERR_TIMEOUT:
