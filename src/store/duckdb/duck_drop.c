@@ -36,8 +36,8 @@ check_drop(const struct cold_drop *drop, struct err *err)
                        (int)drop->table);
     }
     if (drop->hot &&
-        (drop->first_day > drop->last_day || !time_in_range(cold_day_begin_us(drop->first_day)) ||
-         !time_in_range(cold_day_end_us(drop->last_day)))) {
+        (drop->first_day > drop->last_day || !duck_cold_day_in_range(drop->first_day) ||
+         !duck_cold_day_in_range(drop->last_day))) {
         return err_set(err, ERR_INVALID, "days %" PRId32 " to %" PRId32 " are no range of days",
                        drop->first_day, drop->last_day);
     }

@@ -249,8 +249,7 @@ check_seal(const struct store_seal *seal, struct err *err)
         return err_set(err, ERR_INVALID, "table number %d (%s) is not sealed", (int)seal->table,
                        table ? table->name : "unknown");
     }
-    if (!time_in_range(cold_day_begin_us(seal->day)) ||
-        !time_in_range(cold_day_end_us(seal->day))) {
+    if (!duck_cold_day_in_range(seal->day)) {
         return err_set(err, ERR_INVALID, "day %" PRId32 " is beyond the years that are sealed",
                        seal->day);
     }
