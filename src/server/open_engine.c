@@ -2,6 +2,7 @@
 #include "server/open_engine.h"
 
 #include "codec/time.h"
+#include "server/backups.h"
 #include "store/duckdb/store_duckdb.h"
 #include "store/memory/store_memory.h"
 #include "store/postgres/store_postgres.h"
@@ -81,6 +82,7 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
     if (!options.store_open) {
         return err_set(err, ERR_UNSUPPORTED, "storage.type is none that this program has");
     }
+    backups_hook(config, &options);
     *ret_options = options;
     return ERR_OK;
 }
