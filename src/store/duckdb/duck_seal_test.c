@@ -11,7 +11,10 @@
 #include <dirent.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +31,7 @@
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
-enum { PATH_BYTES = 512, ROWS = 600000 };
+enum { ROUNDS = 24, CROWD_ROWS = 3, PATH_BYTES = 512, ROWS = 600000 };
 
 struct place {
     char dir[PATH_BYTES];
@@ -212,6 +215,19 @@ seal_day(struct place *place, enum table_id table, int32_t day, bool merge)
     seal(place, &what);
 }
 
+static void
+seal_day_if_any(struct place *place, int32_t day, bool merge)
+{
+    struct store_seal what = {.table = TABLE_SAMPLES, .day = day, .merge = merge};
+    struct store_sealing *sealing = NULL;
+    struct store_seal_result result;
+
+    if (store_seal_begin(place->store, &what, &sealing, NULL) == ERR_OK) {
+        assert_int_equal(store_seal_commit(place->store, sealing, &result, NULL), ERR_OK);
+    }
+    store_seal_free(place->store, sealing);
+}
+
 /* The listed raw files of a table. */
 static size_t
 raw_files(struct place *place, enum table_id table, struct cold_file *ret_files)
@@ -269,6 +285,91 @@ listed(struct place *place)
     assert_int_equal(store_cold_list(place->store, &files, &count, NULL), ERR_OK);
     free(files);
     return count;
+}
+
+struct crowd {
+    struct place *place;
+    atomic_bool stop;
+    atomic_int rows; /* applied so far, of which all were visible once */
+    atomic_int reads;
+};
+
+/* Counts the rows again and again: what was there once stays there, in whichever place. */
+static void *
+read_on(void *ctx)
+{
+    struct crowd *crowd = ctx;
+    struct store_scan scan = {.table = TABLE_SAMPLES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct store_table_stats stats;
+    struct batch rows;
+
+    while (!atomic_load(&crowd->stop)) {
+        int before = atomic_load(&crowd->rows);
+        assert_int_equal(store_scan(crowd->place->store, &scan, &rows, NULL), ERR_OK);
+        assert_true((int)rows.rows >= before && rows.rows % CROWD_ROWS == 0);
+        before = (int)rows.rows;
+        batch_fini(&rows);
+        assert_int_equal(store_table_stats(crowd->place->store, TABLE_SAMPLES, &stats, NULL),
+                         ERR_OK);
+        assert_true((int)stats.rows >= before && stats.rows % CROWD_ROWS == 0);
+        atomic_fetch_add(&crowd->reads, 1);
+    }
+    return NULL;
+}
+
+/* Maintenance's half of a sealing. */
+struct half {
+    struct place *place;
+    struct store_seal what;
+    struct store_sealing *sealing;
+    enum err_code code;
+};
+
+static void *
+begin_half(void *ctx)
+{
+    struct half *half = ctx;
+
+    half->code = store_seal_begin(half->place->store, &half->what, &half->sealing, NULL);
+    return NULL;
+}
+
+static void
+test_readers_see_every_row_once_while_days_are_sealed(void **state)
+{
+    struct place *place = *state;
+    struct crowd crowd = {.place = place};
+    pthread_t reader;
+    char lines[512];
+
+    assert_int_equal(pthread_create(&reader, NULL, read_on, &crowd), 0);
+    for (int round = 0; round < ROUNDS; round++) {
+        struct half half = {
+            .place = place,
+            .what = {.table = TABLE_SAMPLES, .day = round % 3, .merge = round % 4 == 0}};
+        struct store_seal_result result;
+        pthread_t maintenance;
+        assert_int_equal(pthread_create(&maintenance, NULL, begin_half, &half), 0);
+        snprintf(lines, sizeof(lines), "1|%d|1\n2|86400%06d|2\n3|172800%06d|3\n", round,
+                 round % 7 * 1000 + round, round);
+        put(place, TABLE_SAMPLES, lines);
+        atomic_fetch_add(&crowd.rows, CROWD_ROWS);
+        assert_int_equal(pthread_join(maintenance, NULL), 0);
+        if (half.code == ERR_OK) {
+            enum err_code code = store_seal_commit(place->store, half.sealing, &result, NULL);
+            assert_true(code == ERR_OK || code == ERR_BUSY);
+        } else {
+            assert_int_equal(half.code, ERR_NOT_FOUND);
+        }
+        store_seal_free(place->store, half.sealing);
+        seal_day_if_any(place, round % 3, round % 4 == 1);
+    }
+    while (atomic_load(&crowd.reads) == 0) {
+        sched_yield();
+    }
+    atomic_store(&crowd.stop, true);
+    assert_int_equal(pthread_join(reader, NULL), 0);
+    assert_true(files_on_disk(place) >= listed(place)); /* those of merged files wait for readers */
 }
 
 static const char two_days[] = "1|10|1.5\n2|20|2.5\n1|86400000010|3.5\n";
@@ -830,6 +931,7 @@ main(void)
         CASE(test_missing_files_leave_the_list_at_open),
         CASE(test_users_reach_cold_rows_through_views_alone),
         CASE(test_compact_gives_space_back),
+        CASE(test_readers_see_every_row_once_while_days_are_sealed),
     };
 
     return cmocka_run_group_tests_name("store duckdb seal", tests, NULL, NULL);
