@@ -15,6 +15,7 @@
 #include "codec/json_write.h"
 #include "codec/time.h"
 #include "store/duckdb/duckdb_reader.h"
+#include "store/maintain_json.h"
 #include "wal/wal_scan.h"
 
 struct finding *
@@ -377,6 +378,30 @@ add_table_lines(const struct check *check, struct buf *out)
     }
 }
 
+/* Files, rows and bytes of each table and rollup; what is listed, whether it is whole or not. */
+static void
+add_cold_lines(const struct check *check, struct buf *out)
+{
+    for (size_t i = 0; i < check->cold_count;) {
+        const struct cold_file *first = &check->cold[i];
+        uint64_t rows = 0;
+        uint64_t bytes = 0;
+        size_t begin = i;
+        char name[COLD_RELATIVE_MAX];
+        for (; i < check->cold_count && check->cold[i].table == first->table &&
+               check->cold[i].kind == first->kind;
+             i++) {
+            rows += check->cold[i].rows;
+            bytes += check->cold[i].bytes;
+        }
+        snprintf(name, sizeof(name), "%s%s", catalog_table(first->table)->name,
+                 cold_kind_suffix(first->kind));
+        buf_add_fmt(out,
+                    "  %-22s %10" PRIu64 " rows in %4zu files, %12" PRIu64 " bytes, %.2f a row\n",
+                    name, rows, i - begin, bytes, rows ? (double)bytes / (double)rows : 0.0);
+    }
+}
+
 static const char *const severity_names[] = {"note", "warning", "error"};
 
 /* For whoever was woken by it. */
@@ -431,6 +456,7 @@ make_text(const struct check *check, struct buf *out)
     if (check->cold_count > 0) {
         buf_add_fmt(out, "cold files      %zu of %zu whole, %" PRIu64 " bytes\n", check->cold_good,
                     check->cold_count, check->cold_bytes);
+        add_cold_lines(check, out);
     }
     if (check->snapshots > 0) {
         buf_add_fmt(out, "snapshots       %zu, the newest of LSN %" PRIu64 "\n", check->snapshots,
@@ -464,6 +490,7 @@ add_findings(const struct check *check, struct json_writer *json)
     json_u64(json, check->cold_good);
     json_key(json, "bytes");
     json_u64(json, check->cold_bytes);
+    maintain_json_files(json, check->cold, check->cold_count);
     json_object_end(json);
     json_key(json, "snapshots");
     json_u64(json, check->snapshots);

@@ -60,6 +60,9 @@ check_cold_list(struct check *check, struct duckdb_reader *reader)
             }
         }
     }
+    if (check->cold_count > 1) {
+        qsort(check->cold, check->cold_count, sizeof(*check->cold), cold_file_compare);
+    }
 }
 
 /* ---- cold files ---- */

@@ -89,6 +89,9 @@ maintain_drop(struct maintain *maintain, const struct retention_step *step, stru
         code = drop_hot(maintain, step, err);
     }
     code = code ? code : delist(maintain, step->files, step->file_count, err);
+    /* Whoever keeps answers or points must not give out what is gone. */
+    engine_hot_invalidate(maintain->engine, step->table, cold_day_begin_us(step->day),
+                          cold_day_end_us(step->day) - 1);
     return code ? code : unlink_all(maintain, step->files, step->file_count, err);
 }
 

@@ -253,6 +253,8 @@ rewrite_day(struct maintain *maintain, struct retention_step *step, struct err *
     if (code == ERR_OK) {
         uint64_t had = sum_bytes(before, before_count);
         uint64_t has = sum_bytes(after, after_count);
+        engine_hot_invalidate(maintain->engine, step->table, cold_day_begin_us(step->day),
+                              cold_day_end_us(step->day) - 1);
         step->rows = result.rows_dropped;
         step->bytes = had > has ? had - has : 0;
         step->bytes_estimated = false;

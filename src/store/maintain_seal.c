@@ -12,7 +12,8 @@
 enum {
     SPARE_BYTES = 32 << 20, /* that sealing leaves of the disk */
     PACKED = 3,             /* rows in a file are at least so much smaller than in memory */
-    PERCENT = 100
+    PERCENT = 100,
+    CHECKPOINT_MS = 60000
 };
 
 /* ---- which days ---- */
@@ -296,7 +297,14 @@ maintain_seal_days(struct maintain *maintain, const struct maintain_seal *seal, 
             days[count++] = days[i];
         }
     }
-    return seal_each(maintain, days, count, err);
+    uint64_t before = maintain->status.days_sealed + maintain->status.days_merged;
+    code = seal_each(maintain, days, count, err);
+    if (maintain->status.days_sealed + maintain->status.days_merged > before) {
+        /* The rows that went are free in the file, and out of its log, behind a checkpoint. */
+        struct err ignored;
+        engine_checkpoint(maintain->engine, CHECKPOINT_MS, &ignored);
+    }
+    return code;
 }
 
 /* Days whose files have become too many without late rows: the bound was lowered, say. */
