@@ -125,9 +125,9 @@ test_maintain_tells_what_failed_and_goes_on(void **state)
     struct rig *rig = *state;
     struct err err = {0};
 
+    failpoint_arm("seal.ready:error");
     rig_open(rig);
     write_days(rig, 0, 2);
-    failpoint_arm("seal.ready:error");
     assert_int_equal(seal_and_wait(rig, &err), ERR_IO);
     assert_non_null(strstr(err.msg, "sealing samples of 1970-01-01"));
     assert_int_equal(count_files(rig, COLD_RAW), 1); /* the other day is not to blame */
