@@ -14,9 +14,6 @@
 #include "store/duckdb/duck.h"
 #include "store/engine.h"
 
-/* cold_kind in a bit. */
-#define COLD_BIT(kind) (1U << (kind))
-
 /* Reads the list, and takes files off it that are not there: silently those that retention dropped,
  * with duck_cold_lost those that are missing. Names this database's cold directory, which need not
  * be there. Before the views are made. */
