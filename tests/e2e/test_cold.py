@@ -34,7 +34,11 @@ def fill(server):
         events = [{"api_name": "birdeye", "endpoint": "/x", "status_code": 200, "success": True, "credits_cost": 2, "timestamp": at(day, i)}
                   for i in range(20)]
         assert server.post("/api/v1/events", json=events).status_code == 200
-    wait_for(lambda: server.get("/health").json()["applied_lsn"] == server.get("/health").json()["durable_lsn"], 30, "the log")
+    applied(server)
+
+
+def applied(server):
+    wait_for(lambda: (lambda h: h["applied_lsn"] == h["durable_lsn"])(server.get("/health").json()), 60, "the log")
 
 
 def work(server, path, **params):
@@ -43,6 +47,7 @@ def work(server, path, **params):
     ticket = answer.json()["ticket"]
     status = wait_for(lambda: (lambda s: s if s["done"] >= ticket else None)(server.get("/api/v1/admin/cold").json()), 60, path)
     assert status["outcome"] is None, status
+    applied(server)  # receipts are written through the log
     return status
 
 

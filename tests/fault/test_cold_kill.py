@@ -64,6 +64,10 @@ def settled(server):
     return wait_for(lambda: (lambda s: s if s["rounds"] > 0 else None)(server.get("/api/v1/admin/cold").json()), 60, "a round")
 
 
+def applied(server):
+    wait_for(lambda: (lambda h: h["applied_lsn"] == h["durable_lsn"])(server.get("/health").json()), 60, "the log")
+
+
 def check_files(data_dir):
     """The manifest, which the last round wrote, names files that are there with their sizes; nothing is half-written."""
     cold = os.path.join(data_dir, "cold")
@@ -137,9 +141,11 @@ def retain(server):
 
 
 def fill(server):
-    """More log than a snapshot waits for."""
-    for i in range(60):
-        server.ingest("market_data", [{"timestamp": at(39, 0)[:-2] + f"{i:02}.{j:06}", "symbol": f"S{j}", "last_price": j}
+    """Log until there is a snapshot."""
+    for i in range(400):
+        if [name for name in os.listdir(server.data_dir + "/backup") if name.endswith(".duckdb")]:
+            return
+        server.ingest("market_data", [{"timestamp": at(39, 0)[:-2] + f"{i % 60:02}.{i // 60}{j:05}", "symbol": f"S{j}", "last_price": j}
                                       for j in range(2000)], ack="applied")
 
 
@@ -171,6 +177,7 @@ def test_a_kill_loses_and_doubles_nothing(made, data_dir, point, act, settings):
     start_killed(data_dir, point, act, settings)
     with Server(*SETTINGS, data_dir=data_dir) as server:
         settled(server)
+        applied(server)
         if act is replace and replaced(before, 1000) != before:
             write(server, "trades", [trade(1, 7, 1000)])  # it may have been acknowledged, or not
             before = replaced(before, 1000)
@@ -185,6 +192,7 @@ def test_a_kill_loses_and_doubles_nothing(made, data_dir, point, act, settings):
         return
     with Server(*SETTINGS, *RULES, data_dir=data_dir) as server:
         work(server, "retention")
+        applied(server)  # receipts are written through the log
         # Trades of the first two days are gone; samples too, and "noise" of the others.
         [left] = server.sql("SELECT count(*), min(timestamp)::VARCHAR FROM trades")
         assert left[0] == (SEALED + HOT - 1) * ROWS or left[0] == (SEALED + HOT - 2) * ROWS
@@ -222,7 +230,7 @@ def test_the_database_is_damaged_behind_sealing(made, data_dir):
         file.write(b"x" * 9000)
     with Server(*SETTINGS, data_dir=data_dir) as server:
         settled(server)
-        wait_for(lambda: server.get("/health").json()["applied_lsn"] == server.get("/health").json()["durable_lsn"], 60, "the log")
+        applied(server)
         assert totals(server) == before
         work(server, "seal")
         assert totals(server) == before
