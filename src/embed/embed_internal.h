@@ -53,6 +53,7 @@ struct subscribers {
     struct eider_subscription *first;
     size_t count;
     size_t max;
+    bool closed;             /* none is taken any more */
     uint64_t missed_batches; /* of those that ended */
 };
 
@@ -141,6 +142,10 @@ enum eider_status embed_query(struct eider_db *db, const struct eider_query *que
                               struct batch *ret_rows, bool *ret_truncated,
                               struct eider_error *error);
 
+/* Runs a scan and makes a batch of its answer. */
+enum eider_status embed_scan(struct eider_db *db, const struct store_scan *scan,
+                             struct eider_batch **ret_batch, struct eider_error *error);
+
 /* last.c */
 void last_init(struct last_values *last);
 void last_fini(struct last_values *last);
@@ -150,7 +155,7 @@ void last_update(struct last_values *last, const struct batch *samples, uint64_t
 void subscribers_init(struct subscribers *subscribers, size_t max);
 void subscribers_fini(struct subscribers *subscribers);
 void subscribers_take(struct eider_db *db, const struct batch *batches, size_t count, uint64_t lsn);
-/* Ends all of them. */
+/* Ends all of them; there will be no others. */
 void subscribers_end(struct eider_db *db);
 uint64_t subscribers_missed(struct subscribers *subscribers);
 

@@ -117,8 +117,8 @@ eider_query(struct eider_db *db, const struct eider_query *query, struct eider_b
     return status;
 }
 
-static enum eider_status
-scan_table(struct eider_db *db, const struct store_scan *scan, struct eider_batch **ret_batch,
+enum eider_status
+embed_scan(struct eider_db *db, const struct store_scan *scan, struct eider_batch **ret_batch,
            struct eider_error *error)
 {
     struct batch rows;
@@ -140,9 +140,12 @@ eider_read_table(struct eider_db *db, const struct eider_read *read, struct eide
     if (status != EIDER_OK) {
         return status;
     }
-    if (!read || read->timeout_ms < 0) {
-        return embed_refuse(error, EIDER_INVALID, "%s",
-                            !read ? "read is NULL" : "timeout_ms is below 0");
+    if (!read) {
+        return embed_refuse(error, EIDER_INVALID, "read is NULL");
+    }
+    if (read->timeout_ms < 0) {
+        return embed_refuse(error, EIDER_INVALID, "timeout_ms is %d; expected milliseconds from 0",
+                            read->timeout_ms);
     }
     const struct catalog_table *table = embed_table(read->table, error);
     if (!table) {
@@ -166,10 +169,14 @@ eider_read_table(struct eider_db *db, const struct eider_read *read, struct eide
                                 "column \"%.100s\": expected a text column of %s", read->column,
                                 table->name);
         }
+        if (!read->value) {
+            return embed_refuse(error, EIDER_INVALID, "value is NULL; expected what column %s has",
+                                table->columns[at].name);
+        }
         scan.filters[0] = (struct store_filter){read->column, &value, 1};
         scan.filter_count = 1;
     }
-    return scan_table(db, &scan, ret_batch, error);
+    return embed_scan(db, &scan, ret_batch, error);
 }
 
 static void

@@ -166,7 +166,15 @@ test_rows_of_a_table_are_read_without_sql(void **state)
     read.column = "last_price";
     assert_refused(place, eider_read_table(place->db, &read, &batch, &place->error), EIDER_INVALID,
                    "column \"last_price\": expected a text column of market_data");
+    read.column = "symbol";
+    read.value = NULL;
+    assert_refused(place, eider_read_table(place->db, &read, &batch, &place->error), EIDER_INVALID,
+                   "value is NULL; expected what column symbol has");
+    read.timeout_ms = -5;
+    assert_refused(place, eider_read_table(place->db, &read, &batch, &place->error), EIDER_INVALID,
+                   "timeout_ms is -5");
     read.table = "market_dat";
+    read.timeout_ms = 0;
     assert_refused(place, eider_read_table(place->db, &read, &batch, &place->error),
                    EIDER_NOT_FOUND, "did you mean \"market_data\"?");
     assert_ok(place, eider_read_latest(place->db, "market_data", &batch, &place->error));
