@@ -45,9 +45,19 @@ embed_block_signals(sigset_t *ret_old)
     pthread_sigmask(SIG_SETMASK, &all, ret_old);
 }
 
+/* A write over the limit of a file's size fails with EFBIG, and leaves a signal that would end the
+ * process as soon as it is let through. */
 void
 embed_restore_signals(const sigset_t *old)
 {
+    const struct timespec at_once = {.tv_sec = 0};
+    sigset_t size_limit;
+
+    sigemptyset(&size_limit);
+    sigaddset(&size_limit, SIGXFSZ);
+    if (!sigismember(old, SIGXFSZ)) {
+        sigtimedwait(&size_limit, NULL, &at_once);
+    }
     pthread_sigmask(SIG_SETMASK, old, NULL);
 }
 
@@ -194,13 +204,29 @@ open_engine(struct eider_db *db, const struct eider_options *options, const stru
     return engine_open(&engine, &db->engine, err);
 }
 
-/* The store may have much to catch up with; each try waits some seconds for it. */
+static int
+ms_until(int64_t until_us)
+{
+    int64_t left_us = until_us - clock_mono_us(clock_system());
+
+    return left_us > 0 ? (int)((left_us + US_PER_MS - 1) / US_PER_MS) : 0;
+}
+
+/* The ingest waits for the store by itself, but not for as long as the caller may want. */
+static enum err_code
+catch_up(struct eider_db *db, int64_t until_us, struct err *err)
+{
+    struct engine_status status;
+
+    engine_status(db->engine, &status);
+    return engine_wait_applied(db->engine, status.durable_lsn, ms_until(until_us), err);
+}
+
 static enum err_code
 open_ingest(struct eider_db *db, const struct eider_options *options, struct err *err)
 {
-    const struct clock *clock = clock_system();
     int timeout_ms = options->open_timeout_ms ? options->open_timeout_ms : OPEN_TIMEOUT_MS;
-    int64_t until_us = clock_mono_us(clock) + (int64_t)timeout_ms * US_PER_MS;
+    int64_t until_us = clock_mono_us(clock_system()) + (int64_t)timeout_ms * US_PER_MS;
     const struct ingest_options ingest = {
         .engine = db->engine,
         .sink = on_durable,
@@ -213,12 +239,15 @@ open_ingest(struct eider_db *db, const struct eider_options *options, struct err
     enum err_code code;
 
     for (;;) {
-        code = ingest_open(&ingest, &db->ingest, err);
+        code = catch_up(db, until_us, err);
+        if (code == ERR_OK) {
+            code = ingest_open(&ingest, &db->ingest, err);
+        }
         bool early = code == ERR_UNAVAILABLE || code == ERR_TIMEOUT;
         if (!early) {
             return code;
         }
-        if (clock_mono_us(clock) >= until_us) {
+        if (ms_until(until_us) == 0) {
             return err_set(err, ERR_TIMEOUT,
                            "the store has not caught up with its log within open_timeout_ms, %d",
                            timeout_ms);
@@ -230,19 +259,35 @@ open_ingest(struct eider_db *db, const struct eider_options *options, struct err
     }
 }
 
+/* It writes on this thread, see embed_restore_signals. */
+static void
+close_engine(struct eider_db *db)
+{
+    sigset_t old;
+
+    embed_block_signals(&old);
+    engine_close(db->engine);
+    embed_restore_signals(&old);
+}
+
 static enum eider_status
 open_with(const struct eider_options *options, const struct storage *storage,
           struct eider_db **ret_db, struct eider_error *error)
 {
     struct eider_db *db = db_new(options, storage);
     struct err err = {0};
-    enum err_code code = open_engine(db, options, storage, &err);
+    sigset_t old;
 
+    /* Threads inherit the mask: the program's signals are for the program's threads. While the
+     * store catches up they find this one, too. */
+    embed_block_signals(&old);
+    enum err_code code = open_engine(db, options, storage, &err);
+    embed_restore_signals(&old);
     if (code == ERR_OK) {
         code = open_ingest(db, options, &err);
     }
     if (code != ERR_OK) {
-        engine_close(db->engine);
+        close_engine(db);
         db_free(db);
         return embed_fail(error, &err);
     }
@@ -253,8 +298,6 @@ open_with(const struct eider_options *options, const struct storage *storage,
 enum eider_status
 eider_open(const struct eider_options *options, struct eider_db **ret_db, struct eider_error *error)
 {
-    sigset_t old;
-
     if (!options || !ret_db) {
         return embed_refuse(error, EIDER_INVALID, "options and ret_db must not be NULL");
     }
@@ -272,11 +315,7 @@ eider_open(const struct eider_options *options, struct eider_db **ret_db, struct
                    ? EIDER_UNSUPPORTED
                    : EIDER_INVALID;
     }
-    /* Threads inherit the mask: the program's signals are for the program's threads. */
-    embed_block_signals(&old);
-    status = open_with(options, storage, ret_db, error);
-    embed_restore_signals(&old);
-    return status;
+    return open_with(options, storage, ret_db, error);
 }
 
 enum eider_status
@@ -288,8 +327,9 @@ eider_close(struct eider_db *db)
         return status;
     }
     subscribers_end(db);
-    ingest_close(db->ingest); /* waits for all appends, and their callbacks */
-    engine_close(db->engine);
+    ingest_stop(db->ingest); /* waits for all appends, and their callbacks */
+    close_engine(db);        /* its last events may still ask the handle something */
+    ingest_close(db->ingest);
     db_free(db);
     return EIDER_OK;
 }

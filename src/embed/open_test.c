@@ -1,5 +1,6 @@
 /* Opening and closing. */
 #include <signal.h>
+#include <sys/wait.h>
 
 #include "embed/testing.h"
 
@@ -81,6 +82,53 @@ test_two_directories_in_one_process_share_nothing(void **state)
     assert_true(point.value == 2);
     place_remove(&two);
     place_append(one, "m", T0 + 2, 3);
+}
+
+/* The lock is the open file's, which a child has, too. */
+static void
+test_forked_child_does_not_keep_the_directory(void **state)
+{
+    struct place *place = *state;
+    int gate[2];
+    char byte;
+
+    assert_int_equal(pipe(gate), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        close(gate[1]);
+        _exit(read(gate[0], &byte, 1) == 0 ? 0 : 1);
+    }
+    place_close(place);
+    enum eider_status status = eider_open(&place->options, &place->db, &place->error);
+    close(gate[0]);
+    close(gate[1]);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    assert_ok(place, status);
+}
+
+static void
+test_open_gives_up_when_its_time_is_over(void **state)
+{
+    enum { ROUNDS = 8, COUNT = 100000 };
+    struct place *place = *state;
+    double *values = calloc(COUNT, sizeof(*values));
+    const struct eider_points points = {.series = {.name = "m"}, .values = values, .count = COUNT};
+    struct eider_db *db = NULL;
+
+    assert_non_null(values);
+    for (int i = 0; i < ROUNDS; i++) {
+        assert_ok(place, eider_append_points(place->db, &points, NULL, &place->error));
+    }
+    free(values);
+    place_close(place);
+    /* A memory store begins with its whole log. */
+    place->options.open_timeout_ms = 1;
+    assert_refused(place, eider_open(&place->options, &db, &place->error), EIDER_TIMEOUT,
+                   "within open_timeout_ms, 1");
+    assert_null(db);
+    place->options.open_timeout_ms = 0;
+    place_open(place);
 }
 
 /* A signal for the process must find a thread of the program's: the library's block all. */
@@ -193,6 +241,10 @@ main(void)
                                         place_teardown),
         cmocka_unit_test_setup_teardown(test_two_directories_in_one_process_share_nothing,
                                         place_setup, place_teardown),
+        cmocka_unit_test_setup_teardown(test_forked_child_does_not_keep_the_directory, place_setup,
+                                        place_teardown),
+        cmocka_unit_test_setup_teardown(test_open_gives_up_when_its_time_is_over,
+                                        place_setup_memory, place_teardown),
         cmocka_unit_test_setup_teardown(test_threads_of_the_library_block_signals, place_setup,
                                         place_teardown),
         cmocka_unit_test_setup_teardown(test_open_leaves_the_callers_signal_mask, place_setup,

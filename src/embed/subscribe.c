@@ -408,7 +408,10 @@ start(struct eider_db *db, struct eider_subscription *sub, struct eider_error *e
     enum eider_status status = EIDER_OK;
 
     pthread_mutex_lock(&subscribers->lock);
-    if (subscribers->count >= subscribers->max) {
+    if (subscribers->closed) {
+        /* A callback of an append that eider_close waits for. */
+        status = embed_refuse(error, EIDER_UNAVAILABLE, "the handle is being closed");
+    } else if (subscribers->count >= subscribers->max) {
         status = embed_refuse(error, EIDER_BUSY,
                               "there are %zu subscriptions; the limit subscriptions_max is %zu",
                               subscribers->count, subscribers->max);
@@ -486,6 +489,7 @@ subscribers_end(struct eider_db *db)
     struct eider_subscription *sub = subscribers->first;
     subscribers->first = NULL;
     subscribers->count = 0;
+    subscribers->closed = true;
     for (struct eider_subscription *each = sub; each; each = each->next) {
         begin_end(each);
     }

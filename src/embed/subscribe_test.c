@@ -1,4 +1,6 @@
 /* Subscriptions: what is delivered, in which order, what is missed, how they end. */
+#include <time.h>
+
 #include "embed/testing.h"
 
 enum { KEPT = 4096 };
@@ -344,6 +346,47 @@ test_subscribe_refuses_what_it_names(void **state)
     assert_int_equal(eider_unsubscribe(NULL), EIDER_OK);
 }
 
+/* Subscribes from the callback of an append, once the close has ended what was subscribed. */
+struct late {
+    struct place *place;
+    enum eider_status status;
+};
+
+static void
+on_done(void *ctx, const struct eider_receipt *receipt)
+{
+    struct late *late = ctx;
+    const struct timespec pause = {.tv_nsec = 1000000};
+    const struct eider_subscribe_options options = {.fn = on_delivery};
+    struct eider_subscription *sub;
+
+    late->status = receipt->status == EIDER_OK ? EIDER_BUSY : receipt->status;
+    while (late->status == EIDER_BUSY) {
+        late->status = eider_subscribe(late->place->db, &options, &sub, NULL);
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void
+test_subscribe_is_refused_while_the_handle_is_closed(void **state)
+{
+    struct place *place = *state;
+    struct late late = {.place = place};
+    static struct heard heard;
+    const struct eider_points points = {
+        .series = {.name = "m"}, .values = (const double[]){1}, .count = 1};
+
+    place_close(place);
+    place->options.subscriptions_max = 1;
+    place_open(place);
+    heard_init(&heard);
+    subscribe(place, &heard, NULL, NULL);
+    assert_ok(place, eider_append_points_async(place->db, &points, on_done, &late, &place->error));
+    assert_int_equal(eider_close(place->db), EIDER_OK);
+    assert_int_equal(late.status, EIDER_UNAVAILABLE);
+    place_open(place);
+}
+
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, place_setup, place_teardown)
 
 int
@@ -356,6 +399,7 @@ main(void)
         WITH_PLACE(test_unsubscribe_waits_for_the_callback_and_drops_the_rest),
         WITH_PLACE(test_callback_may_append_but_not_end_itself),
         WITH_PLACE(test_subscribe_refuses_what_it_names),
+        WITH_PLACE(test_subscribe_is_refused_while_the_handle_is_closed),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

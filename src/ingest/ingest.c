@@ -214,13 +214,10 @@ ingest_leave(struct ingest *ingest, uint64_t count)
 /* Rows on their way into the log are waited for as long as it takes; the applier gets some time,
  * since it may be stalled by a full disk. */
 void
-ingest_close(struct ingest *ingest)
+ingest_stop(struct ingest *ingest)
 {
     uint64_t lsn = 0;
 
-    if (!ingest) {
-        return;
-    }
     pthread_mutex_lock(&ingest->lock);
     ingest->closing = true;
     while (ingest->active > ingest->applied_waits) {
@@ -239,7 +236,15 @@ ingest_close(struct ingest *ingest)
         pthread_cond_wait(&ingest->quiet, &ingest->lock);
     }
     pthread_mutex_unlock(&ingest->lock);
-    ingest_free(ingest);
+}
+
+void
+ingest_close(struct ingest *ingest)
+{
+    if (ingest) {
+        ingest_stop(ingest);
+        ingest_free(ingest);
+    }
 }
 
 bool

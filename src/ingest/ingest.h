@@ -48,7 +48,10 @@ struct ingest_options {
  * for that. ERR_TIMEOUT and ERR_UNAVAILABLE (no store yet) mean: call again. */
 enum err_code ingest_open(const struct ingest_options *options, struct ingest **ret_ingest,
                           struct err *err);
-void ingest_close(struct ingest *ingest); /* waits for what is in flight */
+/* Refuses what comes (ERR_UNAVAILABLE), waits for what is in flight. The engine may be closed
+ * afterwards; the other functions may be called until ingest_close. */
+void ingest_stop(struct ingest *ingest);
+void ingest_close(struct ingest *ingest); /* ingest_stop, and frees */
 
 enum ingest_format {
     INGEST_JSON /* object, array or NDJSON, told apart by content */,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -111,6 +112,8 @@ static void
 free_engine(struct engine *engine)
 {
     if (engine->lock_fd >= 0) {
+        /* A child that was forked meanwhile has the same lock, and would keep it. */
+        flock(engine->lock_fd, LOCK_UN);
         close(engine->lock_fd);
     }
     changes_fini(&engine->changes);
