@@ -23,7 +23,12 @@ struct json_writer;
 struct meter;
 struct refusal;
 
-enum { API_COLLECTORS_MAX = 8, API_WORKS_MAX = 8, API_TOKEN_HASH_BYTES = 32, API_TOKEN_NAME_MAX = 63 };
+enum {
+    API_COLLECTORS_MAX = 8,
+    API_WORKS_MAX = 8,
+    API_TOKEN_HASH_BYTES = 32,
+    API_TOKEN_NAME_MAX = 63
+};
 
 /* What a token may do; a route says which of them it needs. */
 enum api_scope {
@@ -56,7 +61,7 @@ struct api_options {
     const struct api_token *tokens;  /* further ones; copied */
     size_t token_count;              /* none at all: no authentication */
     const char *const *cors_origins; /* NULL-terminated; NULL: none */
-    bool metrics_off;              /* /metrics is 404 */
+    bool metrics_off;                /* /metrics is 404 */
     const char *metrics_namespace;   /* NULL: "eider" */
     bool metrics_need_token;
     bool metrics_without_process; /* leaves out the metrics of the process */

@@ -22,8 +22,8 @@
 #include "server/disk.h"
 #include "server/gateway.h"
 #include "server/meter.h"
-#include "server/optimize.h"
 #include "server/open_engine.h"
+#include "server/optimize.h"
 #include "server/tokens.h"
 #include "server/warm.h"
 

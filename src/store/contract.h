@@ -15,7 +15,7 @@ struct store_contract {
     bool sql;
     bool remote;         /* its files are somebody else's: no snapshots, no memory limit */
     int64_t time_min_us; /* the earliest time that it has; 0: any */
-    bool seals; /* every closed day is sealed behind each group; the store has cold data */
+    bool seals;          /* every closed day is sealed behind each group; the store has cold data */
 };
 
 /* Runs all cases and returns how many failed. */

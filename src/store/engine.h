@@ -184,9 +184,9 @@ enum err_code engine_between_groups(struct engine *engine, engine_store_fn *fn, 
 
 /*
  * Writes the database file anew without its holes and puts the copy in its place, when that gives
- * back a tenth and a megabyte at least. Nothing is applied meanwhile, reads go on but for the moment
- * of the swap (ERR_UNAVAILABLE then). timeout_ms is for the wait until it begins. ERR_UNSUPPORTED
- * from a store without a file.
+ * back a tenth and a megabyte at least. Nothing is applied meanwhile, reads go on but for the
+ * moment of the swap (ERR_UNAVAILABLE then). timeout_ms is for the wait until it begins.
+ * ERR_UNSUPPORTED from a store without a file.
  */
 struct engine_compacted {
     uint64_t bytes_before;
