@@ -178,8 +178,8 @@ struct restore_result {
  * Makes a new data directory of a backup and the log behind it. Steps, each of which may be the
  * last before a crash:
  *
- *   verify ─► mark data_dir unfinished ─► rows, cold files ─► LSN ─► log, cut at N ─► applied ─►
- *   mark removed
+ *   verify ─► mark data_dir unfinished ─► rows, cold files ─► LSN ─► log, cut at N
+ *          ─► applied ─► mark removed
  *
  * The engine opens no directory that is marked; a restore into a marked one starts over.
  * ERR_CONFLICT: data_dir is not empty, or somebody has it. ERR_NOT_FOUND: no such backup, or

@@ -1,9 +1,10 @@
 /*
  * Idempotency keys: which requests were answered already. A key is
  *
- *   (unknown) --claim--> in flight --finish--> answered --after 24 h, or over the bound-->
- * (unknown)
- *                            \------abandon--> (unknown)
+ *   unknown --claim--> in flight --finish--> answered
+ *      ^                   |                    |
+ *      +---- abandon ------+                    |
+ *      +---- after 24 h, or over the bound -----+
  *
  * The same request again gets the same answer: at once when the key is answered, together with the
  * first one while that is in flight. Another request with the same key is refused. Keys travel in

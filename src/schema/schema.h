@@ -3,13 +3,14 @@
  * version to the next. The steps are the files src/schema/<dialect>/NNNN_name.{up,down}.sql,
  * embedded in the program; what a database has seen stands in its ledger.
  *
- *   version 0 ── up 1 ──► 1 ── up 2 ──► 2 ...      one transaction each: BEGIN, the lock where
- * there ▲                 │                        is one, the ledger read again, the file's └─────
- * down 1 ────┘                        statements, the ledger's new row, COMMIT
+ *   version 0 ── up 1 ──► 1 ── up 2 ──► 2 ...
+ *           ▲             │
+ *           └── down 1 ───┘
  *
- * So a step is there with its row or not at all, and two programs that start on one database do it
- * once. The ledger, eider_schema_migrations, is only added to: a row says "applied" or
- * "rolled_back", the last row of a version counts.
+ * Each arrow is one transaction: BEGIN, the lock where there is one, the ledger read again, the
+ * file's statements, the ledger's new row, COMMIT. So a step is there with its row or not at all,
+ * and two programs that start on one database do it once. The ledger, eider_schema_migrations, is
+ * only added to: a row says "applied" or "rolled_back", the last row of a version counts.
  *
  * The part knows SQL and the catalogue, neither library: a store lends it `struct schema_db`.
  * Everything blocks for as long as the database takes, and is called by one thread at a time.
