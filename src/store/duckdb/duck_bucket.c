@@ -384,6 +384,19 @@ add_rows(struct duck_reading *reading, const struct plan *plan)
     }
 }
 
+/* The columns that aggregates are asked of. */
+static uint64_t
+aggregated(const struct plan *plan)
+{
+    uint64_t mask = 0;
+
+    for (size_t i = 0; i < plan->bucket->aggregate_count; i++) {
+        const char *name = plan->bucket->aggregates[i].column;
+        mask |= name ? UINT64_C(1) << catalog_column_index(plan->base, slice_of(name)) : 0;
+    }
+    return mask;
+}
+
 /* " FROM" a kind of rollups, WHERE the filters; the ends of the range matter to orphans only. */
 static enum err_code
 add_rollups(struct duck_reading *reading, const struct plan *plan, enum cold_kind kind,
@@ -397,7 +410,8 @@ add_rollups(struct duck_reading *reading, const struct plan *plan, enum cold_kin
     if (plan->table->kind == TABLE_VIEW) {
         buf_add_cstr(&sql->text, "(SELECT s.*, r.metric_name, r.symbol, r.labels FROM ");
     }
-    duck_cold_add_files(reading->duck, plan->files[kind], plan->counts[kind], "", &sql->text);
+    duck_cold_add_files(reading->duck, plan->files[kind], plan->counts[kind], aggregated(plan),
+                        &sql->text);
     if (plan->table->kind == TABLE_VIEW) {
         buf_add_cstr(&sql->text, " AS s JOIN main.series AS r USING (series_id))");
     }

@@ -148,21 +148,6 @@ duck_cold_add_path(const char *path, struct buf *sql)
 }
 
 void
-duck_cold_add_files(const struct duck_store *duck, const struct cold_file *const *files,
-                    size_t count, const char *options, struct buf *sql)
-{
-    char path[COLD_PATH_MAX];
-
-    buf_add_cstr(sql, "read_parquet([");
-    for (size_t i = 0; i < count; i++) {
-        cold_path(duck->cold.dir, files[i], path, sizeof(path));
-        buf_add_cstr(sql, i ? ", " : "");
-        duck_cold_add_path(path, sql);
-    }
-    buf_add_fmt(sql, "], hive_partitioning=false%s)", options);
-}
-
-void
 duck_cold_add_columns(const struct catalog_table *table, const struct column_list *columns,
                       struct buf *sql)
 {
@@ -176,33 +161,8 @@ duck_cold_add_columns(const struct catalog_table *table, const struct column_lis
 }
 
 void
-duck_cold_lead_readable(const struct duck_store *duck, const struct cold_file **files, size_t count)
-{
-    char path[COLD_PATH_MAX];
-    duckdb_result result;
-
-    for (size_t i = 0; i < count; i++) {
-        struct buf sql BUF_AUTO = {0};
-        buf_init(&sql, COLD_PATH_MAX * 2);
-        buf_add_cstr(&sql, "SELECT num_rows FROM parquet_file_metadata(");
-        cold_path(duck->cold.dir, files[i], path, sizeof(path));
-        duck_cold_add_path(path, &sql);
-        buf_add_char(&sql, ')');
-        buf_add_char(&sql, '\0');
-        bool readable = duckdb_query(duck->prober, sql.ptr, &result) == DuckDBSuccess;
-        duckdb_destroy_result(&result);
-        if (readable) {
-            const struct cold_file *file = files[i];
-            files[i] = files[0];
-            files[0] = file;
-            return;
-        }
-    }
-}
-
-void
 duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,
-                   const struct cold_file **files, size_t count, enum duck_source how,
+                   const struct cold_file *const *files, size_t count, enum duck_source how,
                    struct buf *sql)
 {
     struct column_list columns = column_list_of_table(table);
@@ -210,9 +170,6 @@ duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *ta
     char hot[DUCK_NAME_MAX];
 
     duck_hot_name(table, hot);
-    if (how == DUCK_SOURCE_VIEW && count > 0) {
-        duck_cold_lead_readable(duck, files, count);
-    }
     if (count == 0 && !placed) {
         buf_add_fmt(sql, "main.\"%s\"", hot);
         return;
@@ -221,9 +178,8 @@ duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *ta
     if (count > 0) {
         buf_add_cstr(sql, "SELECT ");
         duck_cold_add_columns(table, &columns, sql);
-        buf_add_cstr(sql, placed ? ", eider_part, file_row_number AS eider_row FROM " : " FROM ");
-        duck_cold_add_files(duck, files, count,
-                            placed ? ", filename='eider_part', file_row_number=true" : "", sql);
+        buf_add_cstr(sql, placed ? DUCK_COLD_PLACE " FROM " : " FROM ");
+        duck_cold_add_files(duck, files, count, COLD_ALL_COLUMNS, sql);
         buf_add_cstr(sql, " UNION ALL ");
     }
     buf_add_cstr(sql, "SELECT ");

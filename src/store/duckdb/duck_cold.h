@@ -46,9 +46,19 @@ const struct cold_file *duck_cold_find(const struct duck_cold *cold, const char 
 /* Whether a day of a table has raw files. The applier's. */
 bool duck_cold_has_day(const struct duck_store *duck, enum table_id table, int32_t day);
 
-/* Appends "read_parquet(['...', ...], hive_partitioning=false)" for `count` files. */
+/*
+ * duck_files.c: appends "read_parquet(['...', ...], ...)" for `count` files of one table and kind,
+ * with the columns of `mask` (of a rollup: what it has of them) and those that every rollup has. A
+ * file of an older version that lacks one of them has NULL there, and 0 for a count; one that has
+ * others does no harm. A column takes some 12 us of each statement.
+ */
+#define COLD_ALL_COLUMNS UINT64_MAX
 void duck_cold_add_files(const struct duck_store *duck, const struct cold_file *const *files,
-                         size_t count, const char *options, struct buf *sql);
+                         size_t count, uint64_t mask, struct buf *sql);
+
+/* The place of a row of such files, to be selected behind a column; its order is that of writing.
+ */
+#define DUCK_COLD_PLACE ", filename AS eider_part, file_row_number AS eider_row"
 
 /* Appends a path as an SQL literal that DuckDB does not take for a pattern. */
 void duck_cold_add_path(const char *path, struct buf *sql);
@@ -62,9 +72,8 @@ void duck_cold_add_columns(const struct catalog_table *table, const struct colum
 
 enum duck_source {
     DUCK_SOURCE_PLAIN,
-    DUCK_SOURCE_PLACED, /* with columns eider_part and eider_row, whose order is that of writing
-                           among rows of one time */
-    DUCK_SOURCE_VIEW    /* for a view: the first file is one that can be read; the applier's */
+    DUCK_SOURCE_PLACED /* with columns eider_part and eider_row, whose order is that of writing
+                          among rows of one time */
 };
 
 /*
@@ -77,13 +86,8 @@ size_t duck_cold_add_source(const struct duck_store *duck, const struct catalog_
 
 /* The same with these files. */
 void duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,
-                        const struct cold_file **files, size_t count, enum duck_source how,
+                        const struct cold_file *const *files, size_t count, enum duck_source how,
                         struct buf *sql);
-
-/* Moves a file that can be read to the front: DuckDB takes the columns from the first, and a view
- * whose first file is damaged could not be made. The applier's. */
-void duck_cold_lead_readable(const struct duck_store *duck, const struct cold_file **files,
-                             size_t count);
 
 /* In a transaction of the writer: lists files, or takes them off the list. */
 enum err_code duck_cold_insert(struct duck_store *duck, const struct cold_file *files, size_t count,

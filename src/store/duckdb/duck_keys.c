@@ -186,7 +186,7 @@ load_cold_ids(struct duck_store *duck, struct duck_table *table)
         }
         buf_reset(&sql);
         buf_add_fmt(&sql, "SELECT \"%s\" FROM ", columns[table->key.index[0]].name);
-        duck_cold_add_files(duck, &file, 1, "", &sql);
+        duck_cold_add_files(duck, &file, 1, COLD_ALL_COLUMNS, &sql);
         table->partly = load_rows(duck, table, duck->prober, DUCK_SIDE_READ, &sql, NULL) != ERR_OK;
     }
 }

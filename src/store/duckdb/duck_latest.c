@@ -74,7 +74,7 @@ ask_times(struct latest *latest, struct batch *ret_times, struct err *err)
     buf_add_cstr(&sql.text, " GROUP BY ALL UNION ALL SELECT ");
     duck_sql_names(&sql, latest->table, &latest->series, "");
     buf_add_cstr(&sql.text, ", max(last_row) AS newest FROM ");
-    duck_cold_add_files(latest->reading.duck, latest->rolled, latest->rolled_count, "", &sql.text);
+    duck_cold_add_files(latest->reading.duck, latest->rolled, latest->rolled_count, 0, &sql.text);
     buf_add_cstr(&sql.text, " GROUP BY ALL) GROUP BY ALL)");
     struct duck_statement statement = {.sql = buf_slice(&sql.text)};
     enum err_code code = duck_select(latest->reading.duck, latest->reading.reader, DUCK_SIDE_READ,
@@ -175,7 +175,7 @@ add_latest_metrics(struct latest *latest)
                        DUCK_SOURCE_PLAIN, sql);
     if (latest->rolled_count > 0) {
         buf_add_cstr(sql, " UNION ALL SELECT series_id, value_last_at, value_last FROM ");
-        duck_cold_add_files(duck, latest->rolled, latest->rolled_count, "", sql);
+        duck_cold_add_files(duck, latest->rolled, latest->rolled_count, COLD_ALL_COLUMNS, sql);
     }
     buf_add_cstr(sql, ") GROUP BY series_id) AS x JOIN main.series AS r USING (series_id) "
                       "ORDER BY r.metric_name, r.symbol, r.labels");

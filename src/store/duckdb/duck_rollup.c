@@ -154,9 +154,9 @@ add_differing(const struct duck_store *duck, const struct cold_file *raw,
               const struct cold_file *rollup, struct buf *sql)
 {
     buf_add_cstr(sql, "(SELECT x.series_id FROM (SELECT series_id, sum(row_count) AS n FROM ");
-    duck_cold_add_files(duck, &rollup, 1, "", sql);
+    duck_cold_add_files(duck, &rollup, 1, COLD_ALL_COLUMNS, sql);
     buf_add_cstr(sql, " GROUP BY 1) AS x LEFT JOIN (SELECT series_id, count(*) AS n FROM ");
-    duck_cold_add_files(duck, &raw, 1, "", sql);
+    duck_cold_add_files(duck, &raw, 1, COLD_ALL_COLUMNS, sql);
     buf_add_cstr(sql, " GROUP BY 1) AS y USING (series_id) WHERE x.n IS DISTINCT FROM y.n)");
 }
 
@@ -176,7 +176,7 @@ add_ghosts(const struct duck_store *duck, const struct store_sealing *sealing, e
             continue;
         }
         buf_add_cstr(sql, " UNION ALL BY NAME (SELECT * FROM ");
-        duck_cold_add_files(duck, &rollup, 1, "", sql);
+        duck_cold_add_files(duck, &rollup, 1, COLD_ALL_COLUMNS, sql);
         if (raw) {
             buf_add_fmt(sql, "%sseries_id IN ", glue);
             add_differing(duck, raw, rollup, sql);
@@ -204,7 +204,7 @@ add_merged_samples(const struct duck_store *duck, const struct store_sealing *se
             continue;
         }
         buf_add_cstr(sql, " UNION ALL SELECT series_id, timestamp, value FROM ");
-        duck_cold_add_files(duck, &raw, 1, "", sql);
+        duck_cold_add_files(duck, &raw, 1, COLD_ALL_COLUMNS, sql);
         if (rollup) {
             buf_add_cstr(sql, " WHERE series_id NOT IN ");
             add_differing(duck, raw, rollup, sql);
@@ -293,8 +293,7 @@ duck_rollup_add_views(const struct duck_store *duck, const struct catalog_table 
         buf_add_fmt(sql, "CREATE OR REPLACE VIEW %s%s AS ", table->name,
                     cold_kind_suffix((enum cold_kind)kind));
         if (end > first) {
-            duck_cold_lead_readable(duck, files, end - first);
-            duck_cold_add_files(duck, files, end - first, "", &from);
+            duck_cold_add_files(duck, files, end - first, COLD_ALL_COLUMNS, &from);
             duck_rollup_add_merged(table, COLD_RAW, buf_slice(&from), sql);
         } else {
             duck_hot_name(table, hot);

@@ -186,9 +186,8 @@ add_day_rows(const struct duck_store *duck, const struct store_sealing *sealing,
     if (count > 0) {
         buf_add_cstr(sql, "SELECT ");
         duck_cold_add_columns(table, &columns, sql);
-        buf_add_cstr(sql, ", eider_part, file_row_number AS eider_row FROM ");
-        duck_cold_add_files(duck, files, count, ", filename='eider_part', file_row_number=true",
-                            sql);
+        buf_add_cstr(sql, DUCK_COLD_PLACE " FROM ");
+        duck_cold_add_files(duck, files, count, COLD_ALL_COLUMNS, sql);
         buf_add_cstr(sql, " UNION ALL ");
     }
     duck_seal_add_hot(sealing, sql);

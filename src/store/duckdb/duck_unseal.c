@@ -196,7 +196,7 @@ probe_day(struct duck_probe *probe, const struct duck_probe_day *day, bool *ret_
     size_t count = find_files(probe, day->day, day->day, files);
     buf_init(&sql, SQL_BYTES);
     add_key_select(probe->table, &sql);
-    duck_cold_add_files(probe->duck, files, count, "", &sql);
+    duck_cold_add_files(probe->duck, files, count, COLD_ALL_COLUMNS, &sql);
     buf_add_fmt(&sql,
                 " WHERE \"%s\" >= make_timestamp(%" PRId64 ") AND \"%s\" <= make_timestamp(%" PRId64
                 ")",
@@ -229,7 +229,7 @@ insert_rows(struct duck_probe *probe, const struct cold_file *const *files, size
     buf_add_fmt(&sql, "INSERT INTO main.\"%s\" SELECT ", hot);
     duck_cold_add_columns(table, &probe->table->columns, &sql);
     buf_add_cstr(&sql, " FROM ");
-    duck_cold_add_files(duck, files, count, "", &sql);
+    duck_cold_add_files(duck, files, count, COLD_ALL_COLUMNS, &sql);
     buf_add_char(&sql, '\0');
     for (size_t i = 0; i < count; i++) {
         expected += files[i]->rows;
@@ -358,14 +358,14 @@ probe_ids(struct duck_probe *probe, struct err *err)
     size_t count = find_files(probe, INT32_MIN, INT32_MAX, files);
     buf_reset(&sql);
     add_key_select(probe->table, &sql);
-    duck_cold_add_files(probe->duck, files, count, "", &sql);
+    duck_cold_add_files(probe->duck, files, count, COLD_ALL_COLUMNS, &sql);
     add_text_filter(probe, &sql);
     code = run_probe(probe, &sql, note_day, NULL, probe->duck->prober, err);
     /* With a file that cannot be read, day by day: the others have their say. */
     for (size_t i = 0; i < count && code; i++) {
         buf_reset(&sql);
         add_key_select(probe->table, &sql);
-        duck_cold_add_files(probe->duck, &files[i], 1, "", &sql);
+        duck_cold_add_files(probe->duck, &files[i], 1, COLD_ALL_COLUMNS, &sql);
         add_text_filter(probe, &sql);
         enum err_code one = run_probe(probe, &sql, note_day, NULL, probe->duck->prober, err);
         if (one && are_whole(probe, &files[i], 1)) {

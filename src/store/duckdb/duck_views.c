@@ -65,12 +65,11 @@ static void
 add_sealed(const struct duck_store *duck, const struct catalog_table *table,
            const struct cold_file *files, size_t count, struct buf *sql)
 {
-    struct duck_store with = {.prober = duck->prober,
-                              .cold = {.dir = duck->cold.dir, .count = count}};
+    struct duck_store with = {.cold = {.dir = duck->cold.dir, .count = count}};
 
     with.cold.files = (struct cold_file *)(uintptr_t)files;
     buf_add_fmt(sql, "CREATE OR REPLACE VIEW %s AS SELECT * FROM ", table->name);
-    duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX, DUCK_SOURCE_VIEW, sql);
+    duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX, DUCK_SOURCE_PLAIN, sql);
     buf_add_char(sql, ';');
     if (table->rolled_up) {
         duck_rollup_add_views(&with, table, sql);
