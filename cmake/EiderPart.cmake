@@ -144,7 +144,7 @@ function(eider_library)
         "-Wl,--version-script=${map}" -Wl,--no-undefined -Wl,--gc-sections)
     target_link_libraries(eider_shared PRIVATE
         CURL::libcurl OpenSSL::SSL OpenSSL::Crypto PkgConfig::XXHASH PkgConfig::YAML
-        PkgConfig::JANSSON ZLIB::ZLIB eider_duckdb Threads::Threads m)
+        PkgConfig::JANSSON PkgConfig::PQ ZLIB::ZLIB eider_duckdb Threads::Threads m)
     add_custom_target(libeider DEPENDS eider_static eider_shared)
 
     # The prefix is known when it is installed.

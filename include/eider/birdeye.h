@@ -38,6 +38,9 @@
 
 #ifdef __cplusplus
 extern "C" {
+/* Some structs have the name of their function, as stat has: say `struct` in front of them. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 #endif
 
 struct eider_birdeye;
@@ -172,6 +175,7 @@ EIDER_API void eider_birdeye_usage(struct eider_birdeye *birdeye,
                                    struct eider_birdeye_usage *ret_usage);
 
 #ifdef __cplusplus
+#pragma GCC diagnostic pop
 }
 #endif
 

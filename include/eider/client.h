@@ -57,6 +57,9 @@
 
 #ifdef __cplusplus
 extern "C" {
+/* Some structs have the name of their function, as stat has: say `struct` in front of them. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 #endif
 
 struct eider_client;
@@ -277,6 +280,7 @@ EIDER_API void eider_client_stats(struct eider_client *client,
                                   struct eider_client_stats *ret_stats);
 
 #ifdef __cplusplus
+#pragma GCC diagnostic pop
 }
 #endif
 

@@ -33,15 +33,27 @@
  * Threads: a handle may be used by any number of threads at once, unless a function says otherwise.
  * The library has threads of its own; in them all signals are blocked. It installs no signal
  * handlers, writes nothing to standard output and never calls exit. Out of memory ends the process
- * (abort, with a line on standard error). After fork only the parent may use a handle.
+ * (abort, with a line on standard error). After fork only the parent may use a handle; the child
+ * does not keep the directory locked once the parent has closed it. eider_open and eider_close
+ * block the signals of their thread while files are opened and closed. A program that limits the
+ * size of its files (RLIMIT_FSIZE) should ignore SIGXFSZ, as queries may spill on the threads of
+ * callers.
  *
- * Callbacks run on a thread that is named where they are set. In them, functions that wait (named
- * "Blocks" below) return EIDER_INVALID at once instead of waiting for themselves; only a
- * subscriber's callback may append and read.
+ * Callbacks run on a thread that is named where they are set; no lock of the library is held. In
+ * them, functions that wait (named "Blocks" below) return EIDER_INVALID at once instead of waiting
+ * for themselves; only a subscriber's callback may append and read. While eider_close runs, a
+ * callback may still ask the handle; what it begins is EIDER_UNAVAILABLE.
  *
  * Times are microseconds since 1970-01-01 UTC, in the years 1 to 9999, or EIDER_NOW. Texts are
  * UTF-8 without NUL. `error` may be NULL everywhere; outputs are untouched on failure. Limits with
  * value 0 are their defaults.
+ *
+ * Later versions: structs that a program fills in or provides keep their sizes within a soname;
+ * what comes new takes the place of `reserved`, with 0 meaning what there was before. So begin with
+ * `= {0}`, or name the members. A program that needs a newer library than it finds is told so:
+ * EIDER_INVALID, "reserved is not 0". Structs that only the library makes (struct eider_delivery,
+ * struct eider_row_problem) may grow at their end, enums at theirs: take an unknown status for
+ * EIDER_INTERNAL. struct eider_error, eider_label, eider_series and eider_param stay as they are.
  */
 #ifndef EIDER_EIDER_H
 #define EIDER_EIDER_H
@@ -50,6 +62,9 @@
 
 #ifdef __cplusplus
 extern "C" {
+/* Some structs have the name of their function, as stat has: say `struct` in front of them. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
 #endif
 
 /* An open data directory. */
@@ -102,21 +117,27 @@ struct eider_error {
 EIDER_API const char *eider_status_name(enum eider_status status);
 
 /* Gets what an operator should know (a rebuild, a full disk, a record set aside). Runs on the
- * library's applier thread; must be quick. */
+ * library's applier thread, in eider_open (also before *ret_db is set) and eider_close on the
+ * caller's; never two calls at once. Must be quick. */
 typedef void eider_event_fn(void *ctx, bool is_problem, const char *text);
 
 /* How a directory is opened. All zero but data_dir is the server's default. */
 struct eider_options {
-    const char *data_dir;         /* required; made if it is absent (its parent must exist) */
-    const char *storage_type;     /* "duckdb" (NULL) or "memory": rows in memory only, made anew
-                                     from the log when it is opened; without SQL */
-    uint64_t memory_limit_bytes;  /* of the store's buffers; 0: a share of the machine's or the
-                                     cgroup's */
-    unsigned threads;             /* of the store; 0: one a processor */
-    unsigned readers;             /* queries at once, others wait; 0: 4 */
-    int query_timeout_ms;         /* 0: 30 000 */
-    uint64_t request_bytes_max;   /* of one body; 0: 64 MiB; at most 1 GiB */
-    uint64_t inflight_bytes_max;  /* appends not yet durable; 0: 256 MiB. Over it: EIDER_BUSY */
+    const char *data_dir;          /* required; made if it is absent (its parent must exist) */
+    const char *storage_type;      /* "duckdb" (NULL); "memory": rows in memory only, made anew
+                                      from the log when it is opened; without SQL; "postgres": the
+                                      tables are in a PostgreSQL server, the log is here */
+    const char *postgres_dsn;      /* of storage_type postgres: "postgresql://..." or "host=...
+                                      dbname=..."; what it leaves out, or NULL, is libpq's: PGHOST,
+                                      PGPASSFILE, ... The text holds a password: no message does */
+    unsigned postgres_connections; /* to it, 2 to 1000; 0: 25 */
+    uint64_t memory_limit_bytes;   /* of the store's buffers; 0: a share of the machine's or the
+                                      cgroup's */
+    unsigned threads;              /* of the store; 0: one a processor */
+    unsigned readers;              /* queries at once, others wait; 0: 4 */
+    int query_timeout_ms;          /* 0: 30 000 */
+    uint64_t request_bytes_max;    /* of one body; 0: 64 MiB; at most 1 GiB */
+    uint64_t inflight_bytes_max;   /* appends not yet durable; 0: 256 MiB. Over it: EIDER_BUSY */
     uint64_t unapplied_bytes_max; /* log that reads do not see yet; 0: 4 GiB. Over it: EIDER_BUSY */
     uint64_t series_max;          /* 0: 10 000 000 */
     size_t async_max;             /* asynchronous appends not yet durable; 0: 10 000; at most
@@ -126,6 +147,7 @@ struct eider_options {
     int open_timeout_ms;          /* for a store that has much to catch up with; 0: 60 000 */
     eider_event_fn *on_event;     /* NULL: nobody is told */
     void *event_ctx;
+    uint64_t reserved[8]; /* for later versions: 0 */
 };
 
 /*
@@ -134,8 +156,8 @@ struct eider_options {
  * Threads: any; one directory by one thread. Blocks, for as long as the store needs to catch up, at
  * most open_timeout_ms.
  * Ownership: options are copied. The handle is the caller's, to be ended by eider_close.
- * Errors: EIDER_INVALID names the option; EIDER_UNSUPPORTED for a storage type that this build
- * lacks; EIDER_CONFLICT when another opener has the directory, with its pid; EIDER_TIMEOUT,
+ * Errors: EIDER_INVALID names the option; EIDER_CONFLICT when another opener has the directory,
+ * with its pid, or the PostgreSQL tables; EIDER_TIMEOUT, also when the PostgreSQL server is away,
  * EIDER_IO, EIDER_NO_SPACE, EIDER_CORRUPT.
  */
 EIDER_API enum eider_status eider_open(const struct eider_options *options,
@@ -155,12 +177,13 @@ EIDER_API enum eider_status eider_close(struct eider_db *db);
 /* What became of an append. */
 struct eider_receipt {
     enum eider_status status;
-    uint64_t lsn;        /* 0: nothing was written */
-    uint64_t accepted;   /* rows */
-    uint64_t rejected;   /* rows; with skip_bad_rows only */
-    bool replayed;       /* this idempotency key was answered before; nothing was written again */
-    const char *message; /* why not; "" when all is well. In callbacks valid during the call; else
-                            "", the error has it */
+    uint64_t lsn;         /* 0: nothing was written */
+    uint64_t accepted;    /* rows */
+    uint64_t rejected;    /* rows; with skip_bad_rows only */
+    bool replayed;        /* this idempotency key was answered before; nothing was written again */
+    const char *message;  /* why not; "" when all is well. In callbacks valid during the call; else
+                             "", the error has it */
+    uint64_t reserved[2]; /* 0 */
 };
 
 /* A label of a series. */
@@ -196,6 +219,7 @@ struct eider_points {
     const int64_t *timestamps_us; /* `count` of them, in any order; NULL: all EIDER_NOW */
     const double *values;         /* `count` of them */
     size_t count;                 /* at most 1 000 000; 0 writes nothing */
+    uint64_t reserved[2];         /* for later versions: 0 */
 };
 
 /*
@@ -351,7 +375,7 @@ enum eider_precision {
 
 /* Tells of a row that was refused. `row` counts from 0 (of NDJSON and line protocol: the line).
  * Texts need not end in NUL; they are valid during the call. Runs on the thread that completes the
- * append; must be quick. */
+ * append, see eider_done_fn; must be quick. */
 struct eider_row_problem {
     uint64_t row;
     const char *field; /* "" when the row as a whole is wrong */
@@ -377,6 +401,7 @@ struct eider_body {
     bool wait_applied;           /* done when reads see it, not only when it is durable */
     eider_row_problem_fn *on_row_problem; /* gets the first 100 bad rows; NULL: nobody */
     void *problem_ctx;
+    uint64_t reserved[4]; /* for later versions: 0 */
 };
 
 /*
@@ -393,8 +418,11 @@ EIDER_API enum eider_status eider_append_body(struct eider_db *db, const struct 
                                               struct eider_error *error);
 
 /* Tells that an asynchronous append is durable, or why not. Runs on the library's committer thread
- * (the applier's with wait_applied), and holds it up: must be quick, must not wait. May begin
- * further asynchronous appends. */
+ * (the applier's with wait_applied), and holds it up: must be quick, must not wait. Or on the
+ * thread of a caller, before its call returns: eider_append_body_async of a body that writes
+ * nothing, any append of a body with the same idempotency key when it is refused, and eider_close.
+ * So do not append or close with a lock that `done` takes. May begin further asynchronous appends.
+ */
 typedef void eider_done_fn(void *ctx, const struct eider_receipt *receipt);
 
 /*
@@ -488,16 +516,17 @@ struct eider_param {
     size_t text_len;
 };
 
-/* A read-only statement of SQL, in DuckDB's dialect. All zero but sql is a statement without
- * parameters. */
+/* A read-only statement of SQL, in the dialect of DuckDB or, with it, PostgreSQL. All zero but sql
+ * is a statement without parameters. */
 struct eider_query {
     const char *sql;                  /* one statement; $1, $2, ... are the parameters */
     const struct eider_param *params; /* at most 64 */
     size_t param_count;
-    int timeout_ms;     /* 0: the handle's */
-    uint64_t rows_max;  /* more are cut, see eider_batch_is_truncated; 0: 100 000; at most
-                           16 777 216 */
-    uint64_t bytes_max; /* of the answer; over it: EIDER_TOO_LARGE; 0: 64 MiB */
+    int timeout_ms;       /* 0: the handle's */
+    uint64_t rows_max;    /* more are cut, see eider_batch_is_truncated; 0: 100 000; at most
+                             16 777 216 */
+    uint64_t bytes_max;   /* of the answer; over it: EIDER_TOO_LARGE; 0: 64 MiB */
+    uint64_t reserved[4]; /* for later versions: 0 */
 };
 
 /*
@@ -516,13 +545,14 @@ EIDER_API enum eider_status eider_query(struct eider_db *db, const struct eider_
 struct eider_read {
     const char *table;
     const char *column; /* a text column that must have `value`; NULL: any rows */
-    const char *value;
-    int64_t from_us; /* inclusive; EIDER_FROM_START: no bound */
-    int64_t to_us;   /* inclusive; EIDER_TO_END: no bound. Both 0: no bounds */
+    const char *value;  /* with column: required */
+    int64_t from_us;    /* inclusive; EIDER_FROM_START: no bound */
+    int64_t to_us;      /* inclusive; EIDER_TO_END: no bound. Both 0: no bounds */
     bool newest_first;
-    uint64_t limit;  /* rows; 0: all, of at most 16 777 216 */
-    uint64_t offset; /* rows that are left out first */
-    int timeout_ms;  /* 0: the handle's */
+    uint64_t limit;       /* rows; 0: all, of at most 16 777 216 */
+    uint64_t offset;      /* rows that are left out first */
+    int timeout_ms;       /* 0: the handle's */
+    uint64_t reserved[4]; /* for later versions: 0 */
 };
 
 /*
@@ -552,11 +582,12 @@ EIDER_API enum eider_status eider_read_latest(struct eider_db *db, const char *t
 /* A stretch of a series' history. */
 struct eider_range {
     struct eider_series series;
-    int64_t from_us;   /* inclusive; EIDER_FROM_START */
-    int64_t to_us;     /* inclusive; EIDER_TO_END. Both 0: no bounds */
-    bool newest_first; /* else oldest first */
-    uint64_t limit;    /* rows; 0: all, of at most 16 777 216 */
-    int64_t bucket_us; /* eider_read_buckets only: width, from 1 000 to a year */
+    int64_t from_us;      /* inclusive; EIDER_FROM_START */
+    int64_t to_us;        /* inclusive; EIDER_TO_END. Both 0: no bounds */
+    bool newest_first;    /* else oldest first */
+    uint64_t limit;       /* rows; 0: all, of at most 16 777 216 */
+    int64_t bucket_us;    /* eider_read_buckets only: width, from 1 000 to a year */
+    uint64_t reserved[4]; /* for later versions: 0 */
 };
 
 /*
@@ -589,6 +620,7 @@ struct eider_point {
     int64_t timestamp_us;
     double value;
     uint64_t lsn; /* record that it came with; 0: it was there when the directory was opened */
+    uint64_t reserved[2]; /* 0 */
 };
 
 /*
@@ -812,6 +844,7 @@ struct eider_subscribe_options {
                                 counted */
     eider_delivery_fn *fn;   /* required */
     void *ctx;
+    uint64_t reserved[4]; /* for later versions: 0 */
 };
 
 /*
@@ -822,7 +855,8 @@ struct eider_subscribe_options {
  * Ownership: options are copied; *ret_subscription is the caller's, to be ended by
  * eider_unsubscribe; eider_close ends it, too.
  * Errors: EIDER_INVALID names the option, EIDER_NOT_FOUND for an unknown table, EIDER_BUSY over
- * subscriptions_max, EIDER_INTERNAL when no thread can be started.
+ * subscriptions_max, EIDER_UNAVAILABLE while the handle is closed, EIDER_INTERNAL when no thread
+ * can be started.
  */
 EIDER_API enum eider_status eider_subscribe(struct eider_db *db,
                                             const struct eider_subscribe_options *options,
@@ -845,7 +879,8 @@ struct eider_subscription_stats {
     uint64_t missed_rows;
     uint64_t queued_batches; /* wait now */
     uint64_t queued_bytes;
-    uint64_t last_lsn; /* delivered last */
+    uint64_t last_lsn;    /* delivered last */
+    uint64_t reserved[4]; /* 0 */
 };
 
 /*
@@ -875,6 +910,7 @@ struct eider_stats {
     uint64_t missed_batches;         /* of all subscriptions */
     bool healthy;                    /* log and store work */
     char problem[EIDER_MESSAGE_MAX]; /* why not; "" */
+    uint64_t reserved[8];            /* 0 */
 };
 
 /*
@@ -897,6 +933,7 @@ EIDER_API enum eider_status eider_checkpoint(struct eider_db *db, int timeout_ms
                                              struct eider_error *error);
 
 #ifdef __cplusplus
+#pragma GCC diagnostic pop
 }
 #endif
 

@@ -69,7 +69,10 @@ points_init(struct points *points, const struct eider_points *given, struct eide
     if (!given) {
         return embed_refuse(error, EIDER_INVALID, "points is NULL");
     }
-    status = series_text_init(&points->series, &given->series, error);
+    status = EMBED_CHECK_RESERVED("points", given, error);
+    if (status == EIDER_OK) {
+        status = series_text_init(&points->series, &given->series, error);
+    }
     if (status != EIDER_OK) {
         return status;
     }
@@ -224,6 +227,10 @@ make_request(const struct eider_body *body, struct ingest_request *ret_request,
 {
     if (!body || (!body->bytes && body->len > 0)) {
         return embed_refuse(error, EIDER_INVALID, "%s is NULL", body ? "bytes" : "body");
+    }
+    enum eider_status status = EMBED_CHECK_RESERVED("body", body, error);
+    if (status != EIDER_OK) {
+        return status;
     }
     if ((unsigned)body->format > EIDER_FORMAT_LINE ||
         (unsigned)body->precision > EIDER_PRECISION_S) {

@@ -85,6 +85,13 @@ enum eider_status embed_fail(struct eider_error *error, const struct err *err);
 enum eider_status embed_refuse(struct eider_error *error, enum eider_status status, const char *fmt,
                                ...) __attribute__((format(printf, 3, 4)));
 
+/* EIDER_INVALID, naming the object, when a caller has set a member that this version lacks. */
+enum eider_status embed_check_reserved(const char *object, const uint64_t *reserved, size_t count,
+                                       struct eider_error *error);
+#define EMBED_CHECK_RESERVED(object, given, error)                                                 \
+    embed_check_reserved(object, (given)->reserved,                                                \
+                         sizeof((given)->reserved) / sizeof((given)->reserved[0]), error)
+
 /* Around callbacks on threads of the library that must not wait. */
 void embed_enter_callback(void);
 void embed_leave_callback(void);

@@ -26,8 +26,10 @@ check(struct eider_db *db, const struct eider_range *range, struct asked *asked,
     if (!range) {
         return embed_refuse(error, EIDER_INVALID, "range is NULL");
     }
-    enum eider_status status = series_text_init(&text, &range->series, error);
-
+    enum eider_status status = EMBED_CHECK_RESERVED("range", range, error);
+    if (status == EIDER_OK) {
+        status = series_text_init(&text, &range->series, error);
+    }
     if (status != EIDER_OK) {
         return status;
     }

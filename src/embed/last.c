@@ -125,6 +125,7 @@ eider_last(struct eider_db *db, const struct eider_series *series, struct eider_
         return embed_refuse(error, EIDER_NOT_FOUND, "no value of series \"%.*s\"",
                             SLICE_FMT(slice_sub(text.name, 0, 100)));
     }
-    *ret_point = (struct eider_point){found.timestamp_us, found.value, found.lsn};
+    *ret_point = (struct eider_point){
+        .timestamp_us = found.timestamp_us, .value = found.value, .lsn = found.lsn};
     return EIDER_OK;
 }

@@ -8,6 +8,7 @@
 #include "embed/embed_internal.h"
 #include "store/duckdb/store_duckdb.h"
 #include "store/memory/store_memory.h"
+#include "store/postgres/store_postgres.h"
 
 enum {
     OPEN_TIMEOUT_MS = 60000,
@@ -15,6 +16,7 @@ enum {
     ASYNC_CAP = 1000000,
     SUBSCRIPTIONS_DEFAULT = 64,
     SUBSCRIPTIONS_CAP = 1024,
+    POSTGRES_CONNECTIONS_CAP = 1000,
     SEGMENT_BYTES_MIN = 8192,
     SEGMENT_BYTES_CAP = 1 << 30,
     APPEND_BYTES_CAP = 1 << 30,
@@ -25,15 +27,16 @@ enum {
 /* The kinds of stores of this build; one more is one more row. */
 struct storage {
     const char *type;
-    store_open_fn *open; /* NULL: known, but not part of libeider */
+    store_open_fn *open;
     bool is_volatile;
+    bool is_remote;
     bool has_sql;
 };
 
 static const struct storage storages[] = {
     {.type = "duckdb", .open = store_duckdb_open, .has_sql = true},
     {.type = "memory", .open = store_memory_open, .is_volatile = true},
-    {.type = "postgres"},
+    {.type = "postgres", .open = store_postgres_open, .is_remote = true, .has_sql = true},
 };
 
 void
@@ -66,17 +69,11 @@ find_storage(const char *type, struct eider_error *error)
 {
     for (size_t i = 0; i < sizeof(storages) / sizeof(storages[0]); i++) {
         if (strcmp(storages[i].type, type) == 0) {
-            if (!storages[i].open) {
-                embed_refuse(error, EIDER_UNSUPPORTED,
-                             "storage_type %s: this build of libeider does not have it; use "
-                             "duckdb or memory, or a server",
-                             type);
-            }
-            return storages[i].open ? &storages[i] : NULL;
+            return &storages[i];
         }
     }
     embed_refuse(error, EIDER_INVALID,
-                 "unknown storage type: %.100s; storage_type is duckdb or memory", type);
+                 "unknown storage type: %.100s; storage_type is duckdb, memory or postgres", type);
     return NULL;
 }
 
@@ -106,6 +103,7 @@ check_options(const struct eider_options *o, struct eider_error *error)
         {"series_max", o->series_max, 1, INT32_MAX},
         {"threads", o->threads, 1, 1024},
         {"readers", o->readers, 1, 256},
+        {"postgres_connections", o->postgres_connections, 2, POSTGRES_CONNECTIONS_CAP},
         {"memory_limit_bytes", o->memory_limit_bytes, 16 << 20, UINT64_C(1) << 50},
     };
 
@@ -117,14 +115,12 @@ check_options(const struct eider_options *o, struct eider_error *error)
                             o->query_timeout_ms < 0 ? "query_timeout_ms" : "open_timeout_ms",
                             o->query_timeout_ms < 0 ? o->query_timeout_ms : o->open_timeout_ms);
     }
-    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
-        enum eider_status status =
+    enum eider_status status = EMBED_CHECK_RESERVED("options", o, error);
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]) && status == EIDER_OK; i++) {
+        status =
             check_number(numbers[i].name, numbers[i].value, numbers[i].min, numbers[i].max, error);
-        if (status != EIDER_OK) {
-            return status;
-        }
     }
-    return EIDER_OK;
+    return status;
 }
 
 static void
@@ -192,10 +188,13 @@ open_engine(struct eider_db *db, const struct eider_options *options, const stru
         .data_dir = options->data_dir,
         .store_open = storage->open,
         .store_volatile = storage->is_volatile,
+        .store_remote = storage->is_remote,
         .store = {.memory_limit_bytes = options->memory_limit_bytes,
                   .threads = options->threads,
                   .readers = options->readers,
-                  .timeout_ms = options->query_timeout_ms},
+                  .timeout_ms = options->query_timeout_ms,
+                  .postgres = {.dsn = options->postgres_dsn,
+                               .max_connections = options->postgres_connections}},
         .wal = {.segment_bytes = (size_t)options->wal_segment_bytes},
         .event = options->on_event ? on_engine_event : NULL,
         .event_ctx = db,
@@ -220,6 +219,18 @@ catch_up(struct eider_db *db, int64_t until_us, struct err *err)
 
     engine_status(db->engine, &status);
     return engine_wait_applied(db->engine, status.durable_lsn, ms_until(until_us), err);
+}
+
+static enum err_code
+late(struct eider_db *db, int timeout_ms, struct err *err)
+{
+    struct engine_status status;
+
+    engine_status(db->engine, &status);
+    return err_set(err, ERR_TIMEOUT,
+                   "the store has not caught up with its log within open_timeout_ms, %d%s%.300s",
+                   timeout_ms, status.healthy ? "" : ": ",
+                   status.healthy ? "" : status.problem.msg);
 }
 
 static enum err_code
@@ -248,9 +259,7 @@ open_ingest(struct eider_db *db, const struct eider_options *options, struct err
             return code;
         }
         if (ms_until(until_us) == 0) {
-            return err_set(err, ERR_TIMEOUT,
-                           "the store has not caught up with its log within open_timeout_ms, %d",
-                           timeout_ms);
+            return late(db, timeout_ms, err);
         }
         if (code == ERR_UNAVAILABLE) {
             const struct timespec pause = {.tv_nsec = 20000000};
@@ -311,9 +320,11 @@ eider_open(const struct eider_options *options, struct eider_db **ret_db, struct
     const struct storage *storage =
         find_storage(options->storage_type ? options->storage_type : "duckdb", error);
     if (!storage) {
-        return options->storage_type && strcmp(options->storage_type, "postgres") == 0
-                   ? EIDER_UNSUPPORTED
-                   : EIDER_INVALID;
+        return EIDER_INVALID;
+    }
+    if (!storage->is_remote && options->postgres_dsn) {
+        return embed_refuse(error, EIDER_INVALID,
+                            "postgres_dsn is for storage_type postgres, not %s", storage->type);
     }
     return open_with(options, storage, ret_db, error);
 }

@@ -32,9 +32,19 @@ test_open_refuses_bad_options_by_name(void **state)
     o.storage_type = "mongodb";
     assert_refused(place, eider_open(&o, &db, error), EIDER_INVALID,
                    "unknown storage type: mongodb");
-    o.storage_type = "postgres";
-    assert_refused(place, eider_open(&o, &db, error), EIDER_UNSUPPORTED, "postgres");
+    o.storage_type = "memory";
+    o.postgres_dsn = "host=/nowhere";
+    assert_refused(place, eider_open(&o, &db, error), EIDER_INVALID,
+                   "postgres_dsn is for storage_type postgres, not memory");
     o.storage_type = NULL;
+    o.postgres_dsn = NULL;
+    o.postgres_connections = 1;
+    assert_refused(place, eider_open(&o, &db, error), EIDER_INVALID,
+                   "postgres_connections is 1; expected 0 for the default, or 2 to 1000");
+    o.postgres_connections = 0;
+    o.reserved[7] = 1;
+    assert_refused(place, eider_open(&o, &db, error), EIDER_INVALID, "options, reserved is not 0");
+    o.reserved[7] = 0;
     o.wal_segment_bytes = 100;
     assert_refused(place, eider_open(&o, &db, error), EIDER_INVALID,
                    "wal_segment_bytes is 100; expected 0 for the default, or 8192 to");

@@ -1,5 +1,6 @@
 /* Questions: SQL, rows of tables, and the history of a series. */
 #include "codec/time.h"
+#include "codec/utf8.h"
 #include "embed/embed_internal.h"
 
 enum { SHOWN_BYTES = 100 };
@@ -40,6 +41,10 @@ convert_param(const struct eider_param *given, size_t number, struct store_param
         *ret_param = (struct store_param){
             .type = PARAM_TEXT,
             .text = slice_make(given->text ? given->text : "", given->text ? given->text_len : 0)};
+        if (!utf8_is_text(ret_param->text)) {
+            return embed_refuse(error, EIDER_INVALID,
+                                "parameter $%zu: expected UTF-8 text without NUL", number);
+        }
         return EIDER_OK;
     case EIDER_PARAM_TIMESTAMP:
         if (!time_in_range(given->int64)) {
@@ -75,6 +80,10 @@ embed_query(struct eider_db *db, const struct eider_query *query, struct batch *
                                                   : (long long)query->param_count,
                             query->timeout_ms < 0 ? "milliseconds from 0" : "at most 64");
     }
+    enum eider_status status = EMBED_CHECK_RESERVED("query", query, error);
+    if (status != EIDER_OK) {
+        return status;
+    }
     if (!db->has_sql) {
         return embed_refuse(error, EIDER_UNSUPPORTED,
                             "storage_type %s has no SQL; use eider_read_table, eider_read_range "
@@ -82,7 +91,7 @@ embed_query(struct eider_db *db, const struct eider_query *query, struct batch *
                             db->storage_type);
     }
     for (size_t i = 0; i < query->param_count; i++) {
-        enum eider_status status = convert_param(&query->params[i], i + 1, &params[i], error);
+        status = convert_param(&query->params[i], i + 1, &params[i], error);
         if (status != EIDER_OK) {
             return status;
         }
@@ -143,6 +152,10 @@ eider_read_table(struct eider_db *db, const struct eider_read *read, struct eide
     if (!read) {
         return embed_refuse(error, EIDER_INVALID, "read is NULL");
     }
+    status = EMBED_CHECK_RESERVED("read", read, error);
+    if (status != EIDER_OK) {
+        return status;
+    }
     if (read->timeout_ms < 0) {
         return embed_refuse(error, EIDER_INVALID, "timeout_ms is %d; expected milliseconds from 0",
                             read->timeout_ms);
@@ -169,9 +182,9 @@ eider_read_table(struct eider_db *db, const struct eider_read *read, struct eide
                                 "column \"%.100s\": expected a text column of %s", read->column,
                                 table->name);
         }
-        if (!read->value) {
-            return embed_refuse(error, EIDER_INVALID, "value is NULL; expected what column %s has",
-                                table->columns[at].name);
+        if (!read->value || !utf8_is_text(value)) {
+            return embed_refuse(error, EIDER_INVALID, "value is %s; expected what column %s has",
+                                read->value ? "no UTF-8 text" : "NULL", table->columns[at].name);
         }
         scan.filters[0] = (struct store_filter){read->column, &value, 1};
         scan.filter_count = 1;

@@ -75,6 +75,7 @@ test_query_is_refused_or_cut_within_its_bounds(void **state)
     struct eider_batch *batch = NULL;
     struct eider_query query = {.sql = "SELEC 1"};
     const struct eider_param wrong = {.type = (enum eider_param_type)77};
+    const struct eider_param bytes = {.type = EIDER_PARAM_TEXT, .text = "a\0b", .text_len = 3};
     const struct eider_param time = {.type = EIDER_PARAM_TIMESTAMP, .int64 = INT64_MAX};
 
     assert_refused(place, eider_query(place->db, NULL, &batch, error), EIDER_INVALID, "query");
@@ -91,6 +92,9 @@ test_query_is_refused_or_cut_within_its_bounds(void **state)
     query.params = &time;
     assert_refused(place, eider_query(place->db, &query, &batch, error), EIDER_INVALID,
                    "parameter $1: expected microseconds");
+    query.params = &bytes;
+    assert_refused(place, eider_query(place->db, &query, &batch, error), EIDER_INVALID,
+                   "parameter $1: expected UTF-8 text without NUL");
     query.param_count = 65;
     assert_refused(place, eider_query(place->db, &query, &batch, error), EIDER_INVALID,
                    "param_count is 65");
@@ -170,6 +174,9 @@ test_rows_of_a_table_are_read_without_sql(void **state)
     read.value = NULL;
     assert_refused(place, eider_read_table(place->db, &read, &batch, &place->error), EIDER_INVALID,
                    "value is NULL; expected what column symbol has");
+    read.value = "\xff";
+    assert_refused(place, eider_read_table(place->db, &read, &batch, &place->error), EIDER_INVALID,
+                   "value is no UTF-8 text");
     read.timeout_ms = -5;
     assert_refused(place, eider_read_table(place->db, &read, &batch, &place->error), EIDER_INVALID,
                    "timeout_ms is -5");

@@ -110,6 +110,22 @@ embed_refuse(struct eider_error *error, enum eider_status status, const char *fm
     return status;
 }
 
+enum eider_status
+embed_check_reserved(const char *object, const uint64_t *reserved, size_t count,
+                     struct eider_error *error)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (reserved[i] != 0) {
+            return embed_refuse(error, EIDER_INVALID,
+                                "%s, reserved is not 0: initialise it with {0}; a member that is "
+                                "newer than this library, %d.%d.%d, is not known to it",
+                                object, EIDER_VERSION_MAJOR, EIDER_VERSION_MINOR,
+                                EIDER_VERSION_PATCH);
+        }
+    }
+    return EIDER_OK;
+}
+
 /* Of this thread, so that no two handles share anything. */
 static _Thread_local unsigned callback_depth;
 static _Thread_local bool is_subscriber;

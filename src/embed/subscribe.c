@@ -331,6 +331,10 @@ check_options(const struct eider_subscribe_options *options, const struct catalo
     if (!options || !options->fn) {
         return embed_refuse(error, EIDER_INVALID, "%s is NULL", options ? "fn" : "options");
     }
+    enum eider_status status = EMBED_CHECK_RESERVED("options", options, error);
+    if (status != EIDER_OK) {
+        return status;
+    }
     if (options->queue_batches > QUEUE_BATCHES_CAP) {
         return embed_refuse(error, EIDER_INVALID, "queue_batches is %zu; expected at most %d",
                             options->queue_batches, QUEUE_BATCHES_CAP);

@@ -17,7 +17,7 @@ class Series(c.Structure):
 
 class Points(c.Structure):
     _fields_ = [("series", Series), ("timestamps_us", c.POINTER(c.c_int64)), ("values", c.POINTER(c.c_double)),
-                ("count", c.c_size_t)]
+                ("count", c.c_size_t), ("reserved", c.c_uint64 * 2)]
 
 
 class Error(c.Structure):
@@ -30,7 +30,7 @@ class Options(c.Structure):
 
 class Query(c.Structure):
     _fields_ = [("sql", c.c_char_p), ("params", c.c_void_p), ("param_count", c.c_size_t), ("timeout_ms", c.c_int),
-                ("rows_max", c.c_uint64), ("bytes_max", c.c_uint64)]
+                ("rows_max", c.c_uint64), ("bytes_max", c.c_uint64), ("reserved", c.c_uint64 * 4)]
 
 
 class Schema(c.Structure):

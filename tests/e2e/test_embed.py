@@ -132,12 +132,13 @@ def test_header_compiles_alone_and_beside_another_arrow(prefix, tmp_path):
     own = re.search(r"#ifndef ARROW_C_DATA_INTERFACE.*#endif\n(?=\n/\*\n \* Describes)",
                     (prefix / "include" / "eider" / "eider.h").read_text(), re.S).group(0)
     body = ("#include <stdint.h>\n" + own + "#include <eider/eider.h>\n#include <eider/eider.h>\n"
+            "#include <eider/client.h>\n#include <eider/birdeye.h>\n"
             "int main(void) { return eider_close(NULL) + (int)sizeof(struct ArrowArrayStream) == 0; }\n")
     for compiler, standard, name in (("gcc", "-std=c99", "x.c"), ("clang", "-std=c17", "x.c"), ("g++", "-std=c++11", "x.cc"),
                                      ("g++", "-std=c++20", "y.cc")):
         source = tmp_path / name
         source.write_text(body)
-        command(compiler, standard, "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only",
+        command(compiler, standard, "-Wall", "-Wextra", "-Wpedantic", "-Wshadow", "-Werror", "-fsyntax-only",
                 f"-I{prefix}/include", str(source))
 
 
