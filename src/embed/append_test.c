@@ -52,6 +52,11 @@ test_metric_refuses_what_it_names(void **state)
     assert_refused(place, eider_append_metric(place->db, &series, T0, 1, NULL, error),
                    EIDER_INVALID, "symbol is no UTF-8");
     series.symbol = NULL;
+    series.label_count = (size_t)-1;
+    series.labels = &nameless;
+    assert_refused(place, eider_append_metric(place->db, &series, T0, 1, NULL, &place->error),
+                   EIDER_INVALID, "label_count is 18446744073709551615; expected at most 128");
+    series.labels = NULL;
     series.label_count = 1;
     assert_refused(place, eider_append_metric(place->db, &series, T0, 1, NULL, error),
                    EIDER_INVALID, "labels is NULL");

@@ -76,6 +76,10 @@ series_text_init(struct series_text *text, const struct eider_series *series,
         status = check_name("symbol", text->symbol, false, error);
     }
     if (status == EIDER_OK && series->label_count > 0) {
+        if (series->label_count > LABELS_MAX) {
+            return embed_refuse(error, EIDER_INVALID, "label_count is %zu; expected at most %d",
+                                series->label_count, LABELS_MAX);
+        }
         if (!series->labels) {
             return embed_refuse(error, EIDER_INVALID, "labels is NULL; expected %zu labels",
                                 series->label_count);
