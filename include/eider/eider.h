@@ -812,7 +812,8 @@ EIDER_API enum eider_status eider_batch_array(const struct eider_batch *batch, s
  * Threads: any; the stream is one thread's at a time. Blocks as eider_query; the stream does not.
  * Ownership: *ret_stream is filled in, and the caller's until its release was called; it may
  * outlive the handle. Arrays and schemas that came from it outlive the stream.
- * Errors: as eider_query. Functions of the stream return 0 or an errno, with text.
+ * Errors: as eider_query; EIDER_TOO_LARGE over rows_max, for a stream has no mark of a cut answer.
+ * Functions of the stream return 0 or an errno, with text.
  */
 EIDER_API enum eider_status eider_query_stream(struct eider_db *db, const struct eider_query *query,
                                                size_t rows, struct ArrowArrayStream *ret_stream,

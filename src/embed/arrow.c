@@ -425,6 +425,15 @@ eider_query_stream(struct eider_db *db, const struct eider_query *query, size_t 
     if (status != EIDER_OK) {
         return status;
     }
+    if (truncated) {
+        status =
+            embed_refuse(error, EIDER_TOO_LARGE,
+                         "the answer has more rows than rows_max, %zu, and a stream cannot say "
+                         "that it was cut: set rows_max, or end the statement with LIMIT",
+                         answer.rows);
+        batch_fini(&answer);
+        return status;
+    }
     struct stream *stream = mem_zalloc(1, sizeof(*stream));
     stream->rows = answer;
     stream->step = rows ? rows : STREAM_ROWS;

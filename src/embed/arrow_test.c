@@ -323,6 +323,22 @@ test_stream_of_no_rows_has_a_schema(void **state)
     assert_null(stream.release);
 }
 
+/* Arrow has no mark for it, and half an answer must not be taken for a whole one. */
+static void
+test_stream_is_not_cut_without_a_word(void **state)
+{
+    struct place *place = *state;
+    struct eider_query query = {.sql = "SELECT * FROM range(100001)"};
+    struct ArrowArrayStream stream = {.release = NULL};
+
+    assert_refused(place, eider_query_stream(place->db, &query, 0, &stream, &place->error),
+                   EIDER_TOO_LARGE, "more rows than rows_max, 100000");
+    assert_null(stream.release);
+    query.rows_max = 100001;
+    assert_ok(place, eider_query_stream(place->db, &query, 0, &stream, &place->error));
+    stream.release(&stream);
+}
+
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, place_setup, place_teardown)
 
 int
@@ -336,6 +352,7 @@ main(void)
         WITH_PLACE(test_column_without_nulls_has_no_bitmap),
         WITH_PLACE(test_stream_gives_all_rows_and_outlives_the_handle),
         WITH_PLACE(test_stream_of_no_rows_has_a_schema),
+        WITH_PLACE(test_stream_is_not_cut_without_a_word),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
