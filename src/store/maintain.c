@@ -95,6 +95,7 @@ look_for_rebuild(struct maintain *maintain)
         maintain->rebuilds = rebuilds;
         maintain->settled = false;
         maintain->manifest_hash = 0;
+        maintain->orphan_count = 0;
     }
 }
 
@@ -238,6 +239,7 @@ maintain_main(void *arg)
     struct work work;
     struct err err = {0};
 
+    maintain_note_orphans(maintain);
     while (wait_for_work(maintain, &work)) {
         look_for_rebuild(maintain);
         atomic_fetch_add(&maintain->engine->hurried, 1);
@@ -278,7 +280,7 @@ new_maintain(struct engine *engine)
     buf_add_char(&path, '\0');
     maintain->cold_dir = buf_take(&path, &len);
     maintain->engine = engine;
-    maintain->orphans_are_old = true;
+    cold_names_init(&maintain->first_listed);
     return maintain;
 }
 
@@ -304,8 +306,26 @@ free_maintain(struct maintain *maintain)
     pthread_mutex_destroy(&maintain->lock);
     free(maintain->rules);
     free(maintain->orphans);
+    cold_names_fini(&maintain->first_listed);
     free(maintain->cold_dir);
     free(maintain);
+}
+
+/* Before anybody reads: what is delisted from now on may have readers. */
+static void
+list_first(struct maintain *maintain)
+{
+    struct cold_file *files MEM_AUTO = NULL;
+    struct err ignored; /* the store is being rebuilt: then all files wait */
+    size_t count = 0;
+
+    maintain->first_known = engine_cold_list(maintain->engine, &files, &count, &ignored) == ERR_OK;
+    for (size_t i = 0; i < count; i++) {
+        char relative[COLD_RELATIVE_MAX];
+        cold_relative(&files[i], relative);
+        cold_names_add(&maintain->first_listed, relative);
+    }
+    cold_names_sort(&maintain->first_listed);
 }
 
 enum err_code
@@ -328,21 +348,21 @@ maintain_start(struct engine *engine, struct err *err)
     engine->options.maintain.rule_count = 0;
     if (code == ERR_OK) {
         int64_t now_us = clock_wall_us(engine->clock);
+        list_first(maintain);
         maintain->status.state = MAINTAIN_IDLE;
         maintain->status.retention_us = maintain_retained_us(maintain->cold_dir);
         maintain->status.retention_next_us =
             maintain_retention_due(maintain, maintain->status.retention_us, now_us);
+        engine->maintain = maintain; /* the thread looks there */
         if (pthread_create(&maintain->thread, NULL, maintain_main, maintain) != 0) {
             code = err_set(err, ERR_INTERNAL, "the maintenance thread cannot be started");
         }
     }
     if (code != ERR_OK) {
+        engine->maintain = NULL;
         free_maintain(maintain);
-        return code;
     }
-    maintain->runs = true;
-    engine->maintain = maintain;
-    return ERR_OK;
+    return code;
 }
 
 static bool

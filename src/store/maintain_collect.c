@@ -198,6 +198,31 @@ find_orphan(struct maintain *maintain, const char *relative, int64_t now_us)
 }
 
 static enum err_code
+note_orphan(void *ctx, const struct cold_file *file, struct err *err)
+{
+    struct maintain *maintain = ctx;
+    char relative[COLD_RELATIVE_MAX];
+
+    (void)err;
+    cold_relative(file, relative);
+    if (!cold_names_has(&maintain->first_listed, relative)) {
+        find_orphan(maintain, relative, INT64_MIN / 2); /* long ago */
+    }
+    return ERR_OK;
+}
+
+void
+maintain_note_orphans(struct maintain *maintain)
+{
+    struct err ignored; /* collecting will tell */
+
+    if (maintain->first_known) {
+        cold_walk(maintain->cold_dir, note_orphan, maintain, &ignored);
+    }
+    cold_names_fini(&maintain->first_listed);
+}
+
+static enum err_code
 collect_file(void *ctx, const struct cold_file *file, struct err *err)
 {
     struct collecting *collecting = ctx;
@@ -216,8 +241,7 @@ collect_file(void *ctx, const struct cold_file *file, struct err *err)
     }
     struct maintain_orphan *orphan = find_orphan(maintain, relative, collecting->now_us);
     orphan->seen = true;
-    if (!dropped && !maintain->orphans_are_old &&
-        collecting->now_us - orphan->since_us < collecting->grace_us) {
+    if (!dropped && collecting->now_us - orphan->since_us < collecting->grace_us) {
         return ERR_OK;
     }
     enum err_code code = cold_unlink(maintain->cold_dir, file, err);
@@ -304,7 +328,6 @@ maintain_collect(struct maintain *maintain, struct err *err)
         code = cold_walk(maintain->cold_dir, collect_file, &collecting, err);
         forget_orphans(maintain);
         code = code ? code : trim_ledger(&collecting, err);
-        maintain->orphans_are_old = false;
     }
     note_collected(maintain, &collecting);
     free_collecting(&collecting);

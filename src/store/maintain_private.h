@@ -6,6 +6,7 @@
 #include <stdatomic.h>
 
 #include "base/id.h"
+#include "store/cold.h"
 #include "store/engine_private.h"
 #include "store/maintain.h"
 
@@ -30,7 +31,6 @@ struct maintain {
     size_t rule_count;
     char *cold_dir;
     pthread_t thread;
-    bool runs;
     atomic_bool stopping;
 
     /* `lock` guards what follows, up to status; below no other lock, above none. */
@@ -56,7 +56,8 @@ struct maintain {
     int64_t receipt_us;
     struct maintain_orphan *orphans;
     size_t orphan_count;
-    bool orphans_are_old; /* at a start: nobody can be reading them */
+    struct cold_names first_listed; /* when the engine was opened; until the first round */
+    bool first_known;
 };
 
 /* Thread: start is part of engine_open, stop of engine_close; both do nothing when it is off. */
@@ -119,6 +120,10 @@ enum err_code maintain_finish_drops(struct maintain *maintain, struct err *err);
 /* Notes files in cold/dropped, takes them off the list with hot rows of their day, unlinks them. */
 enum err_code maintain_drop(struct maintain *maintain, const struct retention_step *step,
                             struct err *err);
+
+/* Before the first round's work: the files that nobody lists, nor did when the engine was opened,
+ * have no readers, so they need not wait to be collected. */
+void maintain_note_orphans(struct maintain *maintain);
 
 /* Removes files that nobody lists and no snapshot may need. */
 enum err_code maintain_collect(struct maintain *maintain, struct err *err);

@@ -30,8 +30,10 @@ setup(void **state)
 static int
 teardown(void **state)
 {
-    failpoint_arm(NULL);
-    return rig_teardown(state);
+    int result = rig_teardown(state);
+
+    failpoint_arm(NULL); /* when no thread passes points any more */
+    return result;
 }
 
 /* Samples of series 1 on the first days of 1970, which are long over. */
@@ -158,6 +160,50 @@ test_maintain_merges_days_of_too_many_files(void **state)
     assert_int_equal(status_of(rig).days_merged, 1);
 }
 
+static enum err_code
+count_on_disk(void *ctx, const struct cold_file *file, struct err *err)
+{
+    (void)err;
+    *(size_t *)ctx += file->kind == COLD_RAW;
+    return ERR_OK;
+}
+
+/* A reader may have begun before the merge, however soon behind the start that is. */
+static void
+test_maintain_leaves_files_to_readers_in_its_first_round_too(void **state)
+{
+    struct rig *rig = *state;
+    char path[RIG_PATH_MAX + 8];
+    struct err err = {0};
+    size_t count = 0;
+
+    rig->options.maintain.merge_percent = 1000;
+    rig_open(rig);
+    for (int i = 0; i < 2; i++) {
+        write_days(rig, 0, 1);
+        assert_int_equal(seal_and_wait(rig, &err), ERR_OK);
+    }
+    assert_int_equal(count_files(rig, COLD_RAW), 2);
+    rig_close(rig);
+    rig->options.maintain.watch_off = false;
+    rig->options.maintain.seal = true;
+    rig->options.maintain.merge_files = 1;
+    rig_open(rig);
+    assert_int_equal(seal_and_wait(rig, &err), ERR_OK); /* the first round, or one behind it */
+    rig_close(rig);
+    snprintf(path, sizeof(path), "%s/cold", rig->dir);
+    assert_int_equal(cold_walk(path, count_on_disk, &count, &err), ERR_OK);
+    assert_int_equal(count, 3); /* both, and what they were merged into */
+    rig->options.maintain.watch_off = true;
+    rig_open(rig); /* nobody has them open any more */
+    assert_int_equal(count_files(rig, COLD_RAW), 1);
+    assert_int_equal(seal_and_wait(rig, &err), ERR_OK);
+    rig_close(rig);
+    count = 0;
+    assert_int_equal(cold_walk(path, count_on_disk, &count, &err), ERR_OK);
+    assert_int_equal(count, 1);
+}
+
 static void
 test_maintain_keeps_rules_and_leaves_receipts(void **state)
 {
@@ -249,6 +295,8 @@ main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(test_maintain_merges_days_of_too_many_files, setup,
                                         teardown),
+        cmocka_unit_test_setup_teardown(
+            test_maintain_leaves_files_to_readers_in_its_first_round_too, setup, teardown),
         cmocka_unit_test_setup_teardown(test_maintain_keeps_rules_and_leaves_receipts, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_maintain_refuses_rules_that_make_no_sense, setup,
