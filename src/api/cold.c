@@ -15,13 +15,13 @@ enum { HTTP_ACCEPTED = 202, RETRY_S = 5 };
 static const char *const words[] = {"false", "true", NULL};
 
 static enum err_code
-read_dry_run(const struct http_exchange *exchange, bool *ret_dry_run, struct err *err)
+read_flag(const struct http_exchange *exchange, const char *name, bool *ret_flag, struct err *err)
 {
     int word;
-    enum err_code code = request_word(exchange, "dry_run", words, 0, &word, err);
+    enum err_code code = request_word(exchange, name, words, 0, &word, err);
 
     if (code == ERR_OK) {
-        *ret_dry_run = word == 1;
+        *ret_flag = word == 1;
     }
     return code;
 }
@@ -66,6 +66,9 @@ read_seal(const struct http_exchange *exchange, struct maintain_seal *ret_seal, 
         }
         seal.table = table->id;
     }
+    if (code == ERR_OK) {
+        code = read_flag(exchange, "small", &seal.small, err);
+    }
     *ret_seal = seal;
     return code;
 }
@@ -96,7 +99,7 @@ post_seal(struct api *api, const struct route *route, struct http_exchange *exch
 
     (void)route;
     enum err_code code = read_seal(exchange, &seal, &err);
-    code = code ? code : read_dry_run(exchange, &dry_run, &err);
+    code = code ? code : read_flag(exchange, "dry_run", &dry_run, &err);
     if (code == ERR_OK) {
         code = dry_run ? engine_seal_plan(api->engine, &seal, &days, &count, &err)
                        : engine_ask_seal(api->engine, &seal, &ticket, &err);
@@ -133,7 +136,7 @@ post_retention(struct api *api, const struct route *route, struct http_exchange 
     struct err err;
 
     (void)route;
-    enum err_code code = read_dry_run(exchange, &dry_run, &err);
+    enum err_code code = read_flag(exchange, "dry_run", &dry_run, &err);
     if (code == ERR_OK) {
         code = dry_run ? engine_retention_plan(api->engine, &plan, &err)
                        : engine_ask_retention(api->engine, &ticket, &err);

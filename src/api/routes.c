@@ -559,6 +559,7 @@ const struct route api_routes[] = {
       QUERY("before", "string",
             "Days that end at or before this ISO 8601 time; by default as "
             "storage.cold.after says."),
+      QUERY("small", "boolean", "Also days with fewer rows than storage.cold.min_rows."),
       QUERY("dry_run", "boolean", "Only tell.")}},
     {HTTP_POST,
      "/api/v1/admin/retention",

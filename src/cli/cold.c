@@ -292,12 +292,10 @@ read_seal(struct job *job, struct err *err)
     if (before) {
         time_format_iso8601(job->seal.before_us, when);
     }
-    snprintf(job->query, sizeof(job->query), "%s%s%s%s%s", name || before ? "?" : "",
-             before ? "before=" : "", when,
-             name && before ? "&table="
-             : name         ? "table="
-                            : "",
-             name ? name : "");
+    job->seal.small = cli_has(job->cli, "small");
+    snprintf(job->query, sizeof(job->query), "?small=%s%s%s%s%s",
+             job->seal.small ? "true" : "false", before ? "&before=" : "", when,
+             name ? "&table=" : "", name ? name : "");
     return ERR_OK;
 }
 

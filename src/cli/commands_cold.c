@@ -4,7 +4,8 @@
 const char seal_description[] =
     "Moves the rows of closed UTC days from the database to Parquet files in cold/, as the server "
     "does by itself when a day is storage.cold.after old. Queries see the same rows before and "
-    "after. Days that are not over are never sealed.\n\n"
+    "after. Days that are not over are never sealed; days with fewer rows than "
+    "storage.cold.min_rows are not worth files and stay, unless --small asks for them.\n\n"
     "With a server running it is the server that does it; with the server stopped this process "
     "does it in the data directory.";
 
@@ -13,6 +14,7 @@ const struct cli_option seal_options[] = {
      .arg = "TIME",
      .help = "Seal days that end at or before this ISO 8601 time."},
     {.name = "table", .arg = "TABLE", .help = "Only this table."},
+    {.name = "small", .help = "Also days with fewer rows than storage.cold.min_rows."},
     {.name = "dry-run", .letter = 'n', .help = "Only tell what would be sealed."},
     {.name = "json", .help = "Print JSON."},
     {0},

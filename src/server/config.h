@@ -117,6 +117,7 @@ struct config {
         struct {
             bool enabled;
             int64_t after_ms;
+            int64_t min_rows;
             int64_t merge_files;
         } cold;
         int64_t snapshot_wal_bytes;

@@ -293,6 +293,13 @@ static const struct config_setting settings[] = {
      .min = SECOND,
      .max = 3650 * DAY,
      .help = "How long behind its end a UTC day is sealed."},
+    {.name = "storage.cold.min_rows",
+     .type = CONFIG_INT,
+     .offset = FIELD(storage.cold.min_rows),
+     .preset = "10000",
+     .max = 1000000000,
+     .help = "Rows of a table and day that are worth files of their own; days with fewer stay in "
+             "the database."},
     {.name = "storage.cold.merge_files",
      .type = CONFIG_INT,
      .offset = FIELD(storage.cold.merge_files),

@@ -16,6 +16,7 @@ use_duckdb(const struct config *config, struct engine_options *options)
         .enabled = true,
         .seal = config->storage.cold.enabled,
         .after_us = config->storage.cold.after_ms * TIME_US_PER_MS,
+        .rows_min = (uint64_t)config->storage.cold.min_rows,
         .merge_files = (unsigned)config->storage.cold.merge_files,
         .rules = (const char *const *)config->retention.items,
         .rule_count = config->retention.count,

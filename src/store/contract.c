@@ -190,7 +190,8 @@ contract_seal(struct store *store)
     struct err err = {0};
     size_t count;
 
-    if (store_seal_find(store, MAX_US, days, DAYS_MAX, &count, &err)) {
+    if (store_seal_find(store, &(struct store_seal_find){.before_us = MAX_US}, days, DAYS_MAX,
+                        &count, &err)) {
         fail_msg("seal_find: %s", err.msg);
     }
     for (size_t i = 0; i < count; i++) {

@@ -29,6 +29,7 @@ struct maintain_options {
     bool seal;      /* seal days when their time has come; else only when asked */
     bool watch_off; /* no rounds by time: only what is asked; for tests and for the command line */
     int64_t after_us;         /* behind the end of a day; 0: 48 h */
+    uint64_t rows_min;        /* of a day, to be sealed; 0: 1. Fewer stay in the database */
     unsigned merge_files;     /* raw files a day before it is merged; 0: 4 */
     unsigned merge_percent;   /* late rows, of the day's cold rows, that make a merge; 0: 10 */
     int interval_ms;          /* between two rounds; 0: 60 000 */
@@ -80,6 +81,7 @@ void engine_maintain_status(struct engine *engine, struct maintain_status *ret_s
 struct maintain_seal {
     enum table_id table; /* 0: all */
     int64_t before_us;   /* days that end at or before; 0: as by itself */
+    bool small;          /* also days with fewer than rows_min rows */
 };
 
 /* Asks the thread to seal, or to keep retention's rules, now. ERR_UNSUPPORTED: the store has no

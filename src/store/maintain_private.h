@@ -81,8 +81,8 @@ enum err_code maintain_merge_days(struct maintain *maintain, struct err *err);
 enum err_code maintain_seal_one(struct maintain *maintain, const struct store_seal *seal,
                                 struct store_seal_result *ret_result, struct err *err);
 
-/* All closed days with hot rows; the caller frees. */
-enum err_code maintain_find_days(struct engine *engine, int64_t before_us,
+/* The oldest MAINTAIN_DAYS_MAX closed days with hot rows; the caller frees. */
+enum err_code maintain_find_days(struct engine *engine, const struct store_seal_find *find,
                                  struct store_day **ret_days, size_t *ret_count, struct err *err);
 
 /* ---- maintain_retain.c ---- */

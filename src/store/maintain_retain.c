@@ -146,7 +146,8 @@ engine_retention_plan(struct engine *engine, struct maintain_plan *ret_plan, str
     }
     enum err_code code = engine_cold_list(engine, &plan.files, &plan.file_count, err);
     if (code == ERR_OK) {
-        code = maintain_find_days(engine, now_us, &plan.hot, &plan.hot_count, err);
+        const struct store_seal_find all = {.before_us = now_us};
+        code = maintain_find_days(engine, &all, &plan.hot, &plan.hot_count, err);
     }
     if (code == ERR_OK &&
         retention_metrics_before(plan.rules, plan.rule_count, now_us, &before_us)) {

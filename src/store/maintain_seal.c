@@ -19,7 +19,7 @@ enum {
 /* ---- which days ---- */
 
 struct finding {
-    int64_t before_us;
+    struct store_seal_find find;
     struct store_day *days;
     size_t count;
 };
@@ -29,16 +29,16 @@ find_days(void *ctx, struct store *store, struct err *err)
 {
     struct finding *finding = ctx;
 
-    return store_seal_find(store, finding->before_us, finding->days, MAINTAIN_DAYS_MAX,
-                           &finding->count, err);
+    return store_seal_find(store, &finding->find, finding->days, MAINTAIN_DAYS_MAX, &finding->count,
+                           err);
 }
 
 enum err_code
-maintain_find_days(struct engine *engine, int64_t before_us, struct store_day **ret_days,
-                   size_t *ret_count, struct err *err)
+maintain_find_days(struct engine *engine, const struct store_seal_find *find,
+                   struct store_day **ret_days, size_t *ret_count, struct err *err)
 {
     struct finding finding = {
-        .before_us = before_us,
+        .find = *find,
         .days = mem_zalloc(MAINTAIN_DAYS_MAX, sizeof(*finding.days)),
     };
     enum err_code code = engine_with_store(engine, find_days, &finding, err);
@@ -68,11 +68,15 @@ engine_seal_plan(struct engine *engine, const struct maintain_seal *seal,
                  struct store_day **ret_days, size_t *ret_count, struct err *err)
 {
     int64_t after_us = engine->maintain ? engine->maintain->options.after_us : 0;
+    struct store_seal_find find = {.before_us = bound_of(engine, after_us, seal)};
     struct store_day *days;
     size_t found;
     size_t count = 0;
-    enum err_code code =
-        maintain_find_days(engine, bound_of(engine, after_us, seal), &days, &found, err);
+
+    if (engine->maintain && !seal->small) {
+        find.rows_min = engine->maintain->options.rows_min;
+    }
+    enum err_code code = maintain_find_days(engine, &find, &days, &found, err);
 
     if (code != ERR_OK) {
         return code;

@@ -113,13 +113,13 @@ store_has_cold(const struct store *store)
 }
 
 enum err_code
-store_seal_find(struct store *store, int64_t before_us, struct store_day *ret_days, size_t max,
-                size_t *ret_count, struct err *err)
+store_seal_find(struct store *store, const struct store_seal_find *find, struct store_day *ret_days,
+                size_t max, size_t *ret_count, struct err *err)
 {
     if (!store_has_cold(store)) {
         return no_cold(store, err);
     }
-    return store->ops->seal_find(store, before_us, ret_days, max, ret_count, err);
+    return store->ops->seal_find(store, find, ret_days, max, ret_count, err);
 }
 
 enum err_code

@@ -174,6 +174,13 @@ struct store_day {
     size_t cold_files; /* raw ones */
 };
 
+/* Which days seal_find names: those that end at or before before_us and have hot rows, at least
+ * rows_min of them unless there are cold files of the day already. */
+struct store_seal_find {
+    int64_t before_us;
+    uint64_t rows_min;
+};
+
 struct store_seal {
     enum table_id table;
     int32_t day;
@@ -276,10 +283,10 @@ struct store_ops {
                                  struct store_table_stats *ret_stats, struct err *err);
     void (*interrupt)(struct store *store); /* ends running queries; any thread */
 
-    /* Days that end at or before `before_us` and have hot rows, oldest first, at most `max`. Any
-     * thread. */
-    enum err_code (*seal_find)(struct store *store, int64_t before_us, struct store_day *ret_days,
-                               size_t max, size_t *ret_count, struct err *err);
+    /* Closed days, oldest first, at most `max`. Any thread. */
+    enum err_code (*seal_find)(struct store *store, const struct store_seal_find *find,
+                               struct store_day *ret_days, size_t max, size_t *ret_count,
+                               struct err *err);
     /* Writes, syncs and renames the files of a day. One at a time, any thread but an event loop;
      * runs beside apply. ERR_NOT_FOUND: the day has no rows (left). */
     enum err_code (*seal_begin)(struct store *store, const struct store_seal *seal,
@@ -343,8 +350,9 @@ void store_interrupt(struct store *store);
 
 /* ERR_UNSUPPORTED from a store without cold data (store_cold_list: no files). */
 bool store_has_cold(const struct store *store);
-enum err_code store_seal_find(struct store *store, int64_t before_us, struct store_day *ret_days,
-                              size_t max, size_t *ret_count, struct err *err);
+enum err_code store_seal_find(struct store *store, const struct store_seal_find *find,
+                              struct store_day *ret_days, size_t max, size_t *ret_count,
+                              struct err *err);
 enum err_code store_seal_begin(struct store *store, const struct store_seal *seal,
                                struct store_sealing **ret_sealing, struct err *err);
 enum err_code store_seal_commit(struct store *store, struct store_sealing *sealing,

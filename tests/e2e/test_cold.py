@@ -237,3 +237,17 @@ def test_seal_and_retention_of_a_stopped_directory():
         server.start()
         after = answers(server)
         assert after["days"] == before["days"] and after["sql"] == before["sql"] and len(after["buckets"]) < len(before["buckets"])
+
+
+def test_days_with_few_rows_stay_in_the_database_until_they_are_asked_for():
+    candles = [{"timestamp": at(day, 0), "symbol": "SPX", "open": 1, "high": 2, "low": 1, "close": 2, "volume": day} for day in range(DAYS)]
+    with Server(*MANUAL, env={"EIDER_STORAGE_COLD_MIN_ROWS": "100"}) as server:
+        fill(server)
+        write(server, "candles", candles)
+        work(server, "seal")
+        sealed = {table["table"] for table in server.get("/api/v1/admin/cold").json()["tables"]}
+        assert {"trades", "market_data"} <= sealed and "candles" not in sealed
+        done = run("seal", "--small", "--data-dir", server.data_dir)
+        assert done.returncode == 0 and done.stdout.count("candles") == DAYS, done.stdout + done.stderr
+        assert "candles" in {table["table"] for table in server.get("/api/v1/admin/cold").json()["tables"]}
+        assert server.sql("SELECT count(*) FROM candles") == [[DAYS]]

@@ -32,6 +32,7 @@ class Server:
         self.owns_dir = data_dir is None
         self.data_dir = data_dir or tempfile.mkdtemp(prefix="eider-test-")
         self.env = {k: v for k, v in os.environ.items() if not k.startswith("EIDER_")}
+        self.env["EIDER_STORAGE_COLD_MIN_ROWS"] = "0"  # tests write few rows
         self.env.update(env or {})
         self.port = port or free_port()
         self.preexec_fn = preexec_fn
@@ -131,6 +132,7 @@ class Server:
 def run(*args, data=None, env=None, cwd=None, timeout=120):
     """Runs the program to its end; returns the CompletedProcess with text output."""
     clean = {k: v for k, v in os.environ.items() if not k.startswith("EIDER_")}
+    clean["EIDER_STORAGE_COLD_MIN_ROWS"] = "0"
     clean.update(env or {})
     return subprocess.run([BIN, *args], input=data, capture_output=True, text=True, env=clean,
                           cwd=cwd, timeout=timeout)

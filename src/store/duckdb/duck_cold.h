@@ -110,8 +110,9 @@ enum err_code duck_read_begin(struct duck_store *duck, struct duck_reader *reade
 void duck_read_end(struct duck_reader *reader);
 
 /* duck_seal.c: the vtable's */
-enum err_code duck_seal_find(struct store *store, int64_t before_us, struct store_day *ret_days,
-                             size_t max, size_t *ret_count, struct err *err);
+enum err_code duck_seal_find(struct store *store, const struct store_seal_find *find,
+                             struct store_day *ret_days, size_t max, size_t *ret_count,
+                             struct err *err);
 enum err_code duck_seal_begin(struct store *store, const struct store_seal *seal,
                               struct store_sealing **ret_sealing, struct err *err);
 enum err_code duck_seal_commit(struct store *store, struct store_sealing *sealing,

@@ -40,17 +40,26 @@ add_day_range(const struct catalog_table *table, int32_t day, struct buf *sql)
 }
 
 static void
-add_days_sql(const struct catalog_table *table, int64_t before_us, struct buf *sql)
+add_days_sql(const struct catalog_table *table, int64_t before_us, uint64_t rows_min,
+             struct buf *sql)
 {
     const char *time = table->columns[table->time_column].name;
     char hot[DUCK_NAME_MAX];
 
     duck_hot_name(table, hot);
     buf_add_fmt(sql,
-                "SELECT (\"%s\"::DATE - DATE '1970-01-01')::BIGINT AS day, count(*) AS rows, "
-                "%d::BIGINT AS id FROM main.\"%s\" WHERE \"%s\" < make_timestamp(%" PRId64
-                ") AND \"%s\" >= TIMESTAMP '0001-01-01' GROUP BY ALL",
+                "SELECT * FROM (SELECT (\"%s\"::DATE - DATE '1970-01-01')::BIGINT AS day, "
+                "count(*) AS rows, %d::BIGINT AS id FROM main.\"%s\" "
+                "WHERE \"%s\" < make_timestamp(%" PRId64
+                ") AND \"%s\" >= TIMESTAMP '0001-01-01' GROUP BY ALL)",
                 time, (int)table->id, hot, time, before_us, time);
+    if (rows_min > 1) {
+        /* Not HAVING: beside GROUP BY ALL it loses groups. */
+        buf_add_fmt(sql,
+                    " WHERE rows >= %" PRIu64
+                    " OR day IN (SELECT day FROM main.eider_cold_files WHERE table_name = '%s')",
+                    rows_min, table->name);
+    }
 }
 
 static enum err_code
@@ -87,8 +96,8 @@ fill_days(struct duck_store *duck, const struct batch *rows, struct store_day *r
 }
 
 enum err_code
-duck_seal_find(struct store *store, int64_t before_us, struct store_day *ret_days, size_t max,
-               size_t *ret_count, struct err *err)
+duck_seal_find(struct store *store, const struct store_seal_find *find, struct store_day *ret_days,
+               size_t max, size_t *ret_count, struct err *err)
 {
     struct duck_store *duck = (struct duck_store *)store;
     const struct catalog_table *table;
@@ -97,16 +106,16 @@ duck_seal_find(struct store *store, int64_t before_us, struct store_day *ret_day
     struct buf sql BUF_AUTO = {0};
     const char *glue = "";
 
-    if (!time_in_range(before_us)) {
+    if (!time_in_range(find->before_us)) {
         return err_set(err, ERR_INVALID, "%" PRId64 " us is no time to seal days before",
-                       before_us);
+                       find->before_us);
     }
-    before_us = cold_day_begin_us(cold_day_of(before_us));
+    int64_t before_us = cold_day_begin_us(cold_day_of(find->before_us));
     buf_init(&sql, SQL_BYTES);
     for (size_t i = 0; (table = catalog_at(i)); i++) {
         if (table->sealed) {
             buf_add_cstr(&sql, glue);
-            add_days_sql(table, before_us, &sql);
+            add_days_sql(table, before_us, find->rows_min, &sql);
             glue = " UNION ALL ";
         }
     }

@@ -427,8 +427,8 @@ test_seal_find_names_closed_days_with_hot_rows(void **state)
     put(place, TABLE_TRADES, "t1|10|A|buy|1|1|-|-|-\n");
     seal_day(place, TABLE_SAMPLES, 0, false);
     put(place, TABLE_SAMPLES, "1|11|1\n1|172800000010|3\n");
-    assert_int_equal(store_seal_find(place->store, 2 * TIME_US_PER_DAY + 5, days, 8, &count, NULL),
-                     ERR_OK);
+    struct store_seal_find find = {.before_us = 2 * TIME_US_PER_DAY + 5};
+    assert_int_equal(store_seal_find(place->store, &find, days, 8, &count, NULL), ERR_OK);
     assert_int_equal(count, 4);
     assert_int_equal(days[0].day, -1);
     assert_int_equal(days[1].day, 0);
@@ -438,10 +438,22 @@ test_seal_find_names_closed_days_with_hot_rows(void **state)
     assert_int_equal(days[2].cold_rows, 1);
     assert_int_equal(days[2].cold_files, 1);
     assert_int_equal(days[3].day, 1);
-    assert_int_equal(store_seal_find(place->store, 2 * TIME_US_PER_DAY, days, 2, &count, NULL),
-                     ERR_OK);
+    find.before_us = 2 * TIME_US_PER_DAY;
+    assert_int_equal(store_seal_find(place->store, &find, days, 2, &count, NULL), ERR_OK);
     assert_int_equal(count, 2);
     assert_int_equal(days[1].day, 0);
+    /* Days with few rows stay, unless late rows can join a file. */
+    find.rows_min = 2;
+    assert_int_equal(store_seal_find(place->store, &find, days, 8, &count, NULL), ERR_OK);
+    assert_int_equal(count, 1);
+    assert_int_equal(days[0].table, TABLE_SAMPLES);
+    assert_int_equal(days[0].day, 0);
+    assert_int_equal(days[0].cold_files, 1);
+    put(place, TABLE_SAMPLES, "1|-2|1\n");
+    assert_int_equal(store_seal_find(place->store, &find, days, 8, &count, NULL), ERR_OK);
+    assert_int_equal(count, 2);
+    assert_int_equal(days[0].day, -1);
+    assert_int_equal(days[0].hot_rows, 2);
 }
 
 static void
