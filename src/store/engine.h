@@ -64,6 +64,11 @@ struct store_open_options {
      * at open; NULL: nobody. */
     void (*cold_lost)(void *ctx, const struct cold_file *file);
     void *cold_lost_ctx;
+    /* Tells, once, of a cold file for whose day rows came while it is missing or not what was
+     * written, so that nobody knows whether they replace rows of it: they stand beside it. From the
+     * thread that applies; NULL: nobody. */
+    void (*cold_damaged)(void *ctx, const struct cold_file *file);
+    void *cold_damaged_ctx;
 };
 
 typedef enum err_code store_open_fn(const struct store_open_options *options,

@@ -34,6 +34,21 @@ tell_lost(void *ctx, const struct cold_file *file)
                  relative, (unsigned long long)file->rows);
 }
 
+/* Rows came for its day: whichever they replace cannot be told. */
+static void
+tell_damaged(void *ctx, const struct cold_file *file)
+{
+    const struct engine *engine = ctx;
+    char relative[COLD_RELATIVE_MAX];
+
+    cold_relative(file, relative);
+    engine_event(engine, true,
+                 "rows came for the day of cold/%s, which is missing or not what was written: they "
+                 "are stored, but rows of that file which they replace will stand beside them when "
+                 "it is restored (docs/retention.md)",
+                 relative);
+}
+
 static enum err_code
 open_file(struct engine *engine, struct store **ret_store, struct err *err)
 {
@@ -42,6 +57,8 @@ open_file(struct engine *engine, struct store **ret_store, struct err *err)
     options.path = engine->store_path;
     options.cold_lost = tell_lost;
     options.cold_lost_ctx = engine;
+    options.cold_damaged = tell_damaged;
+    options.cold_damaged_ctx = engine;
     return engine->options.store_open(&options, ret_store, err);
 }
 

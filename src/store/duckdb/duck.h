@@ -24,6 +24,7 @@
 
 #include "base/clock.h"
 #include "base/hist.h"
+#include "store/cold.h"
 #include "store/keys.h"
 #include "store/store.h"
 
@@ -77,6 +78,10 @@ struct duck_cold {
     size_t count;
     struct cold_file *pending; /* what the writer's transaction makes of it; NULL: nothing */
     size_t pending_count;
+
+    void (*damaged)(void *ctx, const struct cold_file *file); /* as at store_open_options */
+    void *damaged_ctx;
+    struct cold_names told; /* the applier's: files that it told of */
 };
 
 struct duck_reader {

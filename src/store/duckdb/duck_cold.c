@@ -49,6 +49,7 @@ void
 duck_cold_fini(struct duck_store *duck)
 {
     pthread_rwlock_destroy(&duck->cold.lock);
+    cold_names_fini(&duck->cold.told);
     free(duck->cold.pending);
     free(duck->cold.files);
     free(duck->cold.dir);
@@ -451,6 +452,8 @@ duck_cold_open(struct duck_store *duck, const struct store_open_options *options
     size_t count = 0;
     size_t lost_count = 0;
 
+    duck->cold.damaged = options->cold_damaged;
+    duck->cold.damaged_ctx = options->cold_damaged_ctx;
     enum err_code code = read_list(duck, err);
     if (code) {
         return code;

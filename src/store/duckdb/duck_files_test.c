@@ -32,6 +32,7 @@ struct place {
     struct store *store;
     uint64_t lsn;
     size_t lost;
+    size_t damaged;
 };
 
 static void
@@ -42,13 +43,22 @@ note_lost(void *ctx, const struct cold_file *file)
 }
 
 static void
+note_damaged(void *ctx, const struct cold_file *file)
+{
+    (void)file;
+    ((struct place *)ctx)->damaged++;
+}
+
+static void
 open_place(struct place *place)
 {
     struct store_open_options options = {.path = place->path,
                                          .threads = 1,
                                          .readers = 2,
                                          .cold_lost = note_lost,
-                                         .cold_lost_ctx = place};
+                                         .cold_lost_ctx = place,
+                                         .cold_damaged = note_damaged,
+                                         .cold_damaged_ctx = place};
     struct err err = {0};
 
     if (store_duckdb_open(&options, &place->store, &err)) {
@@ -298,12 +308,60 @@ test_files_that_lack_a_column_have_null_there_when_they_come_last(void **state)
     check_older(*state, 1);
 }
 
+/* Overwrites the raw file of a day by as many other bytes. */
+static void
+spoil(struct place *place, enum table_id table)
+{
+    struct cold_file *files;
+    char path[COLD_PATH_MAX];
+    size_t count;
+
+    assert_int_equal(store_cold_list(place->store, &files, &count, NULL), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        if (files[i].table == table && files[i].kind == COLD_RAW) {
+            file_path(place, &files[i], path);
+            FILE *file = fopen(path, "r+");
+            assert_non_null(file);
+            for (uint64_t byte = 0; byte < files[i].bytes; byte++) {
+                fputc('x', file);
+            }
+            fclose(file);
+        }
+    }
+    free(files);
+}
+
+static void
+test_late_rows_for_a_damaged_file_are_stored_and_told_of_once(void **state)
+{
+    struct place *place = *state;
+
+    put(place, TABLE_MARKET_DATA, "10|A|1|-|-|-|-|-\n");
+    put(place, TABLE_TRADES, "t1|10|A|buy|1|1|-|-|-\n");
+    seal_day(place, TABLE_MARKET_DATA, 0, false);
+    seal_day(place, TABLE_TRADES, 0, false);
+    put(place, TABLE_MARKET_DATA, "11|A|1|-|-|-|-|-\n"); /* of the day, and no row of the file */
+    assert_int_equal(place->damaged, 0);
+    spoil(place, TABLE_MARKET_DATA);
+    spoil(place, TABLE_TRADES);
+    put(place, TABLE_MARKET_DATA, "10|A|2|-|-|-|-|-\n");
+    assert_int_equal(place->damaged, 1);
+    put(place, TABLE_MARKET_DATA, "10|A|3|-|-|-|-|-\n");
+    assert_int_equal(place->damaged, 1);
+    expect_sql(place, "SELECT last_price FROM market_data_hot ORDER BY timestamp", "3\n1\n");
+    put(place, TABLE_TRADES, "t1|10|A|buy|1|2|-|-|-\n");
+    assert_int_equal(place->damaged, 2);
+    expect_sql(place, "SELECT price FROM trades_hot", "2\n");
+    assert_int_equal(place->lost, 0);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(test_files_that_lack_a_column_have_null_there_when_they_come_first),
         CASE(test_files_that_lack_a_column_have_null_there_when_they_come_last),
+        CASE(test_late_rows_for_a_damaged_file_are_stored_and_told_of_once),
     };
 
     return cmocka_run_group_tests_name("store duckdb files", tests, NULL, NULL);

@@ -156,7 +156,21 @@ find_files(const struct duck_probe *probe, int32_t first_day, int32_t last_day,
     return count;
 }
 
-/* Whether the files are as they were listed. */
+/* Once a file, however many rows come for its day. */
+static void
+tell_damaged(struct duck_cold *cold, const struct cold_file *file)
+{
+    char relative[COLD_RELATIVE_MAX];
+
+    cold_relative(file, relative);
+    if (cold->damaged && !cold_names_has(&cold->told, relative)) {
+        cold_names_add(&cold->told, relative);
+        cold_names_sort(&cold->told);
+        cold->damaged(cold->damaged_ctx, file);
+    }
+}
+
+/* Whether the files are as they were listed; tells of one that is not. */
 static bool
 are_whole(const struct duck_probe *probe, const struct cold_file *const *files, size_t count)
 {
@@ -167,6 +181,7 @@ are_whole(const struct duck_probe *probe, const struct cold_file *const *files, 
         cold_path(probe->duck->cold.dir, files[i], path, sizeof(path));
         enum err_code code = cold_checksum(path, checksum, NULL, NULL);
         if (code == ERR_NOT_FOUND || (!code && strcmp(checksum, files[i]->checksum) != 0)) {
+            tell_damaged(&probe->duck->cold, files[i]);
             return false;
         }
     }
