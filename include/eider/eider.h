@@ -81,7 +81,8 @@ enum eider_status {
     EIDER_OK = 0,
     EIDER_INVALID,     /* an argument or a row is wrong; names field, value and expectation */
     EIDER_NOT_FOUND,   /* no such table, series or file */
-    EIDER_CONFLICT,    /* another opener has the directory, or an idempotency key came twice */
+    EIDER_CONFLICT,    /* another opener or a newer version has the directory, or an idempotency key
+                          came twice */
     EIDER_TOO_LARGE,   /* over a limit of size; names it */
     EIDER_BUSY,        /* over a limit of what waits; nothing was done; try again */
     EIDER_UNAVAILABLE, /* closing, or the store is being rebuilt; nothing was done; try again */
