@@ -87,6 +87,7 @@ struct engine {
     uint64_t skipped[ENGINE_SKIPPED_MAX]; /* LSNs of records that are set aside, not applied */
     size_t skipped_count;
     uint64_t accused_lsn;   /* the record that a store which was not new could not take */
+    bool had_store;         /* a remote one was there since the open */
     bool checkpoint_failed; /* the last one did */
     uint64_t bytes_since_checkpoint;
     uint64_t bytes_since_snapshot;

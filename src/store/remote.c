@@ -8,6 +8,9 @@
  *                           filled from the log, from its beginning; one that another data
  *                           directory has written to is refused
  *
+ *   the log was lost, or ends before what the database has: both stay, the database goes on behind
+ *   the log's end (at open, the log behind the database)
+ *
  * The log is released below what the database has for good, and of that keep_wal_bytes stay, so
  * that a database that was lost can be filled again.
  */
@@ -79,6 +82,41 @@ logged_lsn(const struct engine *engine)
     return engine->wal ? wal_durable_lsn(engine->wal) : 0;
 }
 
+/*
+ * A log that ends before what the database has was lost, or is an old copy. Until a database was
+ * there for the first time nothing was acknowledged, so nothing stands in the log that it must yet
+ * get: it goes on behind the log's end. (When the log is not open yet, the log goes on behind the
+ * database.) A directory that knew no database makes it its own, so that the directory whose it
+ * was does not take what is written from now on for its own records.
+ */
+static enum err_code
+take_over(struct engine *engine, struct store *store, bool anew, struct err *err)
+{
+    uint64_t applied = store_applied_lsn(store);
+    uint64_t logged = logged_lsn(engine);
+    bool ends_early = engine->wal && applied > logged;
+
+    if (applied == 0 || !store->ops->take_over || (!anew && !ends_early)) {
+        return ERR_OK;
+    }
+    if (ends_early && engine->had_store) {
+        return err_set(err, ERR_CONFLICT,
+                       "the database has record %" PRIu64 " and the log ends at %" PRIu64
+                       ": another Eider has written to it with a copy of this data directory; "
+                       "stop that one, and restart this one to go on behind what it wrote",
+                       applied, logged);
+    }
+    enum err_code code = store->ops->take_over(store, ends_early ? logged : applied, anew, err);
+    if (code == ERR_OK && ends_early) {
+        engine_event(engine, true,
+                     "the database has record %" PRIu64 " and the log ends at %" PRIu64
+                     ": the log was lost, or is an old one; what the database has stays, and "
+                     "Eider goes on from the log's end",
+                     applied, logged);
+    }
+    return code;
+}
+
 /* Whether the database is the one that the log belongs to. */
 static enum err_code
 check_identity(struct engine *engine, struct store *store, struct err *err)
@@ -101,12 +139,11 @@ check_identity(struct engine *engine, struct store *store, struct err *err)
                      "from the log",
                      is, known);
     }
-    if (engine->wal && applied > logged_lsn(engine)) {
-        return err_set(err, ERR_CONFLICT,
-                       "the database has record %" PRIu64 " and the log ends at %" PRIu64
-                       ": restart Eider, so that it goes on behind what the database has",
-                       applied, logged_lsn(engine));
+    enum err_code code = take_over(engine, store, known[0] == '\0', err);
+    if (code != ERR_OK) {
+        return code;
     }
+    is = store->ops->identity ? store->ops->identity(store) : "";
     return strcmp(known, is) == 0 ? ERR_OK : write_identity(engine, is, err);
 }
 
@@ -124,6 +161,7 @@ open_store(struct engine *engine, struct err *err)
         store_close(store);
         return code;
     }
+    engine->had_store = true;
     rebuild_adopt(engine, store);
     return ERR_OK;
 }

@@ -278,6 +278,10 @@ struct store_ops {
     /* Names the database, for good: another name is another database. NULL: a store whose files
      * are the data directory's. */
     const char *(*identity)(struct store *store);
+    /* The database goes on with a log that ends at `lsn`: that is what it has applied from now on.
+     * `anew` gives it another identity, so that whoever knows the one before is refused. Before the
+     * first apply, by the one thread that has the store. NULL where identity is. */
+    enum err_code (*take_over)(struct store *store, uint64_t lsn, bool anew, struct err *err);
     void (*stats)(struct store *store, struct store_stats *ret_stats);
     enum err_code (*table_stats)(struct store *store, enum table_id table,
                                  struct store_table_stats *ret_stats, struct err *err);

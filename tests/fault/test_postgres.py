@@ -1,7 +1,9 @@
 """The PostgreSQL store under faults of its server: stopped and started, connections cut, replaced by an empty one, away at
 the start. The same oracle as for kills: nothing acknowledged is lost, nothing is there twice."""
+import os
 import random
 import select
+import shutil
 import signal
 
 import pytest
@@ -206,3 +208,71 @@ def test_a_database_of_another_directory_is_refused(postgres):
             first.process.wait(30)
             assert first.process.returncode != 0
             assert "another data directory has written to" in first.log()
+
+
+def trade(number):
+    return [{"trade_id": f"t{number}", "timestamp": number + 1, "symbol": "A", "side": "buy", "quantity": 1, "price": 1}]
+
+
+def count(server):
+    return server.sql("SELECT count(*) FROM trades")[0][0]
+
+
+@pytest.mark.parametrize("lost", ["the log", "the newest part of it", "all of the directory"])
+def test_a_log_that_was_lost_while_postgres_is_away_heals_by_itself(postgres, lost):
+    server = Server(*SETTINGS, *postgres.settings())
+    try:
+        server.start()
+        copy = server.data_dir.rstrip("/") + ".copy"
+        for number in range(10):
+            assert server.ingest("trades", trade(number)).status_code == 200
+            if number == 4:
+                settle(server)
+                assert server.stop() == 0
+                shutil.copytree(server.data_dir + "/wal", copy)
+                server.start()
+        settle(server)
+        assert server.stop() == 0
+        postgres.stop()
+        shutil.rmtree(server.data_dir + ("/wal" if lost != "all of the directory" else ""))
+        os.makedirs(server.data_dir, exist_ok=True)
+        if lost == "the newest part of it":
+            shutil.copytree(copy, server.data_dir + "/wal")
+        shutil.rmtree(copy)
+        server.start(wait=False)
+        wait_for(lambda: try_get(server, "/health") is not None, what="an answer")
+        assert server.ingest("trades", trade(99)).status_code == 503
+        postgres.start()
+        server.wait_ready()
+        assert "the log was lost, or is an old one" in server.log()
+        for number in range(10, 15):
+            assert server.ingest("trades", trade(number)).status_code == 200
+        settle(server)
+        assert count(server) == 15
+        # And what went on once goes on with every restart.
+        server.kill()
+        server.start()
+        assert server.ingest("trades", trade(15)).status_code == 200
+        settle(server)
+        assert count(server) == 16
+    finally:
+        server.close()
+
+
+def test_a_directory_that_another_took_the_database_from_loses_nothing_silently(postgres):
+    with Server(*SETTINGS, *postgres.settings()) as first:
+        assert first.ingest("trades", trade(0)).status_code == 200
+        settle(first)
+        assert first.stop() == 0
+        with Server(*SETTINGS, *postgres.settings()) as second:  # a fresh directory goes on with what is there
+            assert count(second) == 1
+            for number in range(1, 9):
+                assert second.ingest("trades", trade(number)).status_code == 200
+            settle(second)
+            assert second.stop() == 0
+            second.start()  # and again
+            assert count(second) == 9
+            assert second.stop() == 0
+        first.start(wait=False)
+        first.process.wait(30)
+        assert first.process.returncode != 0 and "another data directory has written to" in first.log()

@@ -321,5 +321,6 @@ enum err_code pg_latest(struct store *store, enum table_id table, struct batch *
 enum err_code pg_table_stats(struct store *store, enum table_id table,
                              struct store_table_stats *ret_stats, struct err *err);
 enum err_code pg_checkpoint(struct store *store, struct err *err);
+enum err_code pg_take_over(struct store *store, uint64_t lsn, bool anew, struct err *err);
 
 #endif

@@ -272,3 +272,30 @@ pg_setup_writer(struct pg_store *store, bool first, struct err *err)
     atomic_store(&store->applied_lsn, lsn);
     return ERR_OK;
 }
+
+/* One transaction, under the lock that the writer's session has; when its end is not known, the
+ * store is opened anew and finds out. */
+enum err_code
+pg_take_over(struct store *base, uint64_t lsn, bool anew, struct err *err)
+{
+    struct pg_store *store = (struct pg_store *)base;
+    char id[ID_UUID_LEN + 1];
+    char sql[SQL_TEXT];
+    char rename[SQL_TEXT / 2] = "";
+
+    id_uuid4(id);
+    if (anew) {
+        snprintf(rename, sizeof(rename), "UPDATE eider_database SET id = '%s'; ", id);
+    }
+    snprintf(sql, sizeof(sql), "BEGIN; %sUPDATE eider_applied SET lsn = %" PRIu64 "; COMMIT",
+             rename, lsn);
+    enum err_code code = run(store, sql, err);
+    if (code) {
+        return code;
+    }
+    if (anew) {
+        snprintf(store->identity, sizeof(store->identity), "%s", id);
+    }
+    atomic_store(&store->applied_lsn, lsn);
+    return ERR_OK;
+}

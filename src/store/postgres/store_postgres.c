@@ -73,6 +73,7 @@ static const struct store_ops pg_ops = {
     .checkpoint = pg_checkpoint,
     .applied_lsn = pg_applied_lsn,
     .identity = pg_identity,
+    .take_over = pg_take_over,
     .stats = pg_stats,
     .table_stats = pg_table_stats,
     .interrupt = pg_interrupt,
