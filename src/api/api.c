@@ -295,6 +295,14 @@ add_allow(struct http_exchange *exchange)
     http_add_header(exchange, "Allow", slice_of(list));
 }
 
+/* The paths that the Hedera monitor has. */
+static bool
+is_monitors(struct slice path)
+{
+    return slice_is(path, "/api/v1/metrics") || slice_is(path, "/api/v1/metrics/account") ||
+           slice_is(path, "/api/v1/storage/stats");
+}
+
 static void
 answer_unrouted(struct http_exchange *exchange, bool known)
 {
@@ -303,6 +311,11 @@ answer_unrouted(struct http_exchange *exchange, bool known)
 
     if (known) {
         add_allow(exchange);
+        if (is_monitors(path)) {
+            err_set(&err, ERR_METHOD, "only GET allowed");
+            reply_error_named(exchange, &err);
+            return;
+        }
         err_set(&err, ERR_METHOD, "Method Not Allowed");
     } else if (slice_is(path, "/api/trades")) {
         /* The framework of the original redirects so, and clients follow. */

@@ -219,6 +219,9 @@ void reply_json(struct http_exchange *exchange, struct json_writer *ret_writer);
  * exchange away. retry_after_s > 0 adds the header. */
 void reply_error(struct http_exchange *exchange, const struct err *err, int retry_after_s);
 
+/* The same with the message as "error", too, as the clients of the Hedera monitor read it. */
+void reply_error_named(struct http_exchange *exchange, const struct err *err);
+
 /* The rows of an answer as JSON objects within an array that the caller opened; `type` (may be
  * NULL) is put first into each. */
 void reply_rows(struct json_writer *writer, const struct batch *rows, const char *type);

@@ -46,28 +46,6 @@ end_question(struct question *question)
     }
 }
 
-/* The monitor's shape and ours in one. */
-static void
-refuse(struct http_exchange *exchange, const struct err *err)
-{
-    struct json_writer w;
-
-    http_set_status(exchange, err_http_status(err->code));
-    buf_reset(http_out(exchange));
-    reply_json(exchange, &w);
-    json_object_begin(&w);
-    json_key(&w, "error");
-    json_cstr(&w, err->msg);
-    json_key(&w, "detail");
-    json_cstr(&w, err->msg);
-    json_key(&w, "code");
-    json_cstr(&w, err_name(err->code));
-    json_key(&w, "request_id");
-    json_str(&w, http_request_id(exchange));
-    json_object_end(&w);
-    http_reply(exchange);
-}
-
 /* As the monitor reads it: 100 without one, or with one that is none; 0 is all. */
 static uint64_t
 read_limit(const struct http_exchange *exchange, uint64_t fallback)
@@ -373,7 +351,7 @@ answer_question(struct api *api, struct http_exchange *exchange, const struct qu
                                 : err_set(&err, ERR_UNAVAILABLE, "the server is starting");
 
     if (code != ERR_OK) {
-        refuse(exchange, &err);
+        reply_error_named(exchange, &err);
         return;
     }
     answer(exchange, ingest, question, &rows);
@@ -387,7 +365,7 @@ get_metric_points(struct api *api, const struct route *route, struct http_exchan
 
     (void)route;
     if (read_question(api, exchange, &question, &err) != ERR_OK) {
-        refuse(exchange, &err);
+        reply_error_named(exchange, &err);
     } else {
         answer_question(api, exchange, &question);
     }
@@ -418,7 +396,7 @@ get_account_points(struct api *api, const struct route *route, struct http_excha
         question.limit = read_limit(exchange, 0);
         answer_question(api, exchange, &question);
     } else {
-        refuse(exchange, &err);
+        reply_error_named(exchange, &err);
     }
     end_question(&question);
 }
@@ -465,7 +443,7 @@ get_storage_stats(struct api *api, const struct route *route, struct http_exchan
 
     (void)route;
     if (engine_table_stats(api->engine, TABLE_SAMPLES, &samples, &err) != ERR_OK) {
-        refuse(exchange, &err);
+        reply_error_named(exchange, &err);
         return;
     }
     engine_status(api->engine, &status);

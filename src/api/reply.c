@@ -17,16 +17,19 @@ add_retry_after(struct http_exchange *exchange, int retry_after_s)
     }
 }
 
-void
-reply_error(struct http_exchange *exchange, const struct err *err, int retry_after_s)
+static void
+write_error(struct http_exchange *exchange, const struct err *err, bool named)
 {
     struct json_writer writer;
 
-    add_retry_after(exchange, retry_after_s);
     http_set_status(exchange, err_http_status(err->code));
     buf_reset(http_out(exchange));
     reply_json(exchange, &writer);
     json_object_begin(&writer);
+    if (named) {
+        json_key(&writer, "error");
+        json_cstr(&writer, err->msg);
+    }
     json_key(&writer, "detail");
     json_cstr(&writer, err->msg);
     json_key(&writer, "code");
@@ -35,6 +38,19 @@ reply_error(struct http_exchange *exchange, const struct err *err, int retry_aft
     json_str(&writer, http_request_id(exchange));
     json_object_end(&writer);
     http_reply(exchange);
+}
+
+void
+reply_error(struct http_exchange *exchange, const struct err *err, int retry_after_s)
+{
+    add_retry_after(exchange, retry_after_s);
+    write_error(exchange, err, false);
+}
+
+void
+reply_error_named(struct http_exchange *exchange, const struct err *err)
+{
+    write_error(exchange, err, true);
 }
 
 void

@@ -101,6 +101,13 @@ def test_bad_questions_are_named(server, params, named):
     assert named in refused.json()["error"] and refused.json()["error"] == refused.json()["detail"] and refused.json()["code"].startswith("EIDER_")
 
 
+def test_a_wrong_method_is_refused_in_the_monitors_shape(store):
+    for path in (POINTS, POINTS + "/account", "/api/v1/storage/stats"):
+        refused = store.post(path, data="{}")
+        assert refused.status_code == 405 and "GET" in refused.headers["Allow"], (path, refused.text)
+        assert refused.json()["error"] == refused.json()["detail"] == "only GET allowed" and refused.json()["code"] == "EIDER_METHOD"
+
+
 def test_storage_stats(store):
     write(store, balances(30))
     found = store.get("/api/v1/storage/stats").json()
