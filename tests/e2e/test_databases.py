@@ -276,6 +276,42 @@ def test_one_that_cannot_be_opened_keeps_nobody_from_serving():
             server.close()
 
 
+def test_the_default_one_that_cannot_be_opened_keeps_nobody_from_serving():
+    with tempfile.TemporaryDirectory() as place:
+        broken = place + "/broken"
+        with open(broken, "w") as file:
+            file.write("no directory")
+        server = Databases({"good": {"data_dir": place + "/good"}}, "--data-dir", broken)
+        server.start(wait=False)
+        try:
+            ready = lambda: server.at("good", "/health/ready").status_code == 200  # noqa: E731
+            wait_for(lambda: reached(ready), what="the other database")
+            assert server.write("good", [metric("a", 1)], ack="applied").status_code == 200
+            assert rows_of(server, "good") == 1
+            wait_for(lambda: "being opened" not in server.get("/health").text, what="the reason")
+            for answer in (server.get("/health"), server.get("/health/ready"), server.get("/metrics"), server.get("/"),
+                           server.at("default", "/health"), server.ingest("metrics", [metric("a", 1)])):
+                assert answer.status_code == 503, answer.text
+                assert broken in answer.json()["detail"] and answer.headers["Retry-After"]
+            assert [(d["name"], d["state"]) for d in server.at("good", "/api/v1/databases").json()["databases"]] == [
+                ("default", "unavailable"), ("good", "serving")]
+            assert server.at("never", "/health").status_code == 404
+            os.unlink(broken)
+            Server.wait_ready(server)
+            assert server.ingest("metrics", [metric("a", 1)], ack="applied").status_code == 200
+            assert rows_of(server, "default") == 1
+            assert server.stop() == 0
+        finally:
+            server.close()
+
+
+def reached(ask):
+    try:
+        return ask()
+    except requests.RequestException:
+        return False
+
+
 def test_the_command_line_works_with_one_database():
     server = Databases({"eu": {}, "us": {}})
     base = ["--config", server.config]
