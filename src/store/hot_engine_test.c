@@ -6,8 +6,11 @@
 #include "store/engine_testing.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 #include "store/duckdb/store_duckdb.h"
+#include "store/postgres/pg_testing.h"
+#include "store/postgres/store_postgres.h"
 
 enum { READERS = 3, SAMPLES = 600, NARROW = 50 };
 
@@ -183,18 +186,57 @@ test_hot_cache_does_not_show_what_was_set_aside(void **state)
     batch_fini(&rows);
 }
 
+static struct pg_testing server;
+
+/* The same engine in front of a PostgreSQL; every test has a schema of its own. */
+static int
+setup_postgres(void **state)
+{
+    static char dsn[PG_TESTING_DSN];
+    static unsigned tests;
+    char schema[32];
+    struct rig *rig;
+
+    snprintf(schema, sizeof(schema), "test%u", tests++);
+    if (!pg_testing_dsn(&server, schema, dsn)) {
+        return -1;
+    }
+    rig_plan.open = store_postgres_open;
+    rig_setup(state);
+    rig = *state;
+    rig->options.store_remote = true;
+    rig->options.store.postgres =
+        (struct store_postgres_options){.dsn = dsn, .max_connections = READERS + 1};
+    return 0;
+}
+
+static int
+setup_duckdb(void **state)
+{
+    rig_plan.open = store_duckdb_open;
+    return rig_setup(state);
+}
+
 int
 main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(
-            test_hot_cache_shows_every_applied_point_once_while_it_is_fed, rig_setup, rig_teardown),
-        cmocka_unit_test_setup_teardown(test_hot_cache_forgets_all_when_the_store_is_opened_anew,
-                                        rig_setup, rig_teardown),
-        cmocka_unit_test_setup_teardown(test_hot_cache_does_not_show_what_was_set_aside, rig_setup,
-                                        rig_teardown),
+    const struct CMUnitTest duckdb[] = {
+        cmocka_unit_test(test_hot_cache_shows_every_applied_point_once_while_it_is_fed),
+        cmocka_unit_test(test_hot_cache_forgets_all_when_the_store_is_opened_anew),
+        cmocka_unit_test(test_hot_cache_does_not_show_what_was_set_aside),
     };
+    struct CMUnitTest tests[2 * sizeof(duckdb) / sizeof(duckdb[0])];
+    size_t count = sizeof(duckdb) / sizeof(duckdb[0]);
+    int failed = 1;
 
-    rig_plan.open = store_duckdb_open;
-    return cmocka_run_group_tests_name("hot cache in an engine", tests, NULL, NULL);
+    for (size_t i = 0; i < 2 * count; i++) {
+        tests[i] = duckdb[i % count];
+        tests[i].setup_func = i < count ? setup_duckdb : setup_postgres;
+        tests[i].teardown_func = rig_teardown;
+    }
+    if (pg_testing_start(&server)) {
+        failed = cmocka_run_group_tests_name("hot cache in an engine", tests, NULL, NULL);
+    }
+    pg_testing_end(&server);
+    return failed;
 }

@@ -21,6 +21,8 @@
 #include "store/duckdb/store_duckdb.h"
 #include "store/hot.h"
 #include "store/memory/store_memory.h"
+#include "store/postgres/pg_testing.h"
+#include "store/postgres/store_postgres.h"
 
 enum {
     PATH_MAX_BYTES = 256,
@@ -29,6 +31,27 @@ enum {
     SERIES_OF_TEST = 12,
     MODEL_POINTS = 1 << 16
 };
+
+static struct pg_testing server;
+
+/* A path is a schema there. */
+static enum err_code
+open_postgres(const struct store_open_options *options, struct store **ret_store, struct err *err)
+{
+    struct store_open_options with = *options;
+    char dsn[PG_TESTING_DSN];
+    char schema[48];
+    size_t len = strlen(options->path);
+
+    /* The end of the path tells them apart: a name of PostgreSQL has 63 bytes. */
+    snprintf(schema, sizeof(schema), "%s", options->path + (len > 40 ? len - 40 : 0));
+    for (char *c = schema; *c; c++) {
+        *c = *c == '/' || *c == '-' || *c == '.' ? '_' : *c;
+    }
+    assert_true(pg_testing_dsn(&server, schema, dsn));
+    with.postgres = (struct store_postgres_options){.dsn = dsn, .max_connections = 3};
+    return store_postgres_open(&with, ret_store, err);
+}
 
 /* A store, a cache in front of it, and all points that the store should have. */
 struct bed {
@@ -676,6 +699,28 @@ test_hot_agrees_with_the_memory_store_while_it_evicts(void **state)
     run_random(store_memory_open, 1 << 20, 13, ROUNDS);
 }
 
+static void
+test_hot_agrees_with_postgres_over_random_writes_and_reads(void **state)
+{
+    (void)state;
+    run_random(open_postgres, 1 << 20, 14, ROUNDS / 2);
+}
+
+static int
+start_postgres(void **state)
+{
+    (void)state;
+    return pg_testing_start(&server) ? 0 : -1;
+}
+
+static int
+end_postgres(void **state)
+{
+    (void)state;
+    pg_testing_end(&server);
+    return 0;
+}
+
 int
 main(void)
 {
@@ -690,6 +735,8 @@ main(void)
         cmocka_unit_test(test_hot_misses_nothing_that_is_written_while_it_loads),
         cmocka_unit_test(test_hot_agrees_with_duckdb_over_random_writes_and_reads),
         cmocka_unit_test(test_hot_agrees_with_the_memory_store_while_it_evicts),
+        cmocka_unit_test_setup_teardown(test_hot_agrees_with_postgres_over_random_writes_and_reads,
+                                        start_postgres, end_postgres),
     };
 
     return cmocka_run_group_tests_name("hot", tests, NULL, NULL);
