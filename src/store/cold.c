@@ -77,16 +77,26 @@ cold_day_of(int64_t us)
     return (int32_t)(us % TIME_US_PER_DAY < 0 ? day - 1 : day);
 }
 
+/* The first and the last day there are begin and end outside what 64 bits hold. */
+static int64_t
+midnight_us(int64_t day)
+{
+    if (day > INT64_MAX / TIME_US_PER_DAY) {
+        return INT64_MAX;
+    }
+    return day < INT64_MIN / TIME_US_PER_DAY ? INT64_MIN : day * TIME_US_PER_DAY;
+}
+
 int64_t
 cold_day_begin_us(int32_t day)
 {
-    return (int64_t)day * TIME_US_PER_DAY;
+    return midnight_us(day);
 }
 
 int64_t
 cold_day_end_us(int32_t day)
 {
-    return ((int64_t)day + 1) * TIME_US_PER_DAY;
+    return midnight_us((int64_t)day + 1);
 }
 
 void

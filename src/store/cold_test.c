@@ -99,6 +99,20 @@ test_cold_days_are_of_utc(void **state)
 }
 
 static void
+test_cold_days_at_the_ends_of_time_have_a_begin_and_an_end(void **state)
+{
+    const int64_t ends[] = {INT64_MIN, INT64_MIN + 1, INT64_MAX - 1};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        int32_t day = cold_day_of(ends[i]);
+        assert_true(cold_day_begin_us(day) <= ends[i] && ends[i] < cold_day_end_us(day));
+    }
+    assert_true(cold_day_begin_us(INT32_MIN) == INT64_MIN);
+    assert_true(cold_day_end_us(INT32_MAX) == INT64_MAX);
+}
+
+static void
 test_cold_day_refuses_other_texts(void **state)
 {
     static const char *const bad[] = {"",           "2024-2-29",     "2023-02-29",
@@ -361,6 +375,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_cold_days_are_of_utc),
+        cmocka_unit_test(test_cold_days_at_the_ends_of_time_have_a_begin_and_an_end),
         cmocka_unit_test(test_cold_day_refuses_other_texts),
         cmocka_unit_test(test_cold_path_names_every_kind),
         cmocka_unit_test(test_cold_path_refuses_what_is_not_ours),
