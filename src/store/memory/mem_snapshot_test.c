@@ -214,7 +214,7 @@ test_log_of_a_memory_store_is_shortened_and_nothing_lost(void **state)
     rig_open(rig);
     engine_status(rig->engine, &status);
     assert_true(status.wal.first_lsn > 1);
-    assert_int_equal(rig_count_files(rig, "", "memory.snapshot"), 1);
+    assert_true(rig_count_files(rig, "", "memory.snapshot") > 0); /* the next one may be begun */
     rig_applied(rig, status.durable_lsn);
     rig_expect_samples(rig, 40 * 500);
     struct store_table_stats stats;
