@@ -9,7 +9,6 @@
 /* */
 #include <cmocka.h>
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -23,6 +22,7 @@
 #include "codec/time.h"
 #include "store/contract.h"
 #include "store/duckdb/store_duckdb.h"
+#include "store/engine_testing.h"
 #include "store/memory/store_memory.h"
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
@@ -67,22 +67,13 @@ setup(void **state)
 }
 
 static int
-remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-    (void)info;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
-static int
 teardown(void **state)
 {
     struct place *place = *state;
 
     store_close(place->duck);
     store_close(place->memory);
-    assert_int_equal(nftw(place->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+    rig_remove_tree(place->dir);
     free(place);
     return 0;
 }

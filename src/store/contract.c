@@ -1,7 +1,6 @@
 /* The suite's fixture and its form of rows. */
 #include "store/contract_private.h"
 
-#include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
@@ -12,6 +11,7 @@
 
 #include "base/mem.h"
 #include "codec/decimal.h"
+#include "store/engine_testing.h"
 
 enum { DAYS_MAX = 4096, CELL_MAX = 4096, TEXT_BYTES_MAX = 64 << 20 };
 
@@ -154,22 +154,13 @@ contract_setup(void **state)
     return 0;
 }
 
-static int
-remove_entry(const char *path, const struct stat *info, int kind, struct FTW *ftw)
-{
-    (void)info;
-    (void)kind;
-    (void)ftw;
-    return remove(path);
-}
-
 int
 contract_teardown(void **state)
 {
     struct contract_store *at = *state;
 
     store_close(at->store);
-    assert_int_equal(nftw(at->dir, remove_entry, 16, FTW_DEPTH | FTW_PHYS), 0);
+    rig_remove_tree(at->dir);
     free(at);
     return 0;
 }
@@ -186,7 +177,7 @@ contract_seal(struct store *store)
 {
     static bool merge;
     struct store_day days[DAYS_MAX];
-    struct store_seal_result result;
+    struct store_seal_result result = {0};
     struct err err = {0};
     size_t count;
 

@@ -8,7 +8,6 @@
 #include <cmocka.h>
 
 #include <duckdb.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +17,7 @@
 #include "base/mem.h"
 #include "store/duckdb/duckdb_schema.h"
 #include "store/duckdb/store_duckdb.h"
+#include "store/engine_testing.h"
 #include "store/failpoint.h"
 
 enum { ROWS = 100 };
@@ -45,21 +45,12 @@ setup(void **state)
 }
 
 static int
-remove_one(const char *path, const struct stat *info, int type, struct FTW *where)
-{
-    (void)info;
-    (void)type;
-    (void)where;
-    return remove(path);
-}
-
-static int
 teardown(void **state)
 {
     struct place *place = *state;
 
     failpoint_arm(NULL);
-    assert_int_equal(nftw(place->dir, remove_one, 8, FTW_DEPTH | FTW_PHYS), 0);
+    rig_remove_tree(place->dir);
     free(place);
     return 0;
 }
