@@ -192,6 +192,12 @@ duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *ta
     buf_add_fmt(sql, " FROM main.\"%s\")", hot);
 }
 
+const struct cold_file **
+duck_cold_pointers(size_t count)
+{
+    return mem_zalloc(count + 1, sizeof(struct cold_file *)); /* NOLINT: pointers are meant */
+}
+
 size_t
 duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
                      int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql)
@@ -201,7 +207,7 @@ duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *
     size_t count = 0;
     size_t end = duck_cold_range(&duck->cold, table->id, COLD_RAW, &first);
 
-    files = mem_zalloc(end - first + 1, sizeof(*files));
+    files = duck_cold_pointers(end - first);
     for (size_t i = first; i < end; i++) {
         if (duck->cold.files[i].max_us >= from_us && duck->cold.files[i].min_us <= to_us) {
             files[count++] = &duck->cold.files[i];

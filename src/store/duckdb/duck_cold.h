@@ -76,6 +76,9 @@ enum duck_source {
                           among rows of one time */
 };
 
+/* Room for pointers to so many files, and one more; the caller frees. */
+const struct cold_file **duck_cold_pointers(size_t count);
+
 /*
  * Appends what stands for a sealed table behind FROM, with an alias: its hot table, and the raw
  * files that may have rows with times in [from_us, to_us]. Without such files it is the hot table

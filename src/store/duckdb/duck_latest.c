@@ -39,8 +39,8 @@ find_files(struct latest *latest, const struct catalog_table *base)
     size_t first;
     size_t end = duck_cold_range(cold, base->id, COLD_RAW, &first);
 
-    latest->raw = mem_zalloc(end - first + 1, sizeof(*latest->raw));
-    latest->rolled = mem_zalloc(end - first + 1, sizeof(*latest->rolled));
+    latest->raw = duck_cold_pointers(end - first);
+    latest->rolled = duck_cold_pointers(end - first);
     for (size_t i = first; i < end; i++) {
         /* Rollups of samples may have metrics that were dropped from the rows (retention). */
         const struct cold_file *rollup = latest->table->id == TABLE_SAMPLES

@@ -282,7 +282,7 @@ duck_rollup_add_views(const struct duck_store *duck, const struct catalog_table 
     for (int kind = COLD_1M; kind < COLD_KIND_COUNT; kind++) {
         size_t first;
         size_t end = duck_cold_range(&duck->cold, table->id, (enum cold_kind)kind, &first);
-        const struct cold_file **files MEM_AUTO = mem_zalloc(end - first + 1, sizeof(*files));
+        const struct cold_file **files MEM_AUTO = duck_cold_pointers(end - first);
         char hot[DUCK_NAME_MAX];
         struct buf from BUF_AUTO = {0};
 

@@ -184,7 +184,7 @@ add_day_rows(const struct duck_store *duck, const struct store_sealing *sealing,
 {
     const struct catalog_table *table = catalog_table(sealing->seal.table);
     struct column_list columns = column_list_of_table(table);
-    const struct cold_file **files = mem_zalloc(sealing->old_count + 1, sizeof(*files));
+    const struct cold_file **files = duck_cold_pointers(sealing->old_count);
     size_t count = 0;
 
     for (size_t i = 0; i < sealing->old_count; i++) {
@@ -409,7 +409,7 @@ write_raw(struct duck_store *duck, struct store_sealing *sealing, struct err *er
     const char *time = table->columns[table->time_column].name;
     struct cold_file *file = duck_seal_file(sealing, COLD_RAW);
     struct buf sql BUF_AUTO = {0};
-    uint64_t rows;
+    uint64_t rows = 0;
 
     buf_init(&sql, SQL_BYTES);
     buf_add_cstr(&sql, "SELECT ");

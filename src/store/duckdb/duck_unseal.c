@@ -203,8 +203,7 @@ probe_day(struct duck_probe *probe, const struct duck_probe_day *day, bool *ret_
           struct err *err)
 {
     const struct catalog_table *table = probe->table->table;
-    const struct cold_file **files MEM_AUTO =
-        mem_zalloc(probe->duck->cold.count + 1, sizeof(*files));
+    const struct cold_file **files MEM_AUTO = duck_cold_pointers(probe->duck->cold.count);
     const char *time = table->columns[table->time_column].name;
     struct buf sql BUF_AUTO = {0};
 
@@ -292,8 +291,7 @@ delist_day(struct duck_probe *probe, int32_t day, struct err *err)
 static enum err_code
 unseal_day(struct duck_probe *probe, int32_t day, uint64_t lsn, struct err *err)
 {
-    const struct cold_file **files MEM_AUTO =
-        mem_zalloc(probe->duck->cold.count + 1, sizeof(*files));
+    const struct cold_file **files MEM_AUTO = duck_cold_pointers(probe->duck->cold.count);
     size_t count = find_files(probe, day, day, files);
 
     duck_table_touch_day(probe->table, day, lsn);
@@ -355,8 +353,7 @@ note_day(struct duck_probe *probe, const struct batch *rows, size_t row, void *c
 static enum err_code
 probe_ids(struct duck_probe *probe, struct err *err)
 {
-    const struct cold_file **files MEM_AUTO =
-        mem_zalloc(probe->duck->cold.count + 1, sizeof(*files));
+    const struct cold_file **files MEM_AUTO = duck_cold_pointers(probe->duck->cold.count);
     char hot[DUCK_NAME_MAX];
     size_t in_hot = 0;
     struct buf sql BUF_AUTO = {0};
@@ -404,8 +401,7 @@ duck_probe_unseal(struct duck_probe *probe, uint64_t lsn, struct err *err)
     for (size_t i = 0; i < probe->day_count && !code; i++) {
         bool found = false;
         if (probe->table->policy == DUCK_KNOWN) {
-            const struct cold_file **files MEM_AUTO =
-                mem_zalloc(probe->duck->cold.count + 1, sizeof(*files));
+            const struct cold_file **files MEM_AUTO = duck_cold_pointers(probe->duck->cold.count);
             size_t count = find_files(probe, probe->days[i].day, probe->days[i].day, files);
             found = are_whole(probe, files, count);
         } else {
