@@ -1,6 +1,7 @@
 /* A hash table of answers, and the list of them by last use. */
 #include "api/answer_cache.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -84,6 +85,7 @@ drop(struct answer_cache *cache, struct answer *answer)
 {
     *place_of(cache, answer->key, answer->hash) = answer->next_of_hash;
     unlink_answer(cache, answer);
+    assert(cache->newest != answer && cache->oldest != answer);
     cache->stats.entries--;
     cache->stats.bytes -= size_of(answer);
     answer_unref(answer);

@@ -231,7 +231,7 @@ void
 databases_handle(void *ctx, struct http_exchange *exchange)
 {
     struct databases *databases = ctx;
-    struct database_entry *entry;
+    struct database_entry *entry = NULL;
     struct err err;
 
     if (choose(databases, exchange, &entry, &err) != ERR_OK) {
@@ -255,7 +255,7 @@ enum err_code
 databases_accept(void *ctx, struct http_exchange *exchange, uint64_t *ret_body_max, struct err *err)
 {
     struct databases *databases = ctx;
-    struct database_entry *entry;
+    struct database_entry *entry = NULL;
     enum err_code code = choose(databases, exchange, &entry, err);
 
     if (code != ERR_OK) {

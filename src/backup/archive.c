@@ -88,8 +88,8 @@ archive_one(const char *wal_dir, const char *archive, const struct wal_header *n
 
     wal_path_format(wal_dir, next->prev_seq, from);
     wal_path_format(archive, next->prev_seq, to);
-    struct wal_header mine;
-    struct wal_header archived;
+    struct wal_header mine = {0};
+    struct wal_header archived = {0};
     struct err ignored;
     enum err_code code = archive_header(from, &mine, err);
     if (code != ERR_OK) {
@@ -140,8 +140,8 @@ find_newest(const char *wal_dir, struct wal_header *ret_header, struct err *err)
 static enum err_code
 archive_all(const char *wal_dir, const char *archive, uint64_t *new_count, struct err *err)
 {
-    struct wal_header header;
-    struct wal_header before;
+    struct wal_header header = {0};
+    struct wal_header before = {0};
     char path[WAL_PATH_MAX];
     enum err_code code = find_newest(wal_dir, &header, err);
 
@@ -209,7 +209,7 @@ archive_prune(const char *wal_archive, const char *database_id, uint64_t lsn, si
     char archive[FILES_PATH_MAX];
     char path[FILES_PATH_MAX];
     char next[FILES_PATH_MAX];
-    struct wal_header header;
+    struct wal_header header = {0};
     uint64_t seq;
     enum err_code code = files_join(wal_archive, database_id, archive, err);
 

@@ -160,7 +160,7 @@ pump(int in, int out, uint64_t left, const char *from, const char *to, XXH3_stat
 enum err_code
 files_sum(const char *path, char ret_sum[FILES_SUM_MAX], uint64_t *ret_bytes, struct err *err)
 {
-    int fd;
+    int fd = -1;
     uint64_t bytes = 0;
     enum err_code code = open_to_read(path, &fd, err);
 
@@ -210,7 +210,7 @@ files_copy(const struct files_copy *copy, char *ret_sum, struct err *err)
 {
     char temporary[FILES_PATH_MAX];
     char sum[FILES_SUM_MAX];
-    int in;
+    int in = -1;
 
     if (snprintf(temporary, sizeof(temporary), "%s.tmp", copy->to) >= (int)sizeof(temporary)) {
         return err_set(err, ERR_INVALID, "the path %.200s is too long", copy->to);
@@ -259,7 +259,7 @@ enum err_code
 files_link_or_copy(const char *from, const char *to, struct err *err)
 {
     const struct files_copy copy = {from, to, UINT64_MAX};
-    bool linked;
+    bool linked = false;
     enum err_code code = files_link(from, to, &linked, err);
 
     return code || linked ? code : files_copy(&copy, NULL, err);
@@ -296,7 +296,7 @@ enum err_code
 files_read(const char *path, size_t max_bytes, struct buf *ret_bytes, struct err *err)
 {
     struct stat info;
-    int fd;
+    int fd = -1;
     enum err_code code = open_to_read(path, &fd, err);
 
     if (code != ERR_OK) {

@@ -206,7 +206,7 @@ tell_steps(struct cli *cli, const json_t *plan, bool dry_run)
     }
     json_array_foreach(steps, index, step)
     {
-        const json_t *metrics = json_object_get(step, "metrics");
+        json_t *metrics = json_object_get(step, "metrics");
         const char *name;
         json_t *rows;
         fprintf(cli->out,
@@ -217,7 +217,7 @@ tell_steps(struct cli *cli, const json_t *plan, bool dry_run)
                 json_array_size(json_object_get(step, "files")),
                 json_is_true(json_object_get(step, "bytes_estimated")) ? "about " : "",
                 number_of(step, "bytes"), text_of(step, "rule"));
-        json_object_foreach((json_t *)(uintptr_t)metrics, name, rows)
+        json_object_foreach(metrics, name, rows)
         {
             fprintf(cli->out, "    %s: %" JSON_INTEGER_FORMAT " rows\n", name,
                     json_integer_value(rows));

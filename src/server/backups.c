@@ -21,7 +21,7 @@ backups_hook(const struct config *config, struct engine_options *options)
 {
     if (config->backup.wal_archive) {
         options->before_release = keep_log;
-        options->release_ctx = (void *)(uintptr_t)config;
+        options->release_ctx = (void *)(uintptr_t)config; /* NOLINT: keep_log only reads */
     }
 }
 
@@ -91,7 +91,7 @@ first_ms(const struct config *config)
 }
 
 struct work *
-backups_start(const struct backups *backups)
+backups_start(struct backups *backups)
 {
     const struct config *config = backups->config;
 
@@ -100,7 +100,7 @@ backups_start(const struct backups *backups)
     }
     const struct work_options options = {.name = "backup",
                                          .run = run_backup,
-                                         .ctx = (void *)(uintptr_t)backups,
+                                         .ctx = backups,
                                          .interval_ms = config->backup.interval_ms,
                                          .first_ms =
                                              config->backup.interval_ms > 0 ? first_ms(config) : 0,

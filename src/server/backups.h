@@ -22,7 +22,7 @@ struct backups {
 };
 
 /* NULL without backup.dir. */
-struct work *backups_start(const struct backups *backups);
+struct work *backups_start(struct backups *backups);
 
 /* What `eider backup --json` and the server's answers say of a backup: members of an open object.
  */

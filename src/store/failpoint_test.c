@@ -56,8 +56,7 @@ test_failpoint_refuses_other_texts(void **state)
                                       "nowhere:kill",
                                       "seal.copied:kill:0",
                                       "seal.copied:kill:x",
-                                      "seal.copied:kill:"
-                                      "99999999999999999999"};
+                                      "seal.copied:kill:99999999999999999999"};
 
     (void)state;
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {

@@ -163,7 +163,7 @@ sum_up(const struct store_bucket *bucket, const struct hot_chosen *chosen,
     const struct hot_series *series;
     size_t bucket_begin = 0;
     int64_t bucket_us = 0;
-    struct ring_point point;
+    struct ring_point point = {0};
     bool fine = true;
 
     while (fine && (series = hot_next_point(merge, &point))) {

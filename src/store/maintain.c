@@ -269,7 +269,7 @@ new_maintain(struct engine *engine)
     size_t len;
 
     *o = *given;
-    o->after_us = o->after_us ? o->after_us : AFTER_HOURS * 3600 * TIME_US_PER_S;
+    o->after_us = o->after_us ? o->after_us : (int64_t)AFTER_HOURS * 3600 * TIME_US_PER_S;
     o->merge_files = o->merge_files ? o->merge_files : MERGE_FILES;
     o->merge_percent = o->merge_percent ? o->merge_percent : MERGE_PERCENT;
     o->interval_ms = o->interval_ms ? o->interval_ms : INTERVAL_MS;

@@ -68,7 +68,7 @@ maintain_plan_fini(struct maintain_plan *plan)
 {
     retention_plan_fini(&plan->plan);
     for (size_t i = 0; i < plan->metric_count; i++) {
-        free((void *)(uintptr_t)plan->metrics[i].name);
+        free((void *)(uintptr_t)plan->metrics[i].name); /* NOLINT: a plan's own copy */
     }
     free(plan->metrics);
     free(plan->files);

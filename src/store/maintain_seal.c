@@ -244,7 +244,7 @@ static enum err_code
 seal_day(struct maintain *maintain, const struct store_day *day, struct err *err)
 {
     struct cold_file *files MEM_AUTO = NULL;
-    struct store_seal_result result;
+    struct store_seal_result result = {0};
     size_t count = 0;
     enum err_code code = engine_cold_list(maintain->engine, &files, &count, err);
 

@@ -67,7 +67,7 @@ get_text(const struct batch *rows, size_t column, size_t row, char *ret_text, si
 
 /* The list, as of this transaction. */
 static enum err_code
-read_cold(struct exporting *x, struct store_export_moment *moment, struct err *err)
+read_cold(struct exporting *x, struct cold_file **ret_files, size_t *ret_count, struct err *err)
 {
     static const char sql[] =
         "SELECT name, table_name, kind, day::BIGINT, rows, bytes, min_us, max_us, checksum, "
@@ -101,8 +101,8 @@ read_cold(struct exporting *x, struct store_export_moment *moment, struct err *e
         free(files);
         return code;
     }
-    moment->files = files;
-    moment->file_count = rows.rows;
+    *ret_files = files;
+    *ret_count = rows.rows;
     return ERR_OK;
 }
 
@@ -122,6 +122,7 @@ static enum err_code
 begin(struct exporting *x, struct err *err)
 {
     struct store_export_moment moment = {0};
+    struct cold_file *files MEM_AUTO = NULL;
     enum err_code code = read_number(
         x, "SELECT coalesce(max(lsn), 0)::BIGINT FROM main.eider_applied", &moment.lsn, err);
 
@@ -130,9 +131,9 @@ begin(struct exporting *x, struct err *err)
                               "SELECT coalesce(max(version), 0)::BIGINT FROM "
                               "main.eider_schema_migrations WHERE status = 'applied'",
                               &moment.schema, err);
-    code = code ? code : read_cold(x, &moment, err);
+    code = code ? code : read_cold(x, &files, &moment.file_count, err);
+    moment.files = files;
     code = code ? code : x->export->begin(x->export->ctx, &moment, err);
-    free((void *)(uintptr_t)moment.files);
     return code;
 }
 

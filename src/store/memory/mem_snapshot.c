@@ -38,7 +38,7 @@ file_error(const char *path, const char *what, struct err *err)
 {
     enum err_code code = errno == ENOSPC || errno == EDQUOT ? ERR_NO_SPACE : ERR_IO;
 
-    return err_set(err, code, "%s: %s: %s", path, what, strerror(errno));
+    return err_set(err, code, "%s: %s: %s", path, what, strerrordesc_np(errno));
 }
 
 /* ---- writing ---- */
