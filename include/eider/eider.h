@@ -550,7 +550,7 @@ struct eider_read {
     int64_t from_us;    /* inclusive; EIDER_FROM_START: no bound */
     int64_t to_us;      /* inclusive; EIDER_TO_END: no bound. Both 0: no bounds */
     bool newest_first;
-    uint64_t limit;       /* rows; 0: all, of at most 16 777 216 */
+    uint64_t limit;       /* rows; 0: all. Over 16 777 216: EIDER_TOO_LARGE */
     uint64_t offset;      /* rows that are left out first */
     int timeout_ms;       /* 0: the handle's */
     uint64_t reserved[4]; /* for later versions: 0 */
@@ -586,7 +586,7 @@ struct eider_range {
     int64_t from_us;      /* inclusive; EIDER_FROM_START */
     int64_t to_us;        /* inclusive; EIDER_TO_END. Both 0: no bounds */
     bool newest_first;    /* else oldest first */
-    uint64_t limit;       /* rows; 0: all, of at most 16 777 216 */
+    uint64_t limit;       /* rows; 0: all. Over 16 777 216: EIDER_TOO_LARGE */
     int64_t bucket_us;    /* eider_read_buckets only: width, from 1 000 to a year */
     uint64_t reserved[4]; /* for later versions: 0 */
 };
@@ -597,7 +597,7 @@ struct eider_range {
  * Threads: any. Blocks.
  * Ownership: as eider_query.
  * Errors: EIDER_NOT_FOUND when there is no such series; EIDER_INVALID, EIDER_TIMEOUT,
- * EIDER_UNAVAILABLE.
+ * EIDER_TOO_LARGE, EIDER_UNAVAILABLE.
  */
 EIDER_API enum eider_status eider_read_range(struct eider_db *db, const struct eider_range *range,
                                              struct eider_batch **ret_batch,

@@ -48,7 +48,7 @@ check(struct eider_db *db, const struct eider_range *range, struct asked *asked,
         .from_us = unbounded ? INT64_MIN : range->from_us,
         .to_us = unbounded ? INT64_MAX : range->to_us,
         .newest_first = range->newest_first,
-        .limit = range->limit > 0 && range->limit < BATCH_ROWS_MAX ? range->limit : BATCH_ROWS_MAX,
+        .limit = range->limit,
     };
     return EIDER_OK;
 }

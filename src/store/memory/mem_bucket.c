@@ -159,7 +159,9 @@ emit_buckets(const struct mem_reading *reading, const struct store_bucket *bucke
         }
         bool wanted = number >= bucket->scan.offset &&
                       (bucket->scan.limit == 0 || rows->rows < bucket->scan.limit);
-        if (wanted) {
+        if (wanted && rows->rows == BATCH_ROWS_MAX) {
+            code = err_set(err, ERR_TOO_LARGE, "the answer has more than %d rows", BATCH_ROWS_MAX);
+        } else if (wanted) {
             code =
                 emit_bucket(reading, bucket, columns, reading->refs + from, to - from, rows, err);
         }

@@ -57,6 +57,10 @@ mem_scan(struct store *store, const struct store_scan *scan, struct batch *ret_r
         add_columns(reading.table, &plan.columns, &rows);
         mem_sort(&reading);
         page(scan, reading.count, &from, &to);
+        if (to - from > BATCH_ROWS_MAX) {
+            code = err_set(err, ERR_TOO_LARGE, "the answer has more than %d rows", BATCH_ROWS_MAX);
+            to = from;
+        }
         for (size_t i = from; i < to; i++) {
             emit(&reading, &plan.columns, &reading.refs[i], &rows);
         }
