@@ -20,6 +20,7 @@ databases_new(struct databases **ret_databases)
 {
     struct databases *databases = mem_zalloc(1, sizeof(*databases));
 
+    pthread_rwlock_init(&databases->apis, NULL);
     pthread_mutex_init(&databases->lock, NULL);
     *ret_databases = databases;
 }
@@ -29,6 +30,7 @@ databases_free(struct databases *databases)
 {
     if (databases) {
         pthread_mutex_destroy(&databases->lock);
+        pthread_rwlock_destroy(&databases->apis);
         free(databases);
     }
 }
@@ -51,6 +53,14 @@ databases_attach(struct databases *databases, size_t index, struct api *api)
 {
     api_attach_databases(api, databases, index);
     atomic_store(&databases->entries[index].api, api);
+}
+
+void
+databases_detach(struct databases *databases, size_t index)
+{
+    pthread_rwlock_wrlock(&databases->apis);
+    atomic_store(&databases->entries[index].api, NULL);
+    pthread_rwlock_unlock(&databases->apis);
 }
 
 void
@@ -372,11 +382,17 @@ get_databases(struct api *api, const struct route *route, struct http_exchange *
     json_object_begin(&w);
     json_key(&w, "databases");
     json_array_begin(&w);
+    if (databases) {
+        pthread_rwlock_rdlock(&databases->apis);
+    }
     for (size_t i = 0; databases && i < databases->count; i++) {
         if (all || i == api->database_index) {
             write_entry(databases, &databases->entries[i], &w);
             count++;
         }
+    }
+    if (databases) {
+        pthread_rwlock_unlock(&databases->apis);
     }
     json_array_end(&w);
     json_key(&w, "count");
@@ -402,7 +418,9 @@ write_databases_health(struct api *api, const struct http_exchange *exchange, st
     }
     for (size_t i = 1; i < databases->count; i++) {
         struct database_entry *entry = &databases->entries[i];
+        pthread_rwlock_rdlock(&databases->apis);
         problem_of(databases, entry, problem, sizeof(problem));
+        pthread_rwlock_unlock(&databases->apis);
         unhealthy += problem[0] != '\0';
         if (all) {
             json_key(w, entry->name);

@@ -7,7 +7,8 @@
  * One that cannot be opened answers 503 with its reason, and keeps nobody else from serving.
  *
  * Threads: databases_add before the first request; all else from any thread. An api that was
- * attached stays until the HTTP server has stopped.
+ * attached stays until the HTTP server has stopped. Requests that the server did not wait for may
+ * still run then, and those of one database look at the others: detach before the api is closed.
  */
 #ifndef EIDER_API_DATABASES_H
 #define EIDER_API_DATABASES_H
@@ -38,6 +39,10 @@ size_t databases_add(struct databases *databases, const char *name,
 
 /* From here on its requests go to the api; until then they get 503 with what was told last. */
 void databases_attach(struct databases *databases, size_t index, struct api *api);
+
+/* The HTTP server has stopped and the api is about to be closed: waits until nobody of another
+ * database looks at it. Its reads should be told to end before. */
+void databases_detach(struct databases *databases, size_t index);
 
 /* Why it does not serve, or not all of it; empty: nothing is wrong. */
 void databases_tell(struct databases *databases, size_t index, const char *problem);

@@ -151,6 +151,7 @@ merge_databases_metrics(struct api *api, struct buf *page)
     if (!databases || databases->count < 2 || api->database_index != 0) {
         return;
     }
+    pthread_rwlock_rdlock(&databases->apis);
     for (size_t i = 0; i < databases->count; i++) {
         struct api *other = atomic_load(&databases->entries[i].api);
         if (i > 0 && !other) {
@@ -165,6 +166,7 @@ merge_databases_metrics(struct api *api, struct buf *page)
         }
         cut(pages[i]);
     }
+    pthread_rwlock_unlock(&databases->apis);
     buf_reset(page);
     merge(page, databases, pages);
     write_up(page, databases, api->options.metrics_namespace);

@@ -19,6 +19,9 @@ struct database_entry {
 };
 
 struct databases {
+    /* Read by whoever uses the api of another database than its own, for as long as it does;
+     * written by the one that takes its own away. Above all others. */
+    pthread_rwlock_t apis;
     pthread_mutex_t lock; /* below no other */
     size_t count;
     struct database_entry entries[DATABASES_MAX];

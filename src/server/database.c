@@ -561,6 +561,7 @@ take_apart(struct database *db)
     if (db->engine) {
         engine_stop_reads(db->engine);
     }
+    databases_detach(db->options.databases, db->index);
     api_close(db->api);
     work_stop(db->backup);
     work_stop(db->optimize);
