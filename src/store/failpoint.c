@@ -21,6 +21,7 @@ const char *const failpoint_names[] = {
     "seal.ready",       /* all files of the day have their places; nobody lists them */
     "commit.deleted",   /* in the transaction: the day's hot rows are deleted */
     "commit.listed",    /* in the transaction: the files are listed */
+    "commit.answered",  /* the transaction is durable, its COMMIT seems to fail */
     "commit.done",      /* behind the transaction */
     "unseal.restored",  /* in the transaction: a day's rows are hot again */
     "unseal.delisted",  /* in the transaction: its files have left the list */

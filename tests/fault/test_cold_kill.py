@@ -149,6 +149,10 @@ def fill(server):
                                       for j in range(2000)], ack="applied")
 
 
+def optimize(server):
+    server.post("/api/v1/admin/optimize")
+
+
 def nothing(server):
     del server
 
@@ -156,7 +160,8 @@ def nothing(server):
 SNAPSHOTS = ["--set", "storage.snapshot_wal_bytes=1MiB"]
 MERGES = ["--set", "storage.cold.merge_files=1"]
 ACTIONS = {"seal": (seal, ()), "put": (seal, ()), "commit": (seal, ()), "unseal": (replace, ()), "drop": (retain, RULES),
-           "dropped": (retain, RULES), "manifest": (nothing, ()), "sidecar": (fill, SNAPSHOTS), "snapshot": (fill, SNAPSHOTS)}
+           "dropped": (retain, RULES), "manifest": (nothing, ()), "sidecar": (fill, SNAPSHOTS), "snapshot": (fill, SNAPSHOTS),
+           "compact": (optimize, ())}
 CASES = [(point, *ACTIONS[point.split(".")[0]]) for point in points() if point.split(".")[0] in ACTIONS]
 CASES += [(point, merge, MERGES) for point in points() if point.split(".")[0] in ("seal", "put", "commit")]
 # A day is written anew without a metric: the same points, reached by retention.

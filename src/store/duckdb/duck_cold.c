@@ -12,6 +12,7 @@
 
 #include "base/mem.h"
 #include "store/duckdb/duck_views.h"
+#include "store/failpoint.h"
 
 enum { SQL_BYTES = 64 << 20, DIR_MODE = 0750 };
 
@@ -300,6 +301,7 @@ duck_cold_commit(struct duck_store *duck, struct cold_file *files, size_t count,
 {
     pthread_rwlock_wrlock(&duck->cold.lock);
     enum err_code code = duck_run_commit(duck, err);
+    code = code ? code : failpoint_fails("commit.answered", err);
     if (!code) {
         free(duck->cold.files);
         duck->cold.files = files;

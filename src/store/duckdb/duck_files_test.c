@@ -21,6 +21,7 @@
 #include "store/cold.h"
 #include "store/contract.h"
 #include "store/duckdb/store_duckdb.h"
+#include "store/failpoint.h"
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, setup, teardown)
 
@@ -308,6 +309,26 @@ test_files_that_lack_a_column_have_null_there_when_they_come_last(void **state)
     check_older(*state, 1);
 }
 
+static void
+test_files_stay_when_nobody_knows_whether_they_are_listed(void **state)
+{
+    struct store_seal what = {.table = TABLE_SAMPLES, .day = 0};
+    struct store_sealing *sealing = NULL;
+    struct store_seal_result result;
+    struct place *place = *state;
+
+    put(place, TABLE_SAMPLES, "1|10|1\n2|10|2\n");
+    assert_int_equal(store_seal_begin(place->store, &what, &sealing, NULL), ERR_OK);
+    failpoint_arm("commit.answered:error");
+    assert_int_equal(store_seal_commit(place->store, sealing, &result, NULL), ERR_IO);
+    failpoint_arm(NULL);
+    store_seal_free(place->store, sealing);
+    store_close(place->store);
+    open_place(place); /* the rows are in the file, and nowhere else */
+    assert_int_equal(place->lost, 0);
+    expect(place, TABLE_SAMPLES, "1|10|1\n2|10|2\n");
+}
+
 /* Overwrites the raw file of a day by as many other bytes. */
 static void
 spoil(struct place *place, enum table_id table)
@@ -361,6 +382,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(test_files_that_lack_a_column_have_null_there_when_they_come_first),
         CASE(test_files_that_lack_a_column_have_null_there_when_they_come_last),
+        CASE(test_files_stay_when_nobody_knows_whether_they_are_listed),
         CASE(test_late_rows_for_a_damaged_file_are_stored_and_told_of_once),
     };
 

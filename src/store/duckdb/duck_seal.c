@@ -564,8 +564,8 @@ delete_hot(struct duck_store *duck, const struct store_sealing *sealing, struct 
 }
 
 static enum err_code
-commit_sealing(struct duck_store *duck, const struct store_sealing *sealing,
-               struct cold_file *files, size_t count, struct err *err)
+commit_sealing(struct duck_store *duck, struct store_sealing *sealing, struct cold_file *files,
+               size_t count, struct err *err)
 {
     enum err_code code = delete_hot(duck, sealing, err);
 
@@ -573,7 +573,13 @@ commit_sealing(struct duck_store *duck, const struct store_sealing *sealing,
     code = code ? code : duck_cold_insert(duck, sealing->files, sealing->file_count, err);
     code = code ? code : duck_views_update(duck, sealing->seal.table, files, count, err);
     code = code ? code : failpoint_fails("commit.listed", err);
-    return code ? code : duck_cold_commit(duck, files, count, err);
+    if (code) {
+        return code;
+    }
+    /* A COMMIT that fails may have been written all the same (its sync failed, say); the database
+     * that is opened then lists the files. */
+    sealing->committed = true;
+    return duck_cold_commit(duck, files, count, err);
 }
 
 enum err_code
@@ -600,7 +606,6 @@ duck_seal_commit(struct store *store, struct store_sealing *sealing,
         free(files);
         return code;
     }
-    sealing->committed = true;
     *ret_result = (struct store_seal_result){.rows = sealing->rows,
                                              .rows_dropped = sealing->rows_dropped,
                                              .files = sealing->file_count,

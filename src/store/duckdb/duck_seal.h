@@ -26,7 +26,7 @@ struct store_sealing {
     size_t file_count;
     struct cold_file *old; /* the day's files of all kinds, when they are merged */
     size_t old_count;
-    bool committed;
+    bool committed; /* or nobody knows: then the files stay, and are collected when unlisted */
 };
 
 /* Adds a new file to the sealing. */
