@@ -77,6 +77,10 @@ struct duckdb_reader;
 void check_cold_list(struct check *check, struct duckdb_reader *reader);
 void check_files(struct check *check);
 
+/* check_report.c: appends what was found, as text or as a JSON object. */
+void check_text(const struct check *check, struct buf *out);
+void check_json(const struct check *check, struct buf *out);
+
 /* check_repair.c: does what the findings say, and prints each deed. `from` is a directory of
  * backups, or NULL. */
 enum err_code check_repair(const struct check *check, const char *from, struct err *err);
