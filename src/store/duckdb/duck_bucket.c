@@ -212,7 +212,7 @@ make_plan(const struct duck_store *duck, struct plan *plan)
     bool answerable = is_answerable(plan);
 
     for (int kind = 0; kind < COLD_KIND_COUNT; kind++) {
-        plan->files[kind] = mem_zalloc(cold->count + 1, sizeof(*plan->files[kind]));
+        plan->files[kind] = duck_cold_pointers(cold->count);
     }
     for (size_t i = first; i < end; i++) {
         const struct cold_file *file = &cold->files[i];
