@@ -192,19 +192,33 @@ duck_sql_where(struct duck_sql *sql, const struct catalog_table *table,
     return scan->at_least_column ? add_at_least(sql, table, scan, glue, err) : ERR_OK;
 }
 
+/* Whether a filter leaves one value of this column: then it orders nothing, and sorting by a text
+ * less is several times as fast. */
+static bool
+is_fixed(const struct catalog_table *table, const struct store_scan *scan, size_t column)
+{
+    for (size_t i = 0; i < scan->filter_count; i++) {
+        if (scan->filters[i].value_count == 1 &&
+            strcmp(scan->filters[i].column, table->columns[column].name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Time first, then what else tells rows apart, so that pages do not overlap. */
 static void
-add_order(struct duck_sql *sql, const struct catalog_table *table, bool newest_first)
+add_order(struct duck_sql *sql, const struct catalog_table *table, const struct store_scan *scan)
 {
     const char *glue = " ORDER BY ";
 
     if (table->time_column != CATALOG_NONE) {
         buf_add_fmt(&sql->text, "%s\"%s\"%s", glue, duck_time_name(table),
-                    newest_first ? " DESC" : "");
+                    scan->newest_first ? " DESC" : "");
         glue = ", ";
     }
     for (size_t i = 0; i < table->column_count; i++) {
-        if (catalog_orders(table, i)) {
+        if (catalog_orders(table, i) && !is_fixed(table, scan, i)) {
             buf_add_cstr(&sql->text, glue);
             duck_sql_name(sql, table->columns[i].name);
             glue = ", ";
@@ -376,7 +390,7 @@ duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_
                                            scan->timeout_ms, scan->cancel, err);
     code = code ? code : add_select(&reading, table, scan, err);
     if (!code) {
-        add_order(&reading.sql, table, scan->newest_first);
+        add_order(&reading.sql, table, scan);
         duck_sql_limit(&reading.sql, scan);
         code = duck_reading_run(&reading, ret_rows, err);
     }
@@ -386,7 +400,8 @@ duck_scan(struct store *store, const struct store_scan *scan, struct batch *ret_
 
 /* The columns of order_mask, which number the rows as they were appended; else the time. */
 static void
-add_visit_order(struct duck_sql *sql, const struct catalog_table *table)
+add_visit_order(struct duck_sql *sql, const struct catalog_table *table,
+                const struct store_scan *scan)
 {
     const char *glue = " ORDER BY ";
 
@@ -398,7 +413,7 @@ add_visit_order(struct duck_sql *sql, const struct catalog_table *table)
         }
     }
     if (!table->order_mask) {
-        add_order(sql, table, false);
+        add_order(sql, table, scan);
     }
 }
 
@@ -419,7 +434,7 @@ duck_visit(struct store *store, const struct store_scan *scan, store_visit_fn *f
         duck_reading_open(&reading, duck, table, scan->timeout_ms, scan->cancel, err);
     code = code ? code : add_select(&reading, table, scan, err);
     if (!code && reading.cold) {
-        add_visit_order(&reading.sql, table);
+        add_visit_order(&reading.sql, table, scan);
     }
     code = code ? code : check_sql(&reading, err);
     if (!code) {
