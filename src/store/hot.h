@@ -7,8 +7,7 @@
  *   absent --------------------------------------------------------> cached (complete from T on)
  *      ^  \-- a read asks for [F, ...): scanned in the store ------->  |  ^ appended by each group
  *      |                                                               |  \-- asked for older:
- * filled
- *      +------ least recently read, over the bound; rows removed ------+      again from F on
+ *      +------ least recently read, over the bound; rows removed ------+      filled from F on
  *
  * What it never shows: what SQL does not show, for it is fed behind the commit of a group, all of
  * the group in one step; and what SQL no longer shows, for it forgets all when the store is opened

@@ -81,8 +81,9 @@ make_groups(enum group_by by, const struct hot_chosen *chosen, struct groups *gr
             at++;
         }
         if (by == BY_NOTHING ? i == 0 : order != 0) {
-            memmove(&groups->named[at + 1], &groups->named[at],
-                    (groups->count - at) * sizeof(groups->named[0]));
+            for (size_t to = groups->count; to > at; to--) {
+                groups->named[to] = groups->named[to - 1];
+            }
             groups->named[at] = chosen->series[i];
             groups->count++;
         }
@@ -285,7 +286,7 @@ hot_bucket(struct hot *hot, struct store *store, const struct store_bucket *buck
 {
     struct store_scan scan = bucket->scan;
     struct cells cells = {0};
-    struct groups groups;
+    struct groups groups = {.count = 0};
     struct hot_chosen chosen;
     struct hot_merge merge;
     struct batch rows;
