@@ -14,7 +14,7 @@
 #include "store/duckdb/duck_views.h"
 #include "store/failpoint.h"
 
-enum { SQL_BYTES = 64 << 20, DIR_MODE = 0750 };
+enum { SQL_BYTES = 64 << 20, DIR_MODE = 0750, ROLLBACKS_MAX = 16 };
 
 void
 duck_cold_init(struct duck_store *duck)
@@ -339,16 +339,23 @@ duck_read_begin(struct duck_store *duck, struct duck_reader *reader, struct err 
         code = duck_fail_result(duck, DUCK_SIDE_READ, &result, err);
     }
     duckdb_destroy_result(&result);
-    return code;
+    if (code) {
+        duck_read_end(reader);
+    }
+    return code == ERR_TIMEOUT ? duck_pool_why(&duck->pool, reader, err) : code;
 }
 
 void
 duck_read_end(struct duck_reader *reader)
 {
+    bool interrupted = true;
     duckdb_result result;
 
-    duckdb_query(reader->connection, "ROLLBACK", &result); /* nothing to lose */
-    duckdb_destroy_result(&result);
+    for (int i = 0; i < ROLLBACKS_MAX && interrupted; i++) {
+        interrupted = duckdb_query(reader->connection, "ROLLBACK", &result) != DuckDBSuccess &&
+                      duckdb_result_error_type(&result) == DUCKDB_ERROR_INTERRUPT;
+        duckdb_destroy_result(&result);
+    }
 }
 
 /* ---- open ---- */

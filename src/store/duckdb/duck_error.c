@@ -19,11 +19,22 @@ is_io(const char *message)
            strstr(message, "Cannot open file");
 }
 
+/* A checkpoint waits for the transactions that began before a change of the catalogue was
+ * committed, such as those of backups beside sealing. Nothing is wrong with the database. */
+static bool
+is_busy(const char *message)
+{
+    return strstr(message, "Cannot CHECKPOINT: there are other") != NULL;
+}
+
 static enum err_code
 code_of_apply(duckdb_error_type type, const char *message)
 {
     if (is_no_space(message) || type == DUCKDB_ERROR_OUT_OF_MEMORY) {
         return ERR_NO_SPACE;
+    }
+    if (is_busy(message)) {
+        return ERR_BUSY;
     }
     switch ((int)type) {
     case DUCKDB_ERROR_IO:

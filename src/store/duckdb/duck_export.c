@@ -6,6 +6,7 @@
  * the writer, into a database that nothing was applied to.
  */
 #include "store/duckdb/duck.h"
+#include "store/duckdb/duck_cold.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -48,15 +49,6 @@ ask(struct exporting *x, const char *sql, struct batch *ret_rows, struct err *er
 
     return duck_select(x->duck, x->reader, DUCK_SIDE_READ, &statement, &bounds, ret_rows, NULL,
                        err);
-}
-
-/* A statement without an answer that anybody wants, such as BEGIN. */
-static enum err_code
-run(struct exporting *x, const char *sql, struct err *err)
-{
-    struct batch rows BATCH_AUTO = {0};
-
-    return ask(x, sql, &rows, err);
 }
 
 static bool
@@ -208,7 +200,7 @@ static enum err_code
 export_all(struct exporting *x, struct err *err)
 {
     const struct catalog_table *table;
-    enum err_code code = run(x, "BEGIN TRANSACTION", err);
+    enum err_code code = duck_read_begin(x->duck, x->reader, err);
 
     if (code) {
         return code;
@@ -219,9 +211,7 @@ export_all(struct exporting *x, struct err *err)
             code = export_table(x, table, err);
         }
     }
-    /* The outcome of a transaction that only read matters to nobody. */
-    struct err ignored;
-    run(x, "ROLLBACK", &ignored);
+    duck_read_end(x->reader);
     return code;
 }
 

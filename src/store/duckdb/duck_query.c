@@ -282,6 +282,12 @@ explain(struct duck_store *duck, struct duck_reader *reader, enum err_code code,
     if (code == ERR_INTERNAL && is_lost(duck, reader)) {
         return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
     }
+    /* An interrupt between two statements spoils their transaction, and the next one says only
+     * that.
+     */
+    if (code == ERR_INTERNAL && duck_pool_is_over(&duck->pool, reader)) {
+        return duck_pool_why(&duck->pool, reader, err);
+    }
     return code;
 }
 

@@ -118,6 +118,52 @@ test_seal_refuses_what_it_cannot_seal(void **state)
     assert_int_equal(place_files_on_disk(place), 0);
 }
 
+struct beside {
+    struct place *place;
+    enum err_code code;
+};
+
+/* In a transaction that reads, as a backup's: a day is sealed, and a checkpoint cannot be made. */
+static enum err_code
+seal_beside(void *ctx, const struct store_export_moment *moment, struct err *err)
+{
+    struct beside *beside = ctx;
+
+    (void)moment;
+    (void)err;
+    place_seal_day(beside->place, TABLE_SAMPLES, 0, false);
+    beside->code = store_checkpoint(beside->place->store, NULL);
+    return ERR_OK;
+}
+
+static enum err_code
+pass_over(void *ctx, const struct store_export_file *file, struct err *err)
+{
+    (void)ctx;
+    (void)file;
+    (void)err;
+    return ERR_OK;
+}
+
+static void
+test_a_checkpoint_that_a_backup_holds_up_is_no_damage(void **state)
+{
+    struct place *place = *state;
+    struct beside beside = {.place = place};
+    struct store_export export = {
+        .begin = seal_beside, .file = pass_over, .ctx = &beside, .timeout_ms = 60000};
+    struct err err = {0};
+
+    place_put(place, TABLE_SAMPLES, "1|10|1\n1|86400000000|7\n");
+    if (store_export(place->store, &export, &err)) {
+        fail_msg("export: %s", err.msg);
+    }
+    assert_int_equal(beside.code, ERR_BUSY);
+    place_put(place, TABLE_SAMPLES, "1|20|2\n");
+    place_expect(place, TABLE_SAMPLES, "1|10|1\n1|20|2\n1|86400000000|7\n");
+    assert_int_equal(store_checkpoint(place->store, NULL), ERR_OK);
+}
+
 static void
 test_late_rows_are_seen_at_once_and_merged_later(void **state)
 {
@@ -435,6 +481,7 @@ main(void)
         CASE(test_seal_moves_a_day_into_a_file),
         CASE(test_seal_find_names_closed_days_with_hot_rows),
         CASE(test_seal_refuses_what_it_cannot_seal),
+        CASE(test_a_checkpoint_that_a_backup_holds_up_is_no_damage),
         CASE(test_late_rows_are_seen_at_once_and_merged_later),
         CASE(test_drop_takes_files_and_hot_days),
         CASE(test_metrics_that_match_a_pattern_are_left_out),

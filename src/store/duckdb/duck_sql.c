@@ -3,6 +3,7 @@
  * reading type), and by a READ ONLY transaction on a connection without files, network or settings.
  */
 #include "store/duckdb/duck.h"
+#include "store/duckdb/duck_cold.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -102,8 +103,7 @@ in_transaction(struct duck_store *duck, struct duck_reader *reader, const struct
     }
     duckdb_destroy_result(&result);
     code = run_user(duck, reader, sql, ret_rows, ret_truncated, err);
-    duckdb_query(reader->connection, "ROLLBACK", &result); /* nothing to lose */
-    duckdb_destroy_result(&result);
+    duck_read_end(reader);
     return code;
 }
 
