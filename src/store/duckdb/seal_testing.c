@@ -73,7 +73,7 @@ place_teardown(void **state)
 }
 
 void
-place_cold_dir(const struct place *place, char *ret_path)
+place_cold_dir(const struct place *place, char ret_path[PLACE_PATH_BYTES])
 {
     snprintf(ret_path, PLACE_PATH_BYTES, "%.400s/it's [a] */cold", place->dir);
 }
