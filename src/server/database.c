@@ -461,6 +461,10 @@ bring_up(struct database *db, struct err *err)
     if (code == ERR_OK && !attach(db)) {
         return err_set(err, ERR_UNAVAILABLE, "the server is stopping");
     }
+    /* Before ingest, which makes it ready: who was told that it is may ask for a backup. */
+    if (code == ERR_OK && !db->optimize) {
+        start_works(db);
+    }
     if (code == ERR_OK && !db->ingest) {
         code = start_ingest(db, err);
     }
@@ -469,7 +473,6 @@ bring_up(struct database *db, struct err *err)
     }
     if (code == ERR_OK) {
         start_collectors(db);
-        start_works(db);
         say_ready(db);
     }
     return code;
