@@ -199,6 +199,8 @@ void pg_sql_init(struct pg_sql *sql);
 void pg_sql_fini(struct pg_sql *sql);
 /* "name", quotes doubled. */
 void pg_sql_name(struct pg_sql *sql, const char *name);
+/* All columns that a row is written with: the table's, and eider_ord. */
+void pg_sql_columns(struct pg_sql *sql, const struct catalog_table *table);
 /* Adds a parameter; returns its number, from 1. */
 size_t pg_sql_texts(struct pg_sql *sql, const struct slice *values, size_t count);
 size_t pg_sql_time(struct pg_sql *sql, int64_t unix_us);

@@ -161,16 +161,6 @@ add_key_condition(struct pg_sql *sql, const struct pg_table *table)
 }
 
 static void
-add_names(struct pg_sql *sql, const struct catalog_table *of)
-{
-    for (size_t i = 0; i < of->column_count; i++) {
-        pg_sql_name(sql, of->columns[i].name);
-        buf_add_cstr(&sql->text, ", ");
-    }
-    buf_add_cstr(&sql->text, "eider_ord");
-}
-
-static void
 write_replace(struct pg_sql *sql, const struct pg_table *table, const char *late)
 {
     const char *name = table->table->name;
@@ -181,9 +171,9 @@ write_replace(struct pg_sql *sql, const struct pg_table *table, const char *late
         buf_add_cstr(&sql->text, "; ");
     }
     buf_add_fmt(&sql->text, "INSERT INTO \"%s\" (", name);
-    add_names(sql, table->table);
+    pg_sql_columns(sql, table->table);
     buf_add_cstr(&sql->text, ") SELECT ");
-    add_names(sql, table->table);
+    pg_sql_columns(sql, table->table);
     buf_add_fmt(&sql->text, " FROM %s ORDER BY eider_ord", late);
     if (!is_replacing(table)) {
         buf_add_cstr(&sql->text, " ON CONFLICT (series_id) DO NOTHING");

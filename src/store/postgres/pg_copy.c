@@ -51,16 +51,6 @@ send_piece(struct pg_copy *copy, struct err *err)
     return sent < 0 ? pg_fail_conn(copy->store, PG_SIDE_APPLY, copy->conn->pg, err) : ERR_OK;
 }
 
-static void
-add_names(struct pg_sql *sql, const struct catalog_table *of)
-{
-    for (size_t i = 0; i < of->column_count; i++) {
-        pg_sql_name(sql, of->columns[i].name);
-        buf_add_cstr(&sql->text, ", ");
-    }
-    buf_add_cstr(&sql->text, "eider_ord");
-}
-
 enum err_code
 pg_copy_begin(struct pg_copy *copy, struct pg_store *store, struct pg_conn *conn, const char *table,
               const struct catalog_table *of, int64_t deadline_us, struct err *err)
@@ -74,7 +64,7 @@ pg_copy_begin(struct pg_copy *copy, struct pg_store *store, struct pg_conn *conn
     buf_add_cstr(&sql.text, "COPY ");
     pg_sql_name(&sql, table);
     buf_add_cstr(&sql.text, " (");
-    add_names(&sql, of);
+    pg_sql_columns(&sql, of);
     buf_add_cstr(&sql.text, ") FROM STDIN (FORMAT BINARY)");
     buf_add_char(&sql.text, '\0');
     bool sent = PQsendQuery(conn->pg, sql.text.ptr);

@@ -39,6 +39,16 @@ pg_sql_name(struct pg_sql *sql, const char *name)
     buf_add_char(&sql->text, '"');
 }
 
+void
+pg_sql_columns(struct pg_sql *sql, const struct catalog_table *table)
+{
+    for (size_t i = 0; i < table->column_count; i++) {
+        pg_sql_name(sql, table->columns[i].name);
+        buf_add_cstr(&sql->text, ", ");
+    }
+    buf_add_cstr(&sql->text, "eider_ord");
+}
+
 static void
 add_be(struct buf *out, uint64_t value, unsigned bytes)
 {
