@@ -189,6 +189,12 @@ tell_days(struct cli *cli, const json_t *plan, bool dry_run)
                 dry_run ? "would seal" : "sealed", text_of(day, "table"), text_of(day, "day"),
                 number_of(day, "hot_rows"));
     }
+    if (json_array_size(days) == 0) {
+        fputs("nothing to seal: days are sealed storage.cold.after behind their end when they have "
+              "storage.cold.min_rows rows (see --before and --small)\n",
+              cli->out);
+        return;
+    }
     fprintf(cli->out, "%zu days, %" JSON_INTEGER_FORMAT " rows\n", json_array_size(days),
             number_of(plan, "rows"));
 }

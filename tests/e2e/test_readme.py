@@ -4,7 +4,7 @@ import re
 import subprocess
 import tempfile
 
-from eider import ROOT, Server
+from eider import ROOT, Server, run
 
 
 def examples(section):
@@ -63,5 +63,32 @@ def test_the_budget_holds_as_the_readme_says():
             assert "CIRCUIT_BREAKER_TRIPPED" in answer and "would_exceed" in answer, answer
             proof = paste(log)
             assert "Birdeye" in proof and "60" in proof, proof
+        finally:
+            server.close()
+
+
+def test_data_is_kept_for_years_as_the_readme_says():
+    with tempfile.TemporaryDirectory(prefix="eider-readme-") as folder:
+        os.symlink(os.path.join(ROOT, "build"), os.path.join(folder, "build"))
+        server = Server("--set", "backup.dir=backups", data_dir=os.path.join(folder, "data"))
+        try:
+            server.start()
+            assert server.ingest("trades", {"trade_id": "t-1", "symbol": "AAPL", "side": "buy", "quantity": 1, "price": 2,
+                                            "timestamp": "2026-01-05T10:00:00"}, ack="applied").status_code == 200
+
+            def paste(text):
+                clean = {k: v for k, v in os.environ.items() if not k.startswith("EIDER_")}
+                done = subprocess.run(["sh", "-e", "-c", text], cwd=folder, text=True, capture_output=True, timeout=120,
+                                      env={**clean, "HOME": folder})
+                assert done.returncode == 0, done.stdout + done.stderr
+                return done.stdout
+
+            seal, plan, backup = examples("Data for years")
+            sealed = paste(seal)
+            assert "trades" in sealed and "2026-01-05" in sealed and "OK" in sealed, sealed
+            assert "no rules" in paste(plan)
+            paste(backup)
+            assert run("sql", "SELECT count(*) FROM trades", "--format", "csv", "--data-dir",
+                       os.path.join(folder, "restored")).stdout.split() == ["count_star()", "1"]
         finally:
             server.close()
