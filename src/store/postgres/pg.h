@@ -2,12 +2,13 @@
  * What the files of the PostgreSQL store share; private to this folder.
  *
  *   store_postgres.c  open, close, vtable       pg_pool.c   connections of readers
- *   pg_conn.c   connect, send, wait, cancel     pg_read.c   scan, visit, latest, statistics
+ *   pg_conn.c   connect, send, wait, cancel     pg_read.c   scan, latest, statistics
  *   pg_error.c  SQLSTATEs, no passwords         pg_bucket.c buckets
  *   pg_apply.c  a group as a transaction        pg_sql.c    users' SQL
  *   pg_copy.c   batches as COPY BINARY          pg_guard.c  which of it may run at all
  *   pg_value.c  answers into batches            pg_text.c   statements being written
  *   pg_setup.c  schema, identity                pg_extend.c TimescaleDB, Citus
+ *   pg_visit.c  visits, by a cursor
  */
 #ifndef EIDER_STORE_POSTGRES_PG_H
 #define EIDER_STORE_POSTGRES_PG_H
@@ -266,14 +267,24 @@ enum err_code pg_setup_lock(struct pg_store *store, struct err *err);
 /* Looks at the size of the database. */
 enum err_code pg_setup_size(struct pg_store *store, struct err *err);
 
-/* pg_read.c, what pg_bucket.c shares */
+/* pg_read.c, what pg_bucket.c and pg_visit.c share */
+
+enum { PG_ANSWER_BYTES_MAX = 1 << 30 };
 
 const struct catalog_table *pg_find_table(enum table_id id, struct err *err);
 /* The table's name, or what stands for the view, as something to select from. */
 void pg_add_source(struct pg_sql *sql, const struct catalog_table *table);
+enum err_code pg_find_column(const struct catalog_table *table, const char *name,
+                             enum col_type *ret_type, struct err *err);
 enum err_code pg_add_where(struct pg_sql *sql, const struct catalog_table *table,
                            const struct store_scan *scan, struct err *err);
 void pg_add_limit(struct pg_sql *sql, const struct store_scan *scan);
+/* SELECT columns FROM table WHERE what the scan asks for; and the columns of the answer. */
+enum err_code pg_add_select(struct pg_sql *sql, const struct catalog_table *table,
+                            const struct store_scan *scan, struct batch *rows, struct err *err);
+/* Reads the answer row by row, so that it is in memory once. */
+enum err_code pg_gather(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us,
+                        struct batch *rows, struct err *err);
 /* Runs a statement on a reader; `rows` has the answer's columns and is ended on failure. */
 enum err_code pg_select(struct pg_store *store, const struct pg_sql *sql,
                         const struct store_scan *scan, struct batch *rows, struct batch *ret_rows,

@@ -25,19 +25,6 @@ pg_aggregate_type(enum store_aggregate_fn fn, enum col_type type)
     return type;
 }
 
-static enum err_code
-find_column(const struct catalog_table *table, const char *name, enum col_type *ret_type,
-            struct err *err)
-{
-    int index = catalog_column_index(table, slice_of(name));
-
-    if (index == CATALOG_NONE) {
-        return err_set(err, ERR_INVALID, "%s has no column \"%s\"", table->name, name);
-    }
-    *ret_type = table->columns[index].type;
-    return ERR_OK;
-}
-
 /* t."name" as something that can be compared and added. */
 static void
 add_value(struct pg_sql *sql, const char *name, enum col_type type, bool as_number)
@@ -88,7 +75,7 @@ add_aggregate(struct pg_sql *sql, const struct catalog_table *table,
         batch_add_column(rows, slice_of(aggregate->as), COL_INT64);
         return ERR_OK;
     }
-    enum err_code code = find_column(table, aggregate->column, &type, err);
+    enum err_code code = pg_find_column(table, aggregate->column, &type, err);
     if (code) {
         return code;
     }
@@ -141,7 +128,7 @@ add_bucket_select(struct pg_sql *sql, const struct catalog_table *table,
     }
     batch_add_column(rows, SLICE_LITERAL("timestamp"), COL_TIMESTAMP);
     if (bucket->group_column) {
-        code = find_column(table, bucket->group_column, &type, err);
+        code = pg_find_column(table, bucket->group_column, &type, err);
         buf_add_cstr(&sql->text, ", ");
         add_value(sql, bucket->group_column, type, false);
         if (!code) {

@@ -1,5 +1,5 @@
 /*
- * Scans, visits, newest rows and statistics as SQL. Identifiers come from the catalogue only; texts
+ * Scans, newest rows and statistics as SQL. Identifiers come from the catalogue only; texts
  * and times travel as parameters. Texts are ordered by their bytes (COLLATE "C"), as in the other
  * stores, whatever the database's collation; rows that are equal otherwise in the order they came.
  */
@@ -12,8 +12,6 @@
 #include "store/postgres/pg.h"
 
 enum { VALUES_MAX = 10000 };
-
-static const size_t answer_bytes_max = 1ULL << 30;
 
 const struct catalog_table *
 pg_find_table(enum table_id id, struct err *err)
@@ -39,9 +37,9 @@ pg_add_source(struct pg_sql *sql, const struct catalog_table *table)
     }
 }
 
-static enum err_code
-find_column(const struct catalog_table *table, const char *name, enum col_type *ret_type,
-            struct err *err)
+enum err_code
+pg_find_column(const struct catalog_table *table, const char *name, enum col_type *ret_type,
+               struct err *err)
 {
     int index = catalog_column_index(table, slice_of(name));
 
@@ -95,7 +93,7 @@ add_filter(struct pg_sql *sql, const struct catalog_table *table, const struct s
            struct err *err)
 {
     enum col_type type = COL_TEXT;
-    enum err_code code = find_column(table, filter->column, &type, err);
+    enum err_code code = pg_find_column(table, filter->column, &type, err);
 
     if (code) {
         return code;
@@ -139,7 +137,7 @@ add_at_least(struct pg_sql *sql, const struct catalog_table *table, const struct
              const char *glue, struct err *err)
 {
     enum col_type type = COL_TEXT;
-    enum err_code code = find_column(table, scan->at_least_column, &type, err);
+    enum err_code code = pg_find_column(table, scan->at_least_column, &type, err);
 
     if (code) {
         return code;
@@ -263,10 +261,9 @@ pg_why(struct pg_conn *conn, enum err_code code, struct err *err)
     return code;
 }
 
-/* Reads the answer row by row, so that it is in memory once. */
-static enum err_code
-gather(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us, struct batch *rows,
-       struct err *err)
+enum err_code
+pg_gather(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us, struct batch *rows,
+          struct err *err)
 {
     enum err_code code = ERR_OK;
     bool late = false;
@@ -307,7 +304,7 @@ pg_select(struct pg_store *store, const struct pg_sql *sql, const struct store_s
         code = pg_sql_send(store, conn, PG_SIDE_READ, sql, true, deadline_us, err);
         if (code == ERR_OK) {
             PQsetSingleRowMode(conn->pg);
-            code = gather(store, conn, deadline_us, rows, err);
+            code = pg_gather(store, conn, deadline_us, rows, err);
         }
         pg_pool_give(store, conn);
     }
@@ -320,10 +317,9 @@ pg_select(struct pg_store *store, const struct pg_sql *sql, const struct store_s
     return ERR_OK;
 }
 
-/* SELECT columns FROM table WHERE what the scan asks for; and the columns of the answer. */
-static enum err_code
-add_select(struct pg_sql *sql, const struct catalog_table *table, const struct store_scan *scan,
-           struct batch *rows, struct err *err)
+enum err_code
+pg_add_select(struct pg_sql *sql, const struct catalog_table *table, const struct store_scan *scan,
+              struct batch *rows, struct err *err)
 {
     struct column_list columns;
 
@@ -354,134 +350,14 @@ pg_scan(struct store *store, const struct store_scan *scan, struct batch *ret_ro
         return ERR_NOT_FOUND;
     }
     pg_sql_init(&sql);
-    batch_init_answer(&rows, answer_bytes_max);
-    enum err_code code = add_select(&sql, table, scan, &rows, err);
+    batch_init_answer(&rows, PG_ANSWER_BYTES_MAX);
+    enum err_code code = pg_add_select(&sql, table, scan, &rows, err);
     if (!code) {
         add_order(&sql, table, scan->newest_first);
         pg_add_limit(&sql, scan);
         code = pg_select((struct pg_store *)store, &sql, scan, &rows, ret_rows, err);
     } else {
         batch_fini(&rows);
-    }
-    pg_sql_fini(&sql);
-    return code;
-}
-
-/* ---- visits ---- */
-
-/* The next rows of the cursor; *ret_count 0 at the end. */
-static enum err_code
-fetch(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us, struct batch *rows,
-      struct err *err)
-{
-    char text[64];
-    struct pg_sql sql;
-
-    pg_sql_init(&sql);
-    snprintf(text, sizeof(text), "FETCH %d FROM eider_visit", STORE_VISIT_ROWS);
-    buf_add_cstr(&sql.text, text);
-    enum err_code code = pg_sql_send(store, conn, PG_SIDE_READ, &sql, true, deadline_us, err);
-    pg_sql_fini(&sql);
-    return code ? code : gather(store, conn, deadline_us, rows, err);
-}
-
-static enum err_code
-visit_rows(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us, struct batch *rows,
-           store_visit_fn *fn, void *ctx, bool *ret_refused, struct err *err)
-{
-    for (;;) {
-        batch_reset(rows);
-        if (clock_mono_us(store->clock) >= deadline_us || atomic_load(&conn->interrupted)) {
-            return pg_why(conn, ERR_TIMEOUT, err);
-        }
-        enum err_code code = fetch(store, conn, deadline_us, rows, err);
-        if (code || rows->rows == 0) {
-            return code;
-        }
-        bool last = rows->rows < STORE_VISIT_ROWS;
-        code = fn(ctx, rows, err);
-        if (code) {
-            *ret_refused = true;
-            return code;
-        }
-        if (last) {
-            return ERR_OK;
-        }
-    }
-}
-
-static enum err_code
-open_cursor(struct pg_store *store, struct pg_conn *conn, const struct pg_sql *sql,
-            int64_t deadline_us, struct err *err)
-{
-    enum err_code code =
-        pg_exec(store, conn, PG_SIDE_READ, "BEGIN READ ONLY", deadline_us, NULL, err);
-    bool late = false;
-    PGresult *result;
-
-    code = code ? code : pg_sql_send(store, conn, PG_SIDE_READ, sql, true, deadline_us, err);
-    if (code) {
-        return pg_why(conn, code, err);
-    }
-    while ((result = pg_next_result(store, conn, deadline_us, &late))) {
-        if (PQresultStatus(result) != PGRES_COMMAND_OK && !code) {
-            code = pg_fail_result(store, PG_SIDE_READ, result, err);
-        }
-        PQclear(result);
-    }
-    if (!code && PQstatus(conn->pg) != CONNECTION_OK) {
-        code = pg_fail_conn(store, PG_SIDE_READ, conn->pg, err);
-    }
-    return pg_why(conn, late ? err_set(err, ERR_TIMEOUT, "late") : code, err);
-}
-
-static enum err_code
-run_visit(struct pg_store *store, const struct pg_sql *sql, const struct store_scan *scan,
-          struct batch *rows, store_visit_fn *fn, void *ctx, struct err *err)
-{
-    int64_t start_us = clock_mono_us(store->clock);
-    int64_t deadline_us =
-        pg_deadline(store, scan->timeout_ms > 0 ? scan->timeout_ms : store->timeout_ms);
-    struct pg_conn *conn = NULL;
-    bool refused = false;
-    struct err ignored;
-
-    enum err_code code = pg_pool_take(store, scan->cancel, deadline_us, &conn, err);
-    if (code) {
-        pg_note_query(store, start_us, code);
-        return code;
-    }
-    code = open_cursor(store, conn, sql, deadline_us, err);
-    if (!code) {
-        code = visit_rows(store, conn, deadline_us, rows, fn, ctx, &refused, err);
-    }
-    atomic_store(&conn->interrupted, false);
-    conn->cancels = NULL;
-    pg_exec(store, conn, PG_SIDE_READ, "ROLLBACK", pg_deadline(store, store->timeout_ms), NULL,
-            &ignored);
-    pg_pool_give(store, conn);
-    pg_note_query(store, start_us, refused ? ERR_OK : code);
-    return code;
-}
-
-enum err_code
-pg_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn, void *ctx,
-         struct err *err)
-{
-    const struct catalog_table *table = pg_find_table(scan->table, err);
-    struct batch rows BATCH_AUTO = {0};
-    struct pg_sql sql;
-
-    if (!table) {
-        return ERR_NOT_FOUND;
-    }
-    pg_sql_init(&sql);
-    batch_init_answer(&rows, answer_bytes_max);
-    buf_add_cstr(&sql.text, "DECLARE eider_visit NO SCROLL CURSOR FOR ");
-    enum err_code code = add_select(&sql, table, scan, &rows, err);
-    if (!code) {
-        buf_add_cstr(&sql.text, " ORDER BY t.eider_ord");
-        code = run_visit((struct pg_store *)store, &sql, scan, &rows, fn, ctx, err);
     }
     pg_sql_fini(&sql);
     return code;
@@ -573,7 +449,7 @@ pg_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct 
         return err_set(err, ERR_INVALID, "%s has no times", table->name);
     }
     pg_sql_init(&sql);
-    batch_init_answer(&rows, answer_bytes_max);
+    batch_init_answer(&rows, PG_ANSWER_BYTES_MAX);
     for (size_t i = 0; i < table->column_count; i++) {
         batch_add_column(&rows, slice_of(table->columns[i].name), table->columns[i].type);
     }
@@ -610,7 +486,7 @@ pg_table_stats(struct store *store, enum table_id id, struct store_table_stats *
     }
     bool timed = table->time_column != CATALOG_NONE;
     pg_sql_init(&sql);
-    batch_init_answer(&rows, answer_bytes_max);
+    batch_init_answer(&rows, PG_ANSWER_BYTES_MAX);
     batch_add_column(&rows, SLICE_LITERAL("rows"), COL_INT64);
     buf_add_cstr(&sql.text, "SELECT count(*)");
     if (timed) {
