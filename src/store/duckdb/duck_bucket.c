@@ -207,10 +207,13 @@ make_plan(const struct duck_store *duck, struct plan *plan)
 {
     const struct store_scan *scan = &plan->bucket->scan;
     const struct duck_cold *cold = &duck->cold;
-    size_t first;
-    size_t end = duck_cold_range(cold, plan->base->id, COLD_RAW, &first);
     bool answerable = is_answerable(plan);
+    size_t first;
 
+    if (!plan->base->sealed) {
+        return; /* the lock is not held */
+    }
+    size_t end = duck_cold_range(cold, plan->base->id, COLD_RAW, &first);
     for (int kind = 0; kind < COLD_KIND_COUNT; kind++) {
         plan->files[kind] = duck_cold_pointers(cold->count);
     }

@@ -10,6 +10,8 @@
 
 #include <duckdb.h>
 #include <ftw.h>
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -329,6 +331,55 @@ test_files_stay_when_nobody_knows_whether_they_are_listed(void **state)
     expect(place, TABLE_SAMPLES, "1|10|1\n2|10|2\n");
 }
 
+struct reader {
+    struct place *place;
+    atomic_bool stop;
+};
+
+static void *
+read_on(void *ctx)
+{
+    struct reader *reader = ctx;
+    struct store_bucket bucket = {
+        .scan = {.table = TABLE_IDEMPOTENCY, .from_us = INT64_MIN, .to_us = INT64_MAX},
+        .bucket_us = TIME_US_PER_DAY,
+        .aggregates = {{.fn = AGG_COUNT, .as = "rows"}},
+        .aggregate_count = 1};
+    struct batch rows;
+
+    while (!atomic_load(&reader->stop)) {
+        assert_int_equal(store_latest(reader->place->store, TABLE_IDEMPOTENCY, &rows, NULL),
+                         ERR_OK);
+        batch_fini(&rows);
+        assert_int_equal(store_bucket(reader->place->store, &bucket, &rows, NULL), ERR_OK);
+        batch_fini(&rows);
+        assert_int_equal(store_latest(reader->place->store, TABLE_MARKET_DATA, &rows, NULL),
+                         ERR_OK);
+        assert_int_equal(rows.rows, 1);
+        batch_fini(&rows);
+    }
+    return NULL;
+}
+
+/* The list changes under them; one for the thread sanitizer. */
+static void
+test_reads_of_other_tables_go_on_while_the_list_changes(void **state)
+{
+    struct reader reader = {.place = *state};
+    char row[64];
+    pthread_t thread;
+
+    put(reader.place, TABLE_MARKET_DATA, "10|A|1|-|-|-|-|-\n");
+    assert_int_equal(pthread_create(&thread, NULL, read_on, &reader), 0);
+    for (int day = 0; day < 20; day++) {
+        snprintf(row, sizeof(row), "%lld|A|1|-|-|-|-|-\n", day * (long long)TIME_US_PER_DAY + 10);
+        put(reader.place, TABLE_MARKET_DATA, row);
+        seal_day(reader.place, TABLE_MARKET_DATA, day, false);
+    }
+    atomic_store(&reader.stop, true);
+    pthread_join(thread, NULL);
+}
+
 /* Overwrites the raw file of a day by as many other bytes. */
 static void
 spoil(struct place *place, enum table_id table)
@@ -383,6 +434,7 @@ main(void)
         CASE(test_files_that_lack_a_column_have_null_there_when_they_come_first),
         CASE(test_files_that_lack_a_column_have_null_there_when_they_come_last),
         CASE(test_files_stay_when_nobody_knows_whether_they_are_listed),
+        CASE(test_reads_of_other_tables_go_on_while_the_list_changes),
         CASE(test_late_rows_for_a_damaged_file_are_stored_and_told_of_once),
     };
 

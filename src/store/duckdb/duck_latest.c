@@ -1,5 +1,6 @@
 /* The newest row of every series. */
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "store/duckdb/duck_read.h"
@@ -25,20 +26,45 @@ struct latest {
     struct duck_reading reading;
     const struct catalog_table *table;
     struct column_list series;
+    struct duck_cold own;         /* a copy of the table's part of the list */
     const struct cold_file **raw; /* to be read */
     size_t raw_count;
     const struct cold_file **rolled; /* rollups by day, in the place of their raw files */
     size_t rolled_count;
 };
 
-/* A raw file that has a rollup by day is told by that. Holds the list's lock. */
+/* Finding the newest times reads files: the list's lock must not be held so long, for the applier
+ * would wait for it, and behind the applier all readers. */
+static void
+copy_list(struct latest *latest, const struct catalog_table *base)
+{
+    const struct duck_cold *cold = &latest->reading.duck->cold;
+    size_t first = 0;
+    size_t end = 0;
+
+    if (latest->reading.listing) {
+        end = duck_cold_range(cold, base->id, COLD_RAW, &first);
+        while (end < cold->count && cold->files[end].table == base->id) {
+            end++;
+        }
+    }
+    latest->own.count = end - first;
+    latest->own.files = mem_zalloc(end - first + 1, sizeof(*latest->own.files));
+    if (end > first) {
+        memcpy(latest->own.files, &cold->files[first], (end - first) * sizeof(*cold->files));
+    }
+    duck_reading_unlist(&latest->reading);
+}
+
+/* A raw file that has a rollup by day is told by that. */
 static void
 find_files(struct latest *latest, const struct catalog_table *base)
 {
-    const struct duck_cold *cold = &latest->reading.duck->cold;
+    const struct duck_cold *cold = &latest->own;
     size_t first;
-    size_t end = duck_cold_range(cold, base->id, COLD_RAW, &first);
 
+    copy_list(latest, base);
+    size_t end = duck_cold_range(cold, base->id, COLD_RAW, &first);
     latest->raw = duck_cold_pointers(end - first);
     latest->rolled = duck_cold_pointers(end - first);
     for (size_t i = first; i < end; i++) {
@@ -88,7 +114,7 @@ ask_times(struct latest *latest, struct batch *ret_times, struct err *err)
 static enum err_code
 narrow(struct latest *latest, struct err *err)
 {
-    const struct duck_cold *cold = &latest->reading.duck->cold;
+    const struct duck_cold *cold = &latest->own;
     struct batch times BATCH_AUTO = {0};
     size_t count = latest->rolled_count;
 
@@ -210,5 +236,6 @@ duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struc
     duck_reading_close(&latest.reading);
     free(latest.raw);
     free(latest.rolled);
+    free(latest.own.files);
     return code;
 }

@@ -244,8 +244,8 @@ has_cold(const struct catalog_table *table)
     return table->sealed || table->kind == TABLE_VIEW;
 }
 
-static void
-end_listing(struct duck_reading *reading)
+void
+duck_reading_unlist(struct duck_reading *reading)
 {
     if (reading->listing) {
         pthread_rwlock_unlock(&reading->duck->cold.lock);
@@ -256,7 +256,7 @@ end_listing(struct duck_reading *reading)
 void
 duck_reading_close(struct duck_reading *reading)
 {
-    end_listing(reading);
+    duck_reading_unlist(reading);
     if (reading->begun) {
         duck_read_end(reading->reader);
     }
@@ -292,7 +292,7 @@ duck_reading_open(struct duck_reading *reading, struct duck_store *duck,
 static enum err_code
 check_sql(struct duck_reading *reading, struct err *err)
 {
-    end_listing(reading);
+    duck_reading_unlist(reading);
     return reading->sql.text.overflow
                ? err_set(err, ERR_TOO_LARGE, "the statement is longer than %d bytes",
                          DUCK_SQL_BYTES)

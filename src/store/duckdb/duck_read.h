@@ -49,7 +49,7 @@ const struct catalog_table *duck_find_table(enum table_id id, struct err *err);
 struct duck_reading {
     struct duck_store *duck;
     struct duck_reader *reader;
-    bool listing; /* holds the list's lock */
+    bool listing; /* holds the list's lock; never for a table without cold files */
     bool begun;
     bool cold; /* the statement names cold files */
     struct duck_sql sql;
@@ -62,6 +62,9 @@ enum err_code duck_reading_open(struct duck_reading *reading, struct duck_store 
 enum err_code duck_reading_run(struct duck_reading *reading, struct batch *ret_rows,
                                struct err *err);
 void duck_reading_close(struct duck_reading *reading);
+
+/* Lets the list of cold files change already; what the transaction sees stays as it is. */
+void duck_reading_unlist(struct duck_reading *reading);
 
 /* Appends " FROM ...": hot rows, and the cold files of the range; whether there are such. */
 bool duck_reading_source(struct duck_reading *reading, const struct catalog_table *table,
