@@ -101,7 +101,7 @@ def test_verify_finds_the_head_that_was_written_down(log):
 def test_verify_names_the_entry_that_was_changed(tmp_path):
     log = Log(str(tmp_path / "data"), str(tmp_path))
     log.fill([event(i) for i in range(6)])
-    execute(tmp_path / "data" / "eider.duckdb", "UPDATE api_event_log SET credits_cost = 1 WHERE id = 'e3'")
+    execute(tmp_path / "data" / "eider.duckdb", "UPDATE api_event_log_hot SET credits_cost = 1 WHERE id = 'e3'")
     done = log.run("verify")
     assert done.returncode == 1 and done.stdout.endswith("NOT OK\n")
     told = json.loads(log.run("verify", "--json").stdout)
