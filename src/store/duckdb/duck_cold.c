@@ -408,15 +408,54 @@ read_list(struct duck_store *duck, struct err *err)
     return ERR_OK;
 }
 
-/* And has its size: one that has not was cut or overwritten. */
-static bool
-is_there(const struct duck_store *duck, const struct cold_file *file)
+/* And has its size: one that has not was cut or overwritten. A file that cannot be looked at says
+ * nothing: an error, lest its rows are given up. */
+static enum err_code
+look_at(const struct duck_store *duck, const struct cold_file *file, bool *ret_there,
+        struct err *err)
 {
     char path[COLD_PATH_MAX];
     struct stat info;
 
     cold_path(duck->cold.dir, file, path, sizeof(path));
-    return stat(path, &info) == 0 && (uint64_t)info.st_size == file->bytes;
+    if (stat(path, &info) == 0) {
+        *ret_there = (uint64_t)info.st_size == file->bytes;
+        return ERR_OK;
+    }
+    *ret_there = false;
+    return errno == ENOENT ? ERR_OK : err_sys(err, errno, "looking at the cold file %s", path);
+}
+
+/* A directory that is not there at all is a disk that is not mounted, more likely than files that
+ * are all gone. */
+static enum err_code
+check_dir(const struct duck_store *duck, struct err *err)
+{
+    struct stat info;
+
+    if (duck->cold.count > 0 && stat(duck->cold.dir, &info) != 0) {
+        return err_sys(err, errno,
+                       "%zu cold files are listed and their directory %s is not there; mount it, "
+                       "restore it from a backup, or make an empty one to go on without their rows",
+                       duck->cold.count, duck->cold.dir);
+    }
+    return ERR_OK;
+}
+
+static enum err_code
+find_gone(const struct duck_store *duck, struct cold_file *ret_gone, size_t *ret_count,
+          struct err *err)
+{
+    enum err_code code = check_dir(duck, err);
+
+    for (size_t i = 0; i < duck->cold.count && !code; i++) {
+        bool there;
+        code = look_at(duck, &duck->cold.files[i], &there, err);
+        if (!code && !there) {
+            ret_gone[(*ret_count)++] = duck->cold.files[i];
+        }
+    }
+    return code;
 }
 
 /* Those that retention did not drop; they are noted, so that they are kept when they come back. */
@@ -474,13 +513,9 @@ duck_cold_open(struct duck_store *duck, const struct store_open_options *options
         return code;
     }
     gone = mem_zalloc(duck->cold.count + 1, sizeof(*gone));
-    for (size_t i = 0; i < duck->cold.count; i++) {
-        if (!is_there(duck, &duck->cold.files[i])) {
-            gone[count++] = duck->cold.files[i];
-        }
-    }
-    if (count == 0) {
-        return ERR_OK;
+    code = find_gone(duck, gone, &count, err);
+    if (code || count == 0) {
+        return code;
     }
     lost = mem_zalloc(count, sizeof(*lost));
     code = duck_cold_make_dirs(duck, err);

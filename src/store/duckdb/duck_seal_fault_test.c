@@ -9,6 +9,8 @@
 #include <unistd.h>
 
 #include "codec/time.h"
+#include "store/duckdb/store_duckdb.h"
+#include "store/engine.h"
 #include "store/failpoint.h"
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, place_setup, place_teardown)
@@ -252,6 +254,30 @@ test_missing_files_leave_the_list_at_open(void **state)
     place_expect(place, TABLE_SAMPLES, "");
 }
 
+static void
+test_a_cold_directory_that_is_away_keeps_the_store_from_opening(void **state)
+{
+    struct place *place = *state;
+    struct store_open_options options = {.path = place->path};
+    struct err err = {0};
+    char dir[PLACE_PATH_BYTES];
+    char away[PLACE_PATH_BYTES + 8];
+
+    place_put(place, TABLE_SAMPLES, PLACE_TWO_DAYS);
+    place_seal_day(place, TABLE_SAMPLES, 0, false);
+    store_close(place->store);
+    place->store = NULL;
+    place_cold_dir(place, dir);
+    snprintf(away, sizeof(away), "%s.away", dir);
+    assert_int_equal(rename(dir, away), 0);
+    assert_int_equal(store_duckdb_open(&options, &place->store, &err), ERR_IO);
+    assert_non_null(strstr(err.msg, "mount it"));
+    assert_int_equal(rename(away, dir), 0);
+    place_open(place);
+    assert_int_equal(place->lost, 0);
+    place_expect(place, TABLE_SAMPLES, PLACE_TWO_DAYS);
+}
+
 int
 main(void)
 {
@@ -263,6 +289,7 @@ main(void)
         CASE(test_a_damaged_file_fails_reads_alone),
         CASE(test_a_file_with_its_size_but_damaged_does_not_keep_from_opening),
         CASE(test_missing_files_leave_the_list_at_open),
+        CASE(test_a_cold_directory_that_is_away_keeps_the_store_from_opening),
     };
 
     return cmocka_run_group_tests_name("store duckdb seal faults", tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "store/duckdb/duck_unseal.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -179,8 +180,10 @@ are_whole(const struct duck_probe *probe, const struct cold_file *const *files, 
 
     for (size_t i = 0; i < count; i++) {
         cold_path(probe->duck->cold.dir, files[i], path, sizeof(path));
-        enum err_code code = cold_checksum(path, checksum, NULL, NULL);
-        if (code == ERR_NOT_FOUND || (!code && strcmp(checksum, files[i]->checksum) != 0)) {
+        struct err err = {0};
+        enum err_code code = cold_checksum(path, checksum, NULL, &err);
+        bool unreadable = code == ERR_NOT_FOUND || err.sys == EIO;
+        if (unreadable || (!code && strcmp(checksum, files[i]->checksum) != 0)) {
             tell_damaged(&probe->duck->cold, files[i]);
             return false;
         }
