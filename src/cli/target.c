@@ -285,7 +285,8 @@ target_open(struct cli *cli, const struct config *config, enum target_use use,
     }
     if (config->storage.type != CONFIG_STORAGE_DUCKDB) {
         return err_set(err, ERR_UNAVAILABLE,
-                       "storage.type is memory and no server runs; start it, or give --url");
+                       "storage.type is %s and no server runs; start it, or give --url",
+                       config->storage.type == CONFIG_STORAGE_MEMORY ? "memory" : "postgres");
     }
     if (use == TARGET_READ && access(config->data_dir, F_OK) != 0) {
         return err_set(err, ERR_NOT_FOUND,
@@ -300,7 +301,7 @@ target_open(struct cli *cli, const struct config *config, enum target_use use,
                        config->data_dir);
     }
     code = open_engine(cli, config, use, &target.engine, err);
-    if (code == ERR_OK && use == TARGET_READ) {
+    if (code == ERR_OK && (use == TARGET_READ || use == TARGET_MAINTAIN)) {
         code = wait_applied(target.engine, err);
     } else if (code == ERR_OK && use == TARGET_WRITE) {
         code = open_ingest(config, &target, err);
