@@ -107,7 +107,7 @@ def test_verify_names_the_entry_that_was_changed(tmp_path):
     told = json.loads(log.run("verify", "--json").stdout)
     assert not told["ok"] and told["bad_seq"] in (4, 5) and told["problem"]
     # A row that is gone is told, too.
-    execute(tmp_path / "data" / "eider.duckdb", "DELETE FROM api_event_log WHERE id = 'e3'")
+    execute(tmp_path / "data" / "eider.duckdb", "DELETE FROM api_event_log_hot WHERE id = 'e3'")
     assert log.run("verify").returncode == 1
 
 
@@ -191,7 +191,7 @@ def test_reconcile_tells_what_differs(log, tmp_path):
 def test_import_brings_the_original_s_file_in_twice_without_doubling(log, tmp_path):
     execute(tmp_path / "old.duckdb", "CREATE TABLE api_event_log (id TEXT PRIMARY KEY, timestamp TIMESTAMP, api_name TEXT, "
             "endpoint TEXT, success BOOLEAN, latency_ms DOUBLE, credits_cost DOUBLE)",
-            "INSERT INTO api_event_log SELECT 'o' || i, TIMESTAMP '2025-01-01' + INTERVAL (i) MINUTE, 'a', '/b', true, 1, 2 "
+            "INSERT INTO api_event_log_hot SELECT 'o' || i, TIMESTAMP '2025-01-01' + INTERVAL (i) MINUTE, 'a', '/b', true, 1, 2 "
             "FROM range(3000) t(i)")
     assert log.ask("import", "old.duckdb", "--json") == {"read": 3000, "stored": 3000, "duplicates": 0, "refused": 0,
                                                          "first_refusal": None}
