@@ -191,7 +191,7 @@ def test_reconcile_tells_what_differs(log, tmp_path):
 def test_import_brings_the_original_s_file_in_twice_without_doubling(log, tmp_path):
     execute(tmp_path / "old.duckdb", "CREATE TABLE api_event_log (id TEXT PRIMARY KEY, timestamp TIMESTAMP, api_name TEXT, "
             "endpoint TEXT, success BOOLEAN, latency_ms DOUBLE, credits_cost DOUBLE)",
-            "INSERT INTO api_event_log_hot SELECT 'o' || i, TIMESTAMP '2025-01-01' + INTERVAL (i) MINUTE, 'a', '/b', true, 1, 2 "
+            "INSERT INTO api_event_log SELECT 'o' || i, TIMESTAMP '2025-01-01' + INTERVAL (i) MINUTE, 'a', '/b', true, 1, 2 "
             "FROM range(3000) t(i)")
     assert log.ask("import", "old.duckdb", "--json") == {"read": 3000, "stored": 3000, "duplicates": 0, "refused": 0,
                                                          "first_refusal": None}

@@ -74,7 +74,7 @@ def test_installed_files_are_all_there(prefix):
     assert os.readlink(lib / "libeider.so") == "libeider.so.0.1"
     assert os.readlink(lib / "libeider.so.0.1") == "libeider.so.0.1.0"
     assert (lib / "libeider.a").exists() and (lib / "eider" / "libduckdb.so").exists()
-    assert sorted(os.listdir(prefix / "include" / "eider")) >= ["api.h", "birdeye.h", "client.h"]
+    assert set(os.listdir(prefix / "include" / "eider")) == {"api.h", "batch.h", "birdeye.h", "client.h", "eider.h"}
     assert str(prefix) in (lib / "pkgconfig" / "eider.pc").read_text()
 
 
