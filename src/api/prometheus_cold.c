@@ -99,8 +99,8 @@ write_work(struct page *page, const struct maintain_status *s)
           "failure.",
           s->state);
     counter(page, "maintenance_failures_total", "Rounds of maintenance that failed.", s->failures);
-    counter(page, "cold_days_sealed_total", "Days sealed since the start.", s->days_sealed);
-    counter(page, "cold_days_merged_total", "Days written anew since the start.", s->days_merged);
+    counter(page, "cold_seals_total", "Days of tables sealed since the start.", s->days_sealed);
+    counter(page, "cold_merges_total", "Sealed days written anew since the start.", s->days_merged);
     counter(page, "cold_rows_sealed_total", "Rows that went from the database to files.",
             s->rows_sealed);
     counter(page, "cold_files_collected_total", "Files removed that nothing listed any more.",

@@ -376,7 +376,7 @@ read_line(const struct cli *cli, const struct action *action, struct schema_move
 static enum err_code
 take_lock(const struct config *config, bool change, int *ret_fd, struct err *err)
 {
-    struct buf path BUF_AUTO;
+    struct buf path BUF_AUTO = {0};
     struct target_lock held;
     char pid[32];
 

@@ -129,7 +129,7 @@ def test_days_are_sealed_by_themselves():
         status = wait_for(lambda: (lambda s: s if s["days_sealed"] == 4 * DAYS else None)(server.get("/api/v1/admin/cold").json()), 90, "sealed days")
         assert status["problem"] is None
         page = server.get("/metrics").text
-        assert f'eider_cold_days{{table="trades",kind="raw"}} {DAYS}' in page and f"eider_cold_days_sealed_total {4 * DAYS}" in page
+        assert f'eider_cold_days{{table="trades",kind="raw"}} {DAYS}' in page and f"eider_cold_seals_total {4 * DAYS}" in page
 
 
 def test_retention_by_age_drops_what_the_plan_said_and_gives_space_back():
