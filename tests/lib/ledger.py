@@ -352,6 +352,8 @@ class Writer:
     def note(self, book, sent, status, data, headers, exact=True):
         if status in (200, 204):
             lsn = int(headers["X-Eider-Lsn"]) if status == 204 else data["lsn"]
+            if lsn == 0 and not exact:
+                lsn = self.side.lsn  # a start forgets it: it was durable at the newest that has been seen since
             book.acknowledge(sent, lsn, exact)
             self.side.saw(lsn)
             self.side.count("acknowledged")
