@@ -8,52 +8,22 @@
 
 #include "api/answer_cache.h"
 #include "api/api_private.h"
+#include "api/prom_page.h"
 #include "base/limits.h"
 #include "codec/prom_text.h"
 
-enum { NAME_BYTES = 128, PROC_BYTES = 1024, US_PER_S = 1000000, STATUS_CLASSES = 6 };
+enum { PROC_BYTES = 1024, US_PER_S = 1000000, STATUS_CLASSES = 6 };
 
 static const double latency_bounds_s[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
                                           0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
                                           1,      2.5,     5,      10};
-
-struct page {
-    struct buf *out;
-    const char *namespace;
-    char name[NAME_BYTES];
-};
-
-static const char *
-full_name(struct page *page, const char *name)
-{
-    snprintf(page->name, sizeof(page->name), "%s_%s", page->namespace, name);
-    return page->name;
-}
-
-static void
-counter(struct page *page, const char *name, const char *help, uint64_t value)
-{
-    const char *full = full_name(page, name);
-
-    prom_family(page->out, full, PROM_COUNTER, help);
-    prom_sample_u64(page->out, full, NULL, 0, value);
-}
-
-static void
-gauge(struct page *page, const char *name, const char *help, double value)
-{
-    const char *full = full_name(page, name);
-
-    prom_family(page->out, full, PROM_GAUGE, help);
-    prom_sample(page->out, full, NULL, 0, value);
-}
 
 static void
 write_routes(struct page *page, const struct http_server *server)
 {
     static const char *const classes[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
     struct http_route_stats stats;
-    const char *full = full_name(page, "http_requests_total");
+    const char *full = page_name(page, "http_requests_total");
 
     prom_family(page->out, full, PROM_COUNTER, "Requests answered, by route and class of status.");
     for (size_t i = 0; http_server_route_stats(server, i, &stats); i++) {
@@ -66,7 +36,7 @@ write_routes(struct page *page, const struct http_server *server)
             prom_sample_u64(page->out, full, labels, 2, stats.by_class[class]);
         }
     }
-    full = full_name(page, "http_request_duration_seconds");
+    full = page_name(page, "http_request_duration_seconds");
     prom_family(page->out, full, PROM_HISTOGRAM, "Time from the request's head to its answer.");
     for (size_t i = 0; http_server_route_stats(server, i, &stats); i++) {
         const struct prom_label label = {"route", slice_of(stats.route)};
@@ -82,77 +52,80 @@ write_http(struct page *page, const struct http_server *server)
 
     http_server_stats(server, &s);
     write_routes(page, server);
-    gauge(page, "http_connections_active", "Connections open, WebSockets included.",
-          (double)s.connections);
-    counter(page, "http_connections_total", "Connections accepted.", s.connections_total);
-    counter(page, "http_connections_refused_total", "Connections over the limit.",
-            s.connections_refused);
-    gauge(page, "http_requests_active", "Requests being handled.", (double)s.requests_active);
-    counter(page, "http_parse_errors_total", "Requests that were no HTTP.", s.parse_errors);
-    counter(page, "http_streams_total", "Answers begun before they were complete.",
-            s.streams_total);
-    counter(page, "http_streams_cut_total", "Those of them that the client did not get whole.",
-            s.streams_cut);
-    counter(page, "http_clients_gone_total", "Clients that left before their answer.",
-            s.clients_gone);
-    counter(page, "http_received_bytes_total", "Bytes received.", s.bytes_in);
-    counter(page, "http_sent_bytes_total", "Bytes sent.", s.bytes_out);
-    gauge(page, "http_body_memory_bytes", "Memory held by request bodies.", (double)s.bodies_bytes);
-    gauge(page, "websocket_connections_active", "WebSocket clients.", (double)s.ws_clients);
-    counter(page, "websocket_connections_total", "WebSocket clients since the start.",
-            s.ws_clients_total);
-    counter(page, "websocket_messages_sent_total", "WebSocket frames sent.", s.ws_frames_sent);
-    counter(page, "websocket_frames_skipped_total",
-            "Frames replaced by a newer one before a slow client took them.", s.ws_frames_skipped);
-    counter(page, "websocket_dropped_total", "Clients dropped because they were too slow.",
-            s.ws_dropped_slow);
+    page_gauge(page, "http_connections_active", "Connections open, WebSockets included.",
+               (double)s.connections);
+    page_counter(page, "http_connections_total", "Connections accepted.", s.connections_total);
+    page_counter(page, "http_connections_refused_total", "Connections over the limit.",
+                 s.connections_refused);
+    page_gauge(page, "http_requests_active", "Requests being handled.", (double)s.requests_active);
+    page_counter(page, "http_parse_errors_total", "Requests that were no HTTP.", s.parse_errors);
+    page_counter(page, "http_streams_total", "Answers begun before they were complete.",
+                 s.streams_total);
+    page_counter(page, "http_streams_cut_total", "Those of them that the client did not get whole.",
+                 s.streams_cut);
+    page_counter(page, "http_clients_gone_total", "Clients that left before their answer.",
+                 s.clients_gone);
+    page_counter(page, "http_received_bytes_total", "Bytes received.", s.bytes_in);
+    page_counter(page, "http_sent_bytes_total", "Bytes sent.", s.bytes_out);
+    page_gauge(page, "http_body_memory_bytes", "Memory held by request bodies.",
+               (double)s.bodies_bytes);
+    page_gauge(page, "websocket_connections_active", "WebSocket clients.", (double)s.ws_clients);
+    page_counter(page, "websocket_connections_total", "WebSocket clients since the start.",
+                 s.ws_clients_total);
+    page_counter(page, "websocket_messages_sent_total", "WebSocket frames sent.", s.ws_frames_sent);
+    page_counter(page, "websocket_frames_skipped_total",
+                 "Frames replaced by a newer one before a slow client took them.",
+                 s.ws_frames_skipped);
+    page_counter(page, "websocket_dropped_total", "Clients dropped because they were too slow.",
+                 s.ws_dropped_slow);
 }
 
 static void
 write_wal(struct page *page, const struct wal_status *s)
 {
-    gauge(page, "wal_healthy", "1 while writes are made durable, 0 while they are refused.",
-          s->healthy);
-    gauge(page, "wal_durable_lsn", "Sequence number of the last durable record.",
-          (double)s->durable_lsn);
-    counter(page, "wal_records_total", "Records made durable since the start.", s->records);
-    counter(page, "wal_syncs_total", "Groups synced since the start.", s->syncs);
-    counter(page, "wal_failures_total", "Failed writes and syncs.", s->failures);
-    gauge(page, "wal_segments", "Segment files.", (double)s->segments);
-    gauge(page, "wal_size_bytes", "Used bytes of all segments.", (double)s->bytes);
-    gauge(page, "wal_queued_bytes", "Bytes waiting for a sync.", (double)s->queued_bytes);
-    gauge(page, "wal_sync_p50_seconds", "Median time of writing and syncing a group.",
-          s->sync_p50_us / US_PER_S);
-    gauge(page, "wal_sync_p99_seconds", "99th percentile of it.", s->sync_p99_us / US_PER_S);
+    page_gauge(page, "wal_healthy", "1 while writes are made durable, 0 while they are refused.",
+               s->healthy);
+    page_gauge(page, "wal_durable_lsn", "Sequence number of the last durable record.",
+               (double)s->durable_lsn);
+    page_counter(page, "wal_records_total", "Records made durable since the start.", s->records);
+    page_counter(page, "wal_syncs_total", "Groups synced since the start.", s->syncs);
+    page_counter(page, "wal_failures_total", "Failed writes and syncs.", s->failures);
+    page_gauge(page, "wal_segments", "Segment files.", (double)s->segments);
+    page_gauge(page, "wal_size_bytes", "Used bytes of all segments.", (double)s->bytes);
+    page_gauge(page, "wal_queued_bytes", "Bytes waiting for a sync.", (double)s->queued_bytes);
+    page_gauge(page, "wal_sync_p50_seconds", "Median time of writing and syncing a group.",
+               s->sync_p50_us / US_PER_S);
+    page_gauge(page, "wal_sync_p99_seconds", "99th percentile of it.", s->sync_p99_us / US_PER_S);
 }
 
 static void
 write_store(struct page *page, const struct engine_status *s)
 {
-    gauge(page, "store_healthy", "1 while the store is applying and answering.", s->healthy);
-    gauge(page, "store_applied_lsn", "Sequence number of the last applied record.",
-          (double)s->applied_lsn);
-    gauge(page, "store_apply_lag_seconds", "Age of the oldest durable record not yet applied.",
-          (double)s->apply_lag_us / US_PER_S);
-    gauge(page, "store_unapplied_bytes", "Log bytes not yet applied.", (double)s->unapplied_bytes);
-    counter(page, "store_rebuilds_total", "Times the store was rebuilt.", s->rebuilds);
-    counter(page, "store_groups_total", "Transactions applied.", s->store.groups);
-    counter(page, "store_rows_total", "Rows applied.", s->store.rows);
-    counter(page, "store_late_rows_total", "Rows that replaced or came before existing ones.",
-            s->store.late_rows);
-    counter(page, "store_checkpoints_total", "Checkpoints.", s->store.checkpoints);
-    gauge(page, "store_size_bytes", "Size of the store.", (double)s->store.size_bytes);
-    gauge(page, "store_memory_bytes", "Memory of the store's engine.",
-          (double)s->store.memory_bytes);
-    gauge(page, "store_memory_limit_bytes", "Its limit.", (double)s->store.memory_limit_bytes);
-    counter(page, "store_queries_total", "Queries answered.", s->store.queries);
-    counter(page, "store_query_errors_total", "Queries that failed.", s->store.query_errors);
-    gauge(page, "store_query_p50_seconds", "Median time of a query.",
-          s->store.query_p50_us / US_PER_S);
-    gauge(page, "store_query_p99_seconds", "99th percentile of it.",
-          s->store.query_p99_us / US_PER_S);
-    gauge(page, "store_readers_busy", "Read connections in use.", s->store.readers_busy);
-    gauge(page, "store_readers", "Read connections.", s->store.readers);
+    page_gauge(page, "store_healthy", "1 while the store is applying and answering.", s->healthy);
+    page_gauge(page, "store_applied_lsn", "Sequence number of the last applied record.",
+               (double)s->applied_lsn);
+    page_gauge(page, "store_apply_lag_seconds", "Age of the oldest durable record not yet applied.",
+               (double)s->apply_lag_us / US_PER_S);
+    page_gauge(page, "store_unapplied_bytes", "Log bytes not yet applied.",
+               (double)s->unapplied_bytes);
+    page_counter(page, "store_rebuilds_total", "Times the store was rebuilt.", s->rebuilds);
+    page_counter(page, "store_groups_total", "Transactions applied.", s->store.groups);
+    page_counter(page, "store_rows_total", "Rows applied.", s->store.rows);
+    page_counter(page, "store_late_rows_total", "Rows that replaced or came before existing ones.",
+                 s->store.late_rows);
+    page_counter(page, "store_checkpoints_total", "Checkpoints.", s->store.checkpoints);
+    page_gauge(page, "store_size_bytes", "Size of the store.", (double)s->store.size_bytes);
+    page_gauge(page, "store_memory_bytes", "Memory of the store's engine.",
+               (double)s->store.memory_bytes);
+    page_gauge(page, "store_memory_limit_bytes", "Its limit.", (double)s->store.memory_limit_bytes);
+    page_counter(page, "store_queries_total", "Queries answered.", s->store.queries);
+    page_counter(page, "store_query_errors_total", "Queries that failed.", s->store.query_errors);
+    page_gauge(page, "store_query_p50_seconds", "Median time of a query.",
+               s->store.query_p50_us / US_PER_S);
+    page_gauge(page, "store_query_p99_seconds", "99th percentile of it.",
+               s->store.query_p99_us / US_PER_S);
+    page_gauge(page, "store_readers_busy", "Read connections in use.", s->store.readers_busy);
+    page_gauge(page, "store_readers", "Read connections.", s->store.readers);
 }
 
 /* Both of what is made of store/lru.h: the cache in front of a store, and the store in memory. */
@@ -183,15 +156,15 @@ write_evicting(struct page *page, const char *part, const struct lru_stats *s)
         {"bytes_max", "Bound of it.", (double)s->bytes_max},
         {"utilization_ratio", "Share of the tighter bound in use.", s->utilization},
     };
-    char name[NAME_BYTES];
+    char name[PROM_NAME_BYTES];
 
     for (size_t i = 0; i < sizeof(counters) / sizeof(counters[0]); i++) {
         snprintf(name, sizeof(name), "%s_%s", part, counters[i].name);
-        counter(page, name, counters[i].help, counters[i].value);
+        page_counter(page, name, counters[i].help, counters[i].value);
     }
     for (size_t i = 0; i < sizeof(gauges) / sizeof(gauges[0]); i++) {
         snprintf(name, sizeof(name), "%s_%s", part, gauges[i].name);
-        gauge(page, name, gauges[i].help, gauges[i].value);
+        page_gauge(page, name, gauges[i].help, gauges[i].value);
     }
 }
 
@@ -199,19 +172,19 @@ static void
 write_hot(struct page *page, const struct hot_stats *s)
 {
     write_evicting(page, "hot_cache", &s->cache);
-    gauge(page, "hot_cache_on", "1 while it is in use; 0: its bytes do not hold the series.",
-          s->on);
-    counter(page, "hot_cache_passed_total", "Reads of a kind that only the store answers.",
-            s->passed);
-    counter(page, "hot_cache_fills_total", "Ranges taken from the store.", s->fills);
-    counter(page, "hot_cache_fills_dropped_total",
-            "Ranges thrown away because they were written to meanwhile.", s->fills_dropped);
+    page_gauge(page, "hot_cache_on", "1 while it is in use; 0: its bytes do not hold the series.",
+               s->on);
+    page_counter(page, "hot_cache_passed_total", "Reads of a kind that only the store answers.",
+                 s->passed);
+    page_counter(page, "hot_cache_fills_total", "Ranges taken from the store.", s->fills);
+    page_counter(page, "hot_cache_fills_dropped_total",
+                 "Ranges thrown away because they were written to meanwhile.", s->fills_dropped);
 }
 
 static void
 write_ingest(struct page *page, const struct ingest_stats *s)
 {
-    const char *full = full_name(page, "ingest_rows_total");
+    const char *full = page_name(page, "ingest_rows_total");
 
     prom_family(page->out, full, PROM_COUNTER, "Rows made durable, by table.");
     for (int id = 1; id < TABLE_ID_END; id++) {
@@ -221,22 +194,23 @@ write_ingest(struct page *page, const struct ingest_stats *s)
             prom_sample_u64(page->out, full, &label, 1, s->rows_by_table[id]);
         }
     }
-    counter(page, "ingest_requests_total", "Write requests.", s->requests);
-    counter(page, "ingest_requests_refused_total", "Write requests refused.", s->requests_refused);
-    counter(page, "ingest_rows_rejected_total", "Rows that were not valid.", s->rows_rejected);
-    counter(page, "ingest_received_bytes_total", "Bytes of write bodies.", s->bytes);
-    counter(page, "ingest_idempotent_replays_total", "Requests answered from their key.",
-            s->idempotent_replays);
-    gauge(page, "ingest_inflight_bytes", "Bytes decoded and not yet durable.",
-          (double)s->inflight_bytes);
-    gauge(page, "ingest_series", "Metric series known.", (double)s->series);
+    page_counter(page, "ingest_requests_total", "Write requests.", s->requests);
+    page_counter(page, "ingest_requests_refused_total", "Write requests refused.",
+                 s->requests_refused);
+    page_counter(page, "ingest_rows_rejected_total", "Rows that were not valid.", s->rows_rejected);
+    page_counter(page, "ingest_received_bytes_total", "Bytes of write bodies.", s->bytes);
+    page_counter(page, "ingest_idempotent_replays_total", "Requests answered from their key.",
+                 s->idempotent_replays);
+    page_gauge(page, "ingest_inflight_bytes", "Bytes decoded and not yet durable.",
+               (double)s->inflight_bytes);
+    page_gauge(page, "ingest_series", "Metric series known.", (double)s->series);
 }
 
 static void
 write_collectors(struct page *page, struct api *api)
 {
     size_t count = atomic_load(&api->collector_count);
-    const char *full = full_name(page, "collector_metrics_collected_total");
+    const char *full = page_name(page, "collector_metrics_collected_total");
 
     prom_family(page->out, full, PROM_COUNTER, "Rows collected, by collector.");
     for (size_t i = 0; i < count; i++) {
@@ -245,7 +219,7 @@ write_collectors(struct page *page, struct api *api)
         const struct prom_label label = {"collector", slice_of(status.name)};
         prom_sample_u64(page->out, full, &label, 1, status.metrics_collected);
     }
-    full = full_name(page, "collector_errors_total");
+    full = page_name(page, "collector_errors_total");
     prom_family(page->out, full, PROM_COUNTER, "Readings and writes that failed, by collector.");
     for (size_t i = 0; i < count; i++) {
         struct collect_status status = {0};
@@ -281,7 +255,7 @@ seconds(const struct timeval *time)
 static void
 cpu_time(struct page *page, const char *name, const char *help, double value)
 {
-    const char *full = full_name(page, name);
+    const char *full = page_name(page, name);
 
     prom_family(page->out, full, PROM_COUNTER, help);
     prom_sample(page->out, full, NULL, 0, value);
@@ -315,15 +289,16 @@ write_process(struct page *page, const struct api *api)
     cpu_time(page, "process_cpu_system_seconds_total", "System time of the process.", system_s);
     cpu_time(page, "process_cpu_seconds_total", "User and system time of the process.",
              user_s + system_s);
-    gauge(page, "process_resident_memory_bytes", "Resident memory.",
-          (double)pages_resident * (double)page_bytes);
-    gauge(page, "process_virtual_memory_bytes", "Virtual memory.",
-          (double)pages_total * (double)page_bytes);
-    gauge(page, "process_heap_bytes", "Data and stack.", (double)pages_data * (double)page_bytes);
-    gauge(page, "process_open_fds", "Open file descriptors.", open_files());
-    gauge(page, "process_max_fds", "Their limit.", (double)files.rlim_cur);
-    gauge(page, "process_start_time_seconds", "Start, as Unix time.",
-          (double)api->started_wall_us / US_PER_S);
+    page_gauge(page, "process_resident_memory_bytes", "Resident memory.",
+               (double)pages_resident * (double)page_bytes);
+    page_gauge(page, "process_virtual_memory_bytes", "Virtual memory.",
+               (double)pages_total * (double)page_bytes);
+    page_gauge(page, "process_heap_bytes", "Data and stack.",
+               (double)pages_data * (double)page_bytes);
+    page_gauge(page, "process_open_fds", "Open file descriptors.", open_files());
+    page_gauge(page, "process_max_fds", "Their limit.", (double)files.rlim_cur);
+    page_gauge(page, "process_start_time_seconds", "Start, as Unix time.",
+               (double)api->started_wall_us / US_PER_S);
 }
 
 static void
@@ -334,12 +309,12 @@ write_jobs(struct page *page, struct api *api)
 
     jobs_stats(api->jobs, &queries);
     jobs_stats(api->writers, &writes);
-    gauge(page, "jobs_queued", "Requests waiting for a job thread.",
-          (double)(queries.queued + writes.queued));
-    gauge(page, "jobs_running", "Requests on a job thread.",
-          (double)queries.running + (double)writes.running);
-    counter(page, "jobs_refused_total", "Requests refused because the queue was full.",
-            queries.refused + writes.refused);
+    page_gauge(page, "jobs_queued", "Requests waiting for a job thread.",
+               (double)(queries.queued + writes.queued));
+    page_gauge(page, "jobs_running", "Requests on a job thread.",
+               (double)queries.running + (double)writes.running);
+    page_counter(page, "jobs_refused_total", "Requests refused because the queue was full.",
+                 queries.refused + writes.refused);
 }
 
 static void
@@ -348,19 +323,19 @@ write_answers(struct page *page, struct api *api)
     struct answer_cache_stats stats;
 
     answer_cache_stats(api->answers, &stats);
-    counter(page, "answer_cache_hits_total", "History requests answered from kept answers.",
-            stats.hits);
-    counter(page, "answer_cache_misses_total", "History requests that the store was asked for.",
-            stats.misses);
-    counter(page, "answer_cache_outdated_total",
-            "Of the misses, those whose kept answer was no longer true.", stats.outdated);
-    counter(page, "answer_cache_not_modified_total",
-            "Of the hits, those whose client had the answer (304).", stats.not_modified);
-    counter(page, "answer_cache_evictions_total", "Kept answers that made room for newer ones.",
-            stats.evictions);
-    gauge(page, "answer_cache_entries", "Answers kept.", (double)stats.entries);
-    gauge(page, "answer_cache_bytes", "Memory of kept answers.", (double)stats.bytes);
-    gauge(page, "answer_cache_max_bytes", "Their bound.", (double)stats.bytes_max);
+    page_counter(page, "answer_cache_hits_total", "History requests answered from kept answers.",
+                 stats.hits);
+    page_counter(page, "answer_cache_misses_total",
+                 "History requests that the store was asked for.", stats.misses);
+    page_counter(page, "answer_cache_outdated_total",
+                 "Of the misses, those whose kept answer was no longer true.", stats.outdated);
+    page_counter(page, "answer_cache_not_modified_total",
+                 "Of the hits, those whose client had the answer (304).", stats.not_modified);
+    page_counter(page, "answer_cache_evictions_total",
+                 "Kept answers that made room for newer ones.", stats.evictions);
+    page_gauge(page, "answer_cache_entries", "Answers kept.", (double)stats.entries);
+    page_gauge(page, "answer_cache_bytes", "Memory of kept answers.", (double)stats.bytes);
+    page_gauge(page, "answer_cache_max_bytes", "Their bound.", (double)stats.bytes_max);
 }
 
 /* What is of one database; the families of the process come around it. */
@@ -411,7 +386,7 @@ get_prometheus(struct api *api, const struct route *route, struct http_exchange 
 {
     struct page page = {.out = http_out(exchange), .namespace = api->options.metrics_namespace};
     struct http_server *server = atomic_load(&api->server);
-    const char *full = full_name(&page, "build_info");
+    const char *full = page_name(&page, "build_info");
     const struct prom_label version = {"version", SLICE_LITERAL(EIDER_VERSION)};
 
     (void)route;

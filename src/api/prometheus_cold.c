@@ -4,17 +4,10 @@
 #include <stdlib.h>
 
 #include "api/api_private.h"
+#include "api/prom_page.h"
 #include "base/mem.h"
 #include "codec/prom_text.h"
 #include "codec/time.h"
-
-enum { NAME_BYTES = 128 };
-
-struct page {
-    struct buf *out;
-    const char *namespace;
-    char name[NAME_BYTES];
-};
 
 /* Files of one table and kind. */
 struct group {
@@ -27,31 +20,6 @@ struct group {
 struct groups {
     struct group all[TABLE_ID_END][COLD_KIND_COUNT];
 };
-
-static const char *
-full_name(struct page *page, const char *name)
-{
-    snprintf(page->name, sizeof(page->name), "%s_%s", page->namespace, name);
-    return page->name;
-}
-
-static void
-counter(struct page *page, const char *name, const char *help, uint64_t value)
-{
-    const char *full = full_name(page, name);
-
-    prom_family(page->out, full, PROM_COUNTER, help);
-    prom_sample_u64(page->out, full, NULL, 0, value);
-}
-
-static void
-gauge(struct page *page, const char *name, const char *help, double value)
-{
-    const char *full = full_name(page, name);
-
-    prom_family(page->out, full, PROM_GAUGE, help);
-    prom_sample(page->out, full, NULL, 0, value);
-}
 
 /* `files` are sorted. */
 static void
@@ -72,7 +40,7 @@ static void
 by_group(struct page *page, const char *name, const char *help, const struct groups *groups,
          size_t offset)
 {
-    const char *full = full_name(page, name);
+    const char *full = page_name(page, name);
 
     prom_family(page->out, full, PROM_GAUGE, help);
     for (int id = 1; id < TABLE_ID_END; id++) {
@@ -94,27 +62,31 @@ by_group(struct page *page, const char *name, const char *help, const struct gro
 static void
 write_work(struct page *page, const struct maintain_status *s)
 {
-    gauge(page, "maintenance_state",
-          "0 off, 1 idle, 2 sealing, 3 merging, 4 retaining, 5 collecting, 6 waiting after a "
-          "failure.",
-          s->state);
-    counter(page, "maintenance_failures_total", "Rounds of maintenance that failed.", s->failures);
-    counter(page, "cold_seals_total", "Days of tables sealed since the start.", s->days_sealed);
-    counter(page, "cold_merges_total", "Sealed days written anew since the start.", s->days_merged);
-    counter(page, "cold_rows_sealed_total", "Rows that went from the database to files.",
-            s->rows_sealed);
-    counter(page, "cold_files_collected_total", "Files removed that nothing listed any more.",
-            s->files_collected);
-    gauge(page, "retention_last_timestamp_seconds", "When retention ran last; 0: never.",
-          (double)s->retention_us / (double)TIME_US_PER_S);
-    gauge(page, "retention_next_timestamp_seconds", "When it runs next; 0: there are no rules.",
-          (double)s->retention_next_us / (double)TIME_US_PER_S);
-    counter(page, "retention_rows_dropped_total", "Rows dropped by retention since the start.",
-            s->retention_rows);
-    counter(page, "retention_bytes_dropped_total", "Bytes dropped by retention since the start.",
-            s->retention_bytes);
-    counter(page, "retention_files_dropped_total", "Files dropped by retention since the start.",
-            s->retention_files);
+    page_gauge(page, "maintenance_state",
+               "0 off, 1 idle, 2 sealing, 3 merging, 4 retaining, 5 collecting, 6 waiting after a "
+               "failure.",
+               s->state);
+    page_counter(page, "maintenance_failures_total", "Rounds of maintenance that failed.",
+                 s->failures);
+    page_counter(page, "cold_seals_total", "Days of tables sealed since the start.",
+                 s->days_sealed);
+    page_counter(page, "cold_merges_total", "Sealed days written anew since the start.",
+                 s->days_merged);
+    page_counter(page, "cold_rows_sealed_total", "Rows that went from the database to files.",
+                 s->rows_sealed);
+    page_counter(page, "cold_files_collected_total", "Files removed that nothing listed any more.",
+                 s->files_collected);
+    page_gauge(page, "retention_last_timestamp_seconds", "When retention ran last; 0: never.",
+               (double)s->retention_us / (double)TIME_US_PER_S);
+    page_gauge(page, "retention_next_timestamp_seconds",
+               "When it runs next; 0: there are no rules.",
+               (double)s->retention_next_us / (double)TIME_US_PER_S);
+    page_counter(page, "retention_rows_dropped_total", "Rows dropped by retention since the start.",
+                 s->retention_rows);
+    page_counter(page, "retention_bytes_dropped_total",
+                 "Bytes dropped by retention since the start.", s->retention_bytes);
+    page_counter(page, "retention_files_dropped_total",
+                 "Files dropped by retention since the start.", s->retention_files);
 }
 
 void
