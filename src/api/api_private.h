@@ -16,6 +16,7 @@
 
 struct answer_basis;
 struct answer_cache;
+struct page;
 struct rate_limit;
 struct stream;
 struct stream_spend;
@@ -160,7 +161,7 @@ enum err_code forward_accept(struct api *api, struct http_exchange *exchange,
                              uint64_t *ret_body_max, struct err *err);
 void forward_call(struct api *api, struct http_exchange *exchange);
 route_fn any_gateway;
-void write_gateway_metrics(struct gateway *gateway, const char *namespace, struct buf *out);
+void write_gateway_metrics(struct gateway *gateway, struct page *page);
 
 /* ---- an operator's work (work.c) ---- */
 
@@ -171,8 +172,7 @@ route_fn get_work, post_work;
 route_fn post_seal, post_retention, get_cold;
 
 /* Its families of /metrics (prometheus_cold.c). */
-void write_cold_metrics(struct api *api, const struct maintain_status *status,
-                        const char *namespace, struct buf *out);
+void write_cold_metrics(struct api *api, const struct maintain_status *status, struct page *page);
 
 /* ---- who may talk to us without a token (guard.c) ---- */
 
@@ -258,8 +258,7 @@ void write_cache_stats(struct json_writer *w, const struct lru_stats *stats);
 /* ---- metrics of the meter (prometheus_meter.c) ---- */
 
 struct meter;
-void write_meter_metrics(struct api *api, struct meter *meter, const char *namespace,
-                         struct buf *ret_page);
+void write_meter_metrics(struct api *api, struct meter *meter, struct page *page);
 
 /* ---- the stream (stream.c) ---- */
 

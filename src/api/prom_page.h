@@ -8,17 +8,18 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "codec/prom_text.h"
 
 enum { PROM_NAME_BYTES = 128 };
 
 struct page {
     struct buf *out;
     const char *namespace;
-    char name[PROM_NAME_BYTES]; /* page_name's */
+    char name[PROM_NAME_BYTES]; /* page_family's */
 };
 
-/* "<namespace>_<name>", until the next call for the page. */
-const char *page_name(struct page *page, const char *name);
+/* Begins a family; returns "<namespace>_<name>" for its samples, until the next family. */
+const char *page_family(struct page *page, const char *name, enum prom_type type, const char *help);
 
 /* A family of one sample without labels. */
 void page_counter(struct page *page, const char *name, const char *help, uint64_t value);

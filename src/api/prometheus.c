@@ -23,9 +23,8 @@ write_routes(struct page *page, const struct http_server *server)
 {
     static const char *const classes[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
     struct http_route_stats stats;
-    const char *full = page_name(page, "http_requests_total");
-
-    prom_family(page->out, full, PROM_COUNTER, "Requests answered, by route and class of status.");
+    const char *full = page_family(page, "http_requests_total", PROM_COUNTER,
+                                   "Requests answered, by route and class of status.");
     for (size_t i = 0; http_server_route_stats(server, i, &stats); i++) {
         for (int class = 1; class < STATUS_CLASSES; class ++) {
             if (stats.by_class[class] == 0) {
@@ -36,8 +35,8 @@ write_routes(struct page *page, const struct http_server *server)
             prom_sample_u64(page->out, full, labels, 2, stats.by_class[class]);
         }
     }
-    full = page_name(page, "http_request_duration_seconds");
-    prom_family(page->out, full, PROM_HISTOGRAM, "Time from the request's head to its answer.");
+    full = page_family(page, "http_request_duration_seconds", PROM_HISTOGRAM,
+                       "Time from the request's head to its answer.");
     for (size_t i = 0; http_server_route_stats(server, i, &stats); i++) {
         const struct prom_label label = {"route", slice_of(stats.route)};
         prom_hist(page->out, full, &label, 1, stats.latency_us, latency_bounds_s,
@@ -184,9 +183,8 @@ write_hot(struct page *page, const struct hot_stats *s)
 static void
 write_ingest(struct page *page, const struct ingest_stats *s)
 {
-    const char *full = page_name(page, "ingest_rows_total");
-
-    prom_family(page->out, full, PROM_COUNTER, "Rows made durable, by table.");
+    const char *full =
+        page_family(page, "ingest_rows_total", PROM_COUNTER, "Rows made durable, by table.");
     for (int id = 1; id < TABLE_ID_END; id++) {
         const struct catalog_table *table = catalog_table((enum table_id)id);
         if (table && s->rows_by_table[id] > 0) {
@@ -210,17 +208,16 @@ static void
 write_collectors(struct page *page, struct api *api)
 {
     size_t count = atomic_load(&api->collector_count);
-    const char *full = page_name(page, "collector_metrics_collected_total");
-
-    prom_family(page->out, full, PROM_COUNTER, "Rows collected, by collector.");
+    const char *full = page_family(page, "collector_metrics_collected_total", PROM_COUNTER,
+                                   "Rows collected, by collector.");
     for (size_t i = 0; i < count; i++) {
         struct collect_status status = {0};
         api->collectors[i].status(api->collectors[i].ctx, &status);
         const struct prom_label label = {"collector", slice_of(status.name)};
         prom_sample_u64(page->out, full, &label, 1, status.metrics_collected);
     }
-    full = page_name(page, "collector_errors_total");
-    prom_family(page->out, full, PROM_COUNTER, "Readings and writes that failed, by collector.");
+    full = page_family(page, "collector_errors_total", PROM_COUNTER,
+                       "Readings and writes that failed, by collector.");
     for (size_t i = 0; i < count; i++) {
         struct collect_status status = {0};
         api->collectors[i].status(api->collectors[i].ctx, &status);
@@ -255,10 +252,7 @@ seconds(const struct timeval *time)
 static void
 cpu_time(struct page *page, const char *name, const char *help, double value)
 {
-    const char *full = page_name(page, name);
-
-    prom_family(page->out, full, PROM_COUNTER, help);
-    prom_sample(page->out, full, NULL, 0, value);
+    prom_sample(page->out, page_family(page, name, PROM_COUNTER, help), NULL, 0, value);
 }
 
 static void
@@ -359,14 +353,14 @@ write_parts(struct page *page, struct api *api)
         ingest_stats(ingest, &rows);
         write_ingest(page, &rows);
     }
-    write_cold_metrics(api, &status.maintain, page->namespace, page->out);
+    write_cold_metrics(api, &status.maintain, page);
     struct meter *meter = atomic_load(&api->meter);
     if (meter) {
-        write_meter_metrics(api, meter, page->namespace, page->out);
+        write_meter_metrics(api, meter, page);
     }
     struct gateway *gateway = atomic_load(&api->gateway);
     if (gateway) {
-        write_gateway_metrics(gateway, page->namespace, page->out);
+        write_gateway_metrics(gateway, page);
     }
     write_jobs(page, api);
     write_answers(page, api);
@@ -386,11 +380,11 @@ get_prometheus(struct api *api, const struct route *route, struct http_exchange 
 {
     struct page page = {.out = http_out(exchange), .namespace = api->options.metrics_namespace};
     struct http_server *server = atomic_load(&api->server);
-    const char *full = page_name(&page, "build_info");
+    const char *full =
+        page_family(&page, "build_info", PROM_GAUGE, "Always 1; the version is in the label.");
     const struct prom_label version = {"version", SLICE_LITERAL(EIDER_VERSION)};
 
     (void)route;
-    prom_family(page.out, full, PROM_GAUGE, "Always 1; the version is in the label.");
     prom_sample(page.out, full, &version, 1, 1);
     if (server) {
         write_http(&page, server);

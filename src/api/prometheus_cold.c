@@ -6,7 +6,6 @@
 #include "api/api_private.h"
 #include "api/prom_page.h"
 #include "base/mem.h"
-#include "codec/prom_text.h"
 #include "codec/time.h"
 
 /* Files of one table and kind. */
@@ -40,9 +39,7 @@ static void
 by_group(struct page *page, const char *name, const char *help, const struct groups *groups,
          size_t offset)
 {
-    const char *full = page_name(page, name);
-
-    prom_family(page->out, full, PROM_GAUGE, help);
+    const char *full = page_family(page, name, PROM_GAUGE, help);
     for (int id = 1; id < TABLE_ID_END; id++) {
         for (int kind = 0; kind < COLD_KIND_COUNT; kind++) {
             const struct group *group = &groups->all[id][kind];
@@ -90,10 +87,8 @@ write_work(struct page *page, const struct maintain_status *s)
 }
 
 void
-write_cold_metrics(struct api *api, const struct maintain_status *status, const char *namespace,
-                   struct buf *out)
+write_cold_metrics(struct api *api, const struct maintain_status *status, struct page *page)
 {
-    struct page page = {.out = out, .namespace = namespace};
     struct cold_file *files MEM_AUTO = NULL;
     struct groups *groups MEM_AUTO = NULL;
     size_t count = 0;
@@ -105,14 +100,14 @@ write_cold_metrics(struct api *api, const struct maintain_status *status, const 
     if (engine_cold_list(api->engine, &files, &count, &ignored) == ERR_OK) {
         groups = mem_zalloc(1, sizeof(*groups));
         count_groups(files, count, groups);
-        by_group(&page, "cold_days", "Sealed days, by table and kind.", groups,
+        by_group(page, "cold_days", "Sealed days, by table and kind.", groups,
                  offsetof(struct group, days));
-        by_group(&page, "cold_files", "Cold files, by table and kind.", groups,
+        by_group(page, "cold_files", "Cold files, by table and kind.", groups,
                  offsetof(struct group, files));
-        by_group(&page, "cold_rows", "Rows in cold files, by table and kind.", groups,
+        by_group(page, "cold_rows", "Rows in cold files, by table and kind.", groups,
                  offsetof(struct group, rows));
-        by_group(&page, "cold_bytes", "Bytes of cold files, by table and kind.", groups,
+        by_group(page, "cold_bytes", "Bytes of cold files, by table and kind.", groups,
                  offsetof(struct group, bytes));
     }
-    write_work(&page, status);
+    write_work(page, status);
 }

@@ -9,12 +9,12 @@
 #include <stdlib.h>
 
 #include "api/metering.h"
+#include "api/prom_page.h"
 #include "base/mem.h"
 #include "codec/decimal.h"
-#include "codec/prom_text.h"
 #include "codec/time.h"
 
-enum { NAME_BYTES = 128, LABEL_BYTES = 512, GAUGES_MAX = 1000 };
+enum { GAUGES_MAX = 1000 };
 
 /* One instance of a budget. */
 struct gauge {
@@ -35,10 +35,8 @@ struct series_copy {
     char *endpoint;
 };
 
-struct page {
-    struct buf *out;
-    const char *namespace;
-    char name[NAME_BYTES];
+/* What the meter told. */
+struct copies {
     int64_t now_us;
     struct series_copy *series;
     size_t series_count, series_capacity;
@@ -46,46 +44,19 @@ struct page {
     size_t gauge_count, gauge_capacity, gauges_omitted;
 };
 
-static const char *
-full_name(struct page *page, const char *name)
-{
-    snprintf(page->name, sizeof(page->name), "%s_%s", page->namespace, name);
-    return page->name;
-}
-
-static const char *
-begin(struct page *page, const char *name, enum prom_type type, const char *help)
-{
-    const char *full = full_name(page, name);
-
-    prom_family(page->out, full, type, help);
-    return full;
-}
-
-static void
-counter(struct page *page, const char *name, const char *help, uint64_t value)
-{
-    prom_sample_u64(page->out, begin(page, name, PROM_COUNTER, help), NULL, 0, value);
-}
-
-static void
-gauge(struct page *page, const char *name, const char *help, double value)
-{
-    prom_sample(page->out, begin(page, name, PROM_GAUGE, help), NULL, 0, value);
-}
-
 /* ---- copies ---- */
 
 static void
 copy_series(void *ctx, const struct meter_series *series)
 {
-    struct page *page = ctx;
+    struct copies *copies = ctx;
 
-    if (page->series_count == page->series_capacity) {
-        page->series_capacity = page->series_capacity ? 2 * page->series_capacity : 16;
-        page->series = mem_resize(page->series, page->series_capacity, sizeof(*page->series));
+    if (copies->series_count == copies->series_capacity) {
+        copies->series_capacity = copies->series_capacity ? 2 * copies->series_capacity : 16;
+        copies->series =
+            mem_resize(copies->series, copies->series_capacity, sizeof(*copies->series));
     }
-    page->series[page->series_count++] =
+    copies->series[copies->series_count++] =
         (struct series_copy){.series = *series,
                              .api_name = mem_strdup(slice_of(series->api_name)),
                              .endpoint = mem_strdup(slice_of(series->endpoint))};
@@ -137,17 +108,18 @@ state_number(const struct budget_view *view)
 static void
 copy_gauge(void *ctx, const struct budget_view *view, const struct budget_forecast *forecast)
 {
-    struct page *page = ctx;
+    struct copies *copies = ctx;
 
-    if (page->gauge_count == GAUGES_MAX) {
-        page->gauges_omitted++;
+    if (copies->gauge_count == GAUGES_MAX) {
+        copies->gauges_omitted++;
         return;
     }
-    if (page->gauge_count == page->gauge_capacity) {
-        page->gauge_capacity = page->gauge_capacity ? 2 * page->gauge_capacity : 16;
-        page->gauges = mem_resize(page->gauges, page->gauge_capacity, sizeof(*page->gauges));
+    if (copies->gauge_count == copies->gauge_capacity) {
+        copies->gauge_capacity = copies->gauge_capacity ? 2 * copies->gauge_capacity : 16;
+        copies->gauges =
+            mem_resize(copies->gauges, copies->gauge_capacity, sizeof(*copies->gauges));
     }
-    struct gauge *one = &page->gauges[page->gauge_count++];
+    struct gauge *one = &copies->gauges[copies->gauge_count++];
     *one = (struct gauge){.instance = mem_strdup(slice_of(view->instance)),
                           .state = state_number(view),
                           .used = view->used,
@@ -166,7 +138,7 @@ copy_gauge(void *ctx, const struct budget_view *view, const struct budget_foreca
                  budget_window_name(view->def->window));
     }
     if (forecast && forecast->exhausted_at_us != 0) {
-        double left = (double)(forecast->exhausted_at_us - page->now_us) / TIME_US_PER_S;
+        double left = (double)(forecast->exhausted_at_us - copies->now_us) / TIME_US_PER_S;
         one->exhausted_s = left > 0 ? left : 0;
     }
 }
@@ -184,12 +156,13 @@ compare_gauges(const void *a, const void *b)
 /* ---- the original's families ---- */
 
 static void
-write_calls(struct page *page)
+write_calls(struct page *page, const struct copies *copies)
 {
-    const char *full = begin(page, "api_calls_total", PROM_COUNTER, "Total number of API calls");
+    const char *full =
+        page_family(page, "api_calls_total", PROM_COUNTER, "Total number of API calls");
 
-    for (size_t i = 0; i < page->series_count; i++) {
-        const struct series_copy *one = &page->series[i];
+    for (size_t i = 0; i < copies->series_count; i++) {
+        const struct series_copy *one = &copies->series[i];
         const uint64_t counts[] = {one->series.success, one->series.error};
         static const char *const names[] = {"success", "error"};
         for (size_t j = 0; j < 2; j++) {
@@ -201,9 +174,9 @@ write_calls(struct page *page)
             }
         }
     }
-    full = begin(page, "api_errors_total", PROM_COUNTER, "Total number of API call errors");
-    for (size_t i = 0; i < page->series_count; i++) {
-        const struct series_copy *one = &page->series[i];
+    full = page_family(page, "api_errors_total", PROM_COUNTER, "Total number of API call errors");
+    for (size_t i = 0; i < copies->series_count; i++) {
+        const struct series_copy *one = &copies->series[i];
         for (size_t j = 0; j < one->series.error_types; j++) {
             const struct prom_label labels[] = {
                 {"api_name", slice_of(one->api_name)},
@@ -215,16 +188,16 @@ write_calls(struct page *page)
 }
 
 static void
-write_credits_total(struct page *page)
+write_credits_total(struct page *page, const struct copies *copies)
 {
     const char *full =
-        begin(page, "api_credits_total", PROM_COUNTER, "Total credits spent on API calls");
+        page_family(page, "api_credits_total", PROM_COUNTER, "Total credits spent on API calls");
 
-    for (size_t i = 0; i < page->series_count;) {
-        const char *api_name = page->series[i].api_name;
+    for (size_t i = 0; i < copies->series_count;) {
+        const char *api_name = copies->series[i].api_name;
         int64_t credits = 0;
-        for (; i < page->series_count && strcmp(page->series[i].api_name, api_name) == 0; i++) {
-            credits += page->series[i].series.credits;
+        for (; i < copies->series_count && strcmp(copies->series[i].api_name, api_name) == 0; i++) {
+            credits += copies->series[i].series.credits;
         }
         const struct prom_label label = {"api_name", slice_of(api_name)};
         prom_sample(page->out, full, &label, 1, decimal_to_double(credits));
@@ -240,7 +213,7 @@ write_histogram(struct page *page, const char *full, const struct series_copy *o
     const struct prom_label labels[] = {{"le", {"", 0}},
                                         {"api_name", slice_of(one->api_name)},
                                         {"endpoint", slice_of(one->endpoint)}};
-    char name[NAME_BYTES + 8];
+    char name[PROM_NAME_BYTES + 8];
     uint64_t below = 0;
 
     snprintf(name, sizeof(name), "%s_bucket", full);
@@ -257,26 +230,27 @@ write_histogram(struct page *page, const char *full, const struct series_copy *o
 
 /* Several budgets may be about the same api: the worst of them is told. */
 static void
-write_breakers(struct page *page)
+write_breakers(struct page *page, const struct copies *copies)
 {
-    const char *full = begin(page, "circuit_breaker_tripped", PROM_GAUGE,
-                             "Circuit breaker status (1 = tripped, 0 = normal)");
+    const char *full = page_family(page, "circuit_breaker_tripped", PROM_GAUGE,
+                                   "Circuit breaker status (1 = tripped, 0 = normal)");
 
-    for (size_t i = 0; i < page->gauge_count;) {
-        const char *api_name = page->gauges[i].api_name;
+    for (size_t i = 0; i < copies->gauge_count;) {
+        const char *api_name = copies->gauges[i].api_name;
         bool tripped = false;
-        for (; i < page->gauge_count && strcmp(page->gauges[i].api_name, api_name) == 0; i++) {
-            tripped = tripped || page->gauges[i].tripped;
+        for (; i < copies->gauge_count && strcmp(copies->gauges[i].api_name, api_name) == 0; i++) {
+            tripped = tripped || copies->gauges[i].tripped;
         }
         const struct prom_label label = {"api_name", slice_of(api_name)};
         prom_sample(page->out, full, &label, 1, tripped);
     }
-    full = begin(page, "credits_spent_window", PROM_GAUGE, "Credits spent in the last time window");
-    for (size_t i = 0; i < page->gauge_count;) {
-        const struct gauge *first = &page->gauges[i];
+    full = page_family(page, "credits_spent_window", PROM_GAUGE,
+                       "Credits spent in the last time window");
+    for (size_t i = 0; i < copies->gauge_count;) {
+        const struct gauge *first = &copies->gauges[i];
         int64_t used = 0;
-        for (; i < page->gauge_count && compare_gauges(first, &page->gauges[i]) == 0; i++) {
-            used = page->gauges[i].used > used ? page->gauges[i].used : used;
+        for (; i < copies->gauge_count && compare_gauges(first, &copies->gauges[i]) == 0; i++) {
+            used = copies->gauges[i].used > used ? copies->gauges[i].used : used;
         }
         const struct prom_label labels[] = {{"api_name", slice_of(first->api_name)},
                                             {"window_minutes", slice_of(first->window_minutes)}};
@@ -306,7 +280,7 @@ gauge_value(const struct gauge *one, size_t family)
 }
 
 static void
-write_budgets(struct page *page)
+write_budgets(struct page *page, const struct copies *copies)
 {
     static const struct {
         const char *name;
@@ -322,9 +296,10 @@ write_budgets(struct page *page)
          "Calls that a budget in metrics-only mode would have refused, since it was made."}};
 
     for (size_t family = 0; family < sizeof(families) / sizeof(families[0]); family++) {
-        const char *full = begin(page, families[family].name, PROM_GAUGE, families[family].help);
-        for (size_t i = 0; i < page->gauge_count; i++) {
-            const struct gauge *one = &page->gauges[i];
+        const char *full =
+            page_family(page, families[family].name, PROM_GAUGE, families[family].help);
+        for (size_t i = 0; i < copies->gauge_count; i++) {
+            const struct gauge *one = &copies->gauges[i];
             const struct prom_label labels[] = {{"budget", slice_of(one->budget)},
                                                 {"instance", slice_of(one->instance)}};
             /* Of a budget without "*" there is one instance: the label would say nothing. */
@@ -332,17 +307,17 @@ write_budgets(struct page *page)
                         gauge_value(one, family));
         }
     }
-    gauge(page, "budget_instances_omitted",
-          "Counters of budgets beyond the first 1000, which are not told above.",
-          (double)page->gauges_omitted);
+    page_gauge(page, "budget_instances_omitted",
+               "Counters of budgets beyond the first 1000, which are not told above.",
+               (double)copies->gauges_omitted);
 }
 
 static void
 write_refusals(struct page *page, struct refusals *refusals)
 {
     struct refusal_count count;
-    const char *full = begin(page, "budget_refused_calls_total", PROM_COUNTER,
-                             "Calls that were refused, by budget and reason.");
+    const char *full = page_family(page, "budget_refused_calls_total", PROM_COUNTER,
+                                   "Calls that were refused, by budget and reason.");
 
     for (size_t i = 0; refusals_at(refusals, i, &count); i++) {
         const struct prom_label labels[] = {
@@ -360,71 +335,72 @@ write_stats(struct page *page, struct meter *meter)
 
     meter_stats(meter, &s);
     meter_head(meter, &head);
-    counter(page, "meter_events_total", "Entries of the event log written since the start.",
-            s.events);
-    counter(page, "meter_duplicates_total", "Entries that were there already.", s.duplicates);
-    counter(page, "meter_conflicts_total", "Entries refused: same id, other content.", s.conflicts);
-    counter(page, "meter_corrections_total", "Entries that correct another.", s.corrections);
-    counter(page, "meter_reserves_total", "Reservations made.", s.reserves);
-    counter(page, "meter_refused_total", "Calls that budgets refused.", s.refused);
-    counter(page, "meter_commits_total", "Reservations committed.", s.commits);
-    counter(page, "meter_releases_total", "Reservations released.", s.releases);
-    counter(page, "meter_expired_total", "Reservations whose lease ran out.", s.expired);
-    counter(page, "meter_extends_total", "Leases made longer.", s.extends);
-    counter(page, "meter_overruns_total", "Calls that cost more than was reserved.", s.overruns);
-    counter(page, "meter_records_total", "Records of the log.", s.records);
-    counter(page, "meter_failures_total", "Records that could not be written.", s.failures);
-    counter(page, "meter_ids_looked_up_total", "Event ids looked up in the store.",
-            s.ids_looked_up);
+    page_counter(page, "meter_events_total", "Entries of the event log written since the start.",
+                 s.events);
+    page_counter(page, "meter_duplicates_total", "Entries that were there already.", s.duplicates);
+    page_counter(page, "meter_conflicts_total", "Entries refused: same id, other content.",
+                 s.conflicts);
+    page_counter(page, "meter_corrections_total", "Entries that correct another.", s.corrections);
+    page_counter(page, "meter_reserves_total", "Reservations made.", s.reserves);
+    page_counter(page, "meter_refused_total", "Calls that budgets refused.", s.refused);
+    page_counter(page, "meter_commits_total", "Reservations committed.", s.commits);
+    page_counter(page, "meter_releases_total", "Reservations released.", s.releases);
+    page_counter(page, "meter_expired_total", "Reservations whose lease ran out.", s.expired);
+    page_counter(page, "meter_extends_total", "Leases made longer.", s.extends);
+    page_counter(page, "meter_overruns_total", "Calls that cost more than was reserved.",
+                 s.overruns);
+    page_counter(page, "meter_records_total", "Records of the log.", s.records);
+    page_counter(page, "meter_failures_total", "Records that could not be written.", s.failures);
+    page_counter(page, "meter_ids_looked_up_total", "Event ids looked up in the store.",
+                 s.ids_looked_up);
     /* Corrections give back: a sum that can fall is no counter. */
-    gauge(page, "meter_booked_credits", "Credits booked since the start.",
-          decimal_to_double(s.credits_booked));
-    gauge(page, "meter_reserved_credits", "Credits of open reservations.",
-          decimal_to_double(s.credits_reserved));
-    gauge(page, "meter_reservations_open", "Open reservations.", (double)s.reservations_open);
-    gauge(page, "meter_pending_bytes", "Decisions not yet durable.", (double)s.pending_bytes);
-    gauge(page, "event_log_seq", "Number of the newest entry of the event log.", (double)head.seq);
+    page_gauge(page, "meter_booked_credits", "Credits booked since the start.",
+               decimal_to_double(s.credits_booked));
+    page_gauge(page, "meter_reserved_credits", "Credits of open reservations.",
+               decimal_to_double(s.credits_reserved));
+    page_gauge(page, "meter_reservations_open", "Open reservations.", (double)s.reservations_open);
+    page_gauge(page, "meter_pending_bytes", "Decisions not yet durable.", (double)s.pending_bytes);
+    page_gauge(page, "event_log_seq", "Number of the newest entry of the event log.",
+               (double)head.seq);
 }
 
 static void
-page_fini(struct page *page)
+copies_fini(struct copies *copies)
 {
-    for (size_t i = 0; i < page->series_count; i++) {
-        free(page->series[i].api_name);
-        free(page->series[i].endpoint);
+    for (size_t i = 0; i < copies->series_count; i++) {
+        free(copies->series[i].api_name);
+        free(copies->series[i].endpoint);
     }
-    for (size_t i = 0; i < page->gauge_count; i++) {
-        free(page->gauges[i].instance);
+    for (size_t i = 0; i < copies->gauge_count; i++) {
+        free(copies->gauges[i].instance);
     }
-    free(page->series);
-    free(page->gauges);
+    free(copies->series);
+    free(copies->gauges);
 }
 
 void
-write_meter_metrics(struct api *api, struct meter *meter, const char *namespace,
-                    struct buf *ret_page)
+write_meter_metrics(struct api *api, struct meter *meter, struct page *page)
 {
-    struct page page = {
-        .out = ret_page, .namespace = namespace, .now_us = clock_wall_us(api->clock)};
+    struct copies copies = {.now_us = clock_wall_us(api->clock)};
 
-    meter_each_series(meter, copy_series, &page);
-    meter_each_budget(meter, copy_gauge, &page);
-    if (page.series_count > 0) {
-        qsort(page.series, page.series_count, sizeof(*page.series), compare_series);
+    meter_each_series(meter, copy_series, &copies);
+    meter_each_budget(meter, copy_gauge, &copies);
+    if (copies.series_count > 0) {
+        qsort(copies.series, copies.series_count, sizeof(*copies.series), compare_series);
     }
-    write_calls(&page);
-    write_credits_total(&page);
+    write_calls(page, &copies);
+    write_credits_total(page, &copies);
     const char *full =
-        begin(&page, "api_latency_seconds", PROM_HISTOGRAM, "API call latency in seconds");
-    for (size_t i = 0; i < page.series_count; i++) {
-        write_histogram(&page, full, &page.series[i]);
+        page_family(page, "api_latency_seconds", PROM_HISTOGRAM, "API call latency in seconds");
+    for (size_t i = 0; i < copies.series_count; i++) {
+        write_histogram(page, full, &copies.series[i]);
     }
-    write_budgets(&page); /* before the sorting: by budget, as they were defined */
-    if (page.gauge_count > 0) {
-        qsort(page.gauges, page.gauge_count, sizeof(*page.gauges), compare_gauges);
+    write_budgets(page, &copies); /* before the sorting: by budget, as they were defined */
+    if (copies.gauge_count > 0) {
+        qsort(copies.gauges, copies.gauge_count, sizeof(*copies.gauges), compare_gauges);
     }
-    write_breakers(&page);
-    write_refusals(&page, api->refusals);
-    write_stats(&page, meter);
-    page_fini(&page);
+    write_breakers(page, &copies);
+    write_refusals(page, api->refusals);
+    write_stats(page, meter);
+    copies_fini(&copies);
 }
