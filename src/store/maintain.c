@@ -151,6 +151,8 @@ run_work(struct maintain *maintain, const struct work *work, struct err *err)
         }
     }
     maintain_set_state(maintain, MAINTAIN_COLLECTING, 0, 0);
+    code = maintain_forget(maintain, &step);
+    keep_first(code, &step, &first, err);
     code = maintain_collect(maintain, &step);
     keep_first(code, &step, &first, err);
     code = maintain_manifest(maintain, &step);

@@ -1,6 +1,7 @@
 /*
  * The maintenance thread of an engine: it seals closed days, merges days that have too many files,
- * keeps retention's rules, collects files that nobody lists, and writes the manifest
+ * keeps retention's rules, forgets old idempotency keys, collects files that nobody lists, and
+ * writes the manifest
  * (docs/adr/0018-cold-data.md, docs/retention.md). Writes never wait for it but for the short
  * transactions that the applier makes for it between two groups.
  *

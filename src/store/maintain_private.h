@@ -51,6 +51,7 @@ struct maintain {
     uint64_t manifest_hash; /* of the list that the manifest has; 0: none */
     int64_t late_us;        /* monotonic; when late rows were looked after */
     int64_t next_us;        /* monotonic; when the next round is due */
+    int32_t forgotten_day;  /* days before it have no idempotency keys any more; 0: not looked */
     int failures_in_row;
     char receipt_id[ID_UUID_LEN + 1]; /* of the step that is done */
     int64_t receipt_us;
@@ -92,6 +93,11 @@ enum err_code maintain_retain(struct maintain *maintain, struct err *err);
 /* When it ran last, from cold/retention; 0: never. And when it is due next. */
 int64_t maintain_retained_us(const char *cold_dir);
 int64_t maintain_retention_due(const struct maintain *maintain, int64_t last_us, int64_t now_us);
+
+/* ---- maintain_forget.c ---- */
+
+/* Removes idempotency keys of days that are two days over; looks once a day. */
+enum err_code maintain_forget(struct maintain *maintain, struct err *err);
 
 /* ---- maintain_receipt.c ---- */
 

@@ -266,6 +266,55 @@ test_maintain_is_off_for_a_store_without_cold_data(void **state)
 }
 
 static void
+write_key(struct rig *rig, const char *key, int64_t at_us)
+{
+    struct buf bytes BUF_AUTO;
+    struct batch batch;
+
+    buf_init(&bytes, 0);
+    batch_init(&batch, catalog_table(TABLE_IDEMPOTENCY), 0);
+    size_t row = batch_add_row(&batch);
+    batch_set_text(&batch, 0, row, slice_of(key));
+    batch_set_text(&batch, 1, row, slice_of("00"));
+    batch_set_i64(&batch, 2, row, 1);
+    batch_set_i64(&batch, 3, row, 0);
+    batch_set_i64(&batch, 4, row, 0);
+    batch_set_i64(&batch, 5, row, at_us);
+    batch_encode(&batch, &bytes);
+    uint64_t lsn = rig_write_bytes(rig, buf_slice(&bytes));
+    batch_fini(&batch);
+    rig_applied(rig, lsn);
+}
+
+/* A key is answered for a day; behind two its row is only in the way. */
+static void
+test_maintain_forgets_old_idempotency_keys(void **state)
+{
+    struct rig *rig = *state;
+    struct store_scan scan = {
+        .table = TABLE_IDEMPOTENCY, .from_us = INT64_MIN, .to_us = INT64_MAX, .limit = 10};
+    struct batch rows;
+    struct err err = {0};
+
+    rig_open(rig);
+    int64_t now_us = clock_wall_us(clock_system());
+    write_key(rig, "of 1970", 0);
+    write_key(rig, "four days ago", now_us - 4 * TIME_US_PER_DAY);
+    write_key(rig, "yesterday", now_us - TIME_US_PER_DAY);
+    write_key(rig, "now", now_us);
+    rig_close(rig); /* so that the round that looks begins behind the rows */
+    rig_open(rig);
+    assert_int_equal(seal_and_wait(rig, &err), ERR_OK);
+    rig_close(rig);
+    rig_open(rig);
+    assert_int_equal(engine_scan(rig->engine, &scan, &rows, &err), ERR_OK);
+    assert_int_equal(rows.rows, 2);
+    assert_true(slice_is(batch_get_text(&rows, 0, 0), "yesterday"));
+    assert_true(slice_is(batch_get_text(&rows, 0, 1), "now"));
+    batch_fini(&rows);
+}
+
+static void
 test_maintain_stops_in_the_middle_of_sealing(void **state)
 {
     struct rig *rig = *state;
@@ -302,6 +351,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_maintain_refuses_rules_that_make_no_sense, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_maintain_is_off_for_a_store_without_cold_data, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_maintain_forgets_old_idempotency_keys, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_maintain_stops_in_the_middle_of_sealing, setup,
                                         teardown),
