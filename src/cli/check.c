@@ -277,7 +277,8 @@ check_database(struct check *check)
 static void
 check_together(struct check *check)
 {
-    if (check->has_database && check->segments > 0 && check->first_lsn > check->applied_lsn + 1) {
+    if (check->has_database && !check->database_empty && check->segments > 0 &&
+        check->first_lsn > check->applied_lsn + 1) {
         bool helps = check->snapshots > 0 && check->first_lsn <= check->snapshot_lsn + 1;
         struct finding *finding = check_add(check, "RECORDS_MISSING", SEVERITY_ERROR,
                                             "records %" PRIu64 " to %" PRIu64
@@ -303,12 +304,13 @@ static void
 check_rebuild(struct check *check)
 {
     char *path MEM_AUTO = target_database_path(check->config);
-    bool log_whole =
-        !check->log_damaged && (check->segments > 0 ? check->first_lsn <= 1 : !check->has_manifest);
+    bool log_whole = check->log_whole;
+    bool empty = check->database_empty;
     bool snapshot_reaches = check->snapshots > 0 &&
-                            (check->segments == 0 || check->first_lsn <= check->snapshot_lsn + 1);
+                            (check->records == 0 || check->first_lsn <= check->snapshot_lsn + 1);
 
-    if (check->has_database || (!check->database_damaged && log_whole && check->snapshots == 0)) {
+    if ((check->has_database && !empty) ||
+        (!check->database_damaged && log_whole && check->snapshots == 0)) {
         return; /* the next start makes it of the log */
     }
     bool lost = !log_whole && !snapshot_reaches;
@@ -316,6 +318,8 @@ check_rebuild(struct check *check)
         check_add(check, lost ? "DATABASE_LOST" : "DATABASE_DAMAGED", SEVERITY_ERROR, "%s", "");
     if (check->database_damaged) {
         set_text(finding->what, "%s", check->database_problem);
+    } else if (empty) {
+        set_text(finding->what, "%.300s is empty: nothing was ever applied to it", path);
     } else {
         set_text(finding->what, "%.300s is missing, and the log begins at record %" PRIu64, path,
                  check->first_lsn);

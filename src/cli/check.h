@@ -56,8 +56,11 @@ struct check {
     size_t cold_count;
     size_t cold_good;
     uint64_t cold_bytes;
-    bool has_manifest; /* cold/manifest.json can be read */
-    size_t snapshots;  /* that open */
+    bool has_manifest;   /* cold/manifest.json can be read */
+    bool has_cold;       /* there are cold files, whoever lists them */
+    bool log_whole;      /* a database can be made of the log alone */
+    bool database_empty; /* it opens, and is none: made by a start that came to nothing */
+    size_t snapshots;    /* that open */
     uint64_t snapshot_lsn;
     size_t finding_count;
     size_t findings_more; /* that did not fit */

@@ -175,7 +175,7 @@ check_orphans(struct check *check)
     char dir[FILES_PATH_MAX];
     struct err ignored;
 
-    if (!check->has_database) {
+    if (!check->has_database || check->database_empty) {
         return; /* then nothing is listed, and everything is needed */
     }
     snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
@@ -281,9 +281,34 @@ check_quarantine(struct check *check)
     }
 }
 
+static enum err_code
+note_cold(void *ctx, const struct cold_file *file, struct err *err)
+{
+    (void)file;
+    (void)err;
+    ((struct check *)ctx)->has_cold = true;
+    return ERR_OK;
+}
+
+/* What the engine asks itself before it begins with an empty database. */
+static void
+judge_base(struct check *check)
+{
+    char dir[FILES_PATH_MAX];
+    struct err ignored;
+
+    snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
+    cold_walk(dir, note_cold, check, &ignored);
+    check->log_whole =
+        !check->log_damaged && (check->records > 0 ? check->first_lsn <= 1 : !check->has_cold);
+    check->database_empty =
+        check->has_database && check->applied_lsn == 0 && check->has_cold && !check->log_whole;
+}
+
 void
 check_files(struct check *check)
 {
+    judge_base(check);
     for (size_t i = 0; i < check->cold_count; i++) {
         check_cold_file(check, &check->cold[i]);
     }

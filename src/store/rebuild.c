@@ -17,6 +17,7 @@
 #include "store/cold.h"
 #include "store/engine_private.h"
 #include "store/failpoint.h"
+#include "wal/wal_scan.h"
 
 enum { INTERRUPT_MS = 50, NS_PER_MS = 1000000, NS_PER_S = 1000000000 };
 
@@ -111,6 +112,57 @@ quarantine_file(struct engine *engine, const char *why, struct err *err)
     return code;
 }
 
+static enum err_code
+stop_at_file(void *ctx, const struct cold_file *file, struct err *err)
+{
+    (void)file;
+    *(bool *)ctx = true;
+    return err_set(err, ERR_CONFLICT, "one is enough");
+}
+
+/* Whether the log has everything from record 1 on. One that cannot be read does not. */
+static bool
+log_is_whole(const struct engine *engine)
+{
+    struct wal_scan scan;
+    struct err ignored;
+
+    if (engine->wal) {
+        return wal_first_lsn(engine->wal) <= 1;
+    }
+    enum err_code code = wal_scan_dir(engine->wal_dir, wal_sys_real(), NULL, NULL, &scan, &ignored);
+    bool whole = code == ERR_OK && scan.records > 0 && scan.extents[0].first_lsn <= 1;
+    wal_scan_fini(&scan);
+    return whole;
+}
+
+/*
+ * An empty database lists no cold file, and what nobody lists is removed. So one must not take the
+ * place of a database whose days are in cold files, unless the log gives all of them again.
+ */
+static enum err_code
+refuse_empty(const struct engine *engine, struct err *err)
+{
+    char cold[ENGINE_PATH_MAX];
+    struct err ignored;
+    bool found = false;
+
+    if (engine->options.store_volatile || engine->options.unfinished) {
+        return ERR_OK;
+    }
+    snprintf(cold, sizeof(cold), "%.4000s/cold", engine->data_dir);
+    cold_walk(cold, stop_at_file, &found, &ignored);
+    if (!found || log_is_whole(engine)) {
+        return ERR_OK;
+    }
+    return err_set(err, ERR_PRECONDITION,
+                   "the database is lost, and neither a snapshot nor the log makes up for it, but "
+                   "%s has files of its rows: stop the server and run \"eider check --explain\", "
+                   "then \"eider check --repair\" or \"eider restore\" (docs/backup.md). To begin "
+                   "an empty one, move %s away",
+                   cold, cold);
+}
+
 /* Puts the newest snapshot that opens in the place of the file, or leaves the place empty; then
  * opens. Snapshots that do not open are set aside, too. */
 static enum err_code
@@ -142,7 +194,8 @@ open_snapshot(struct engine *engine, struct store **ret_store, struct err *err)
         datadir_quarantine(engine->data_dir, path, clock_wall_us(engine->clock), where,
                            sizeof(where), &ignored);
     }
-    return open_file(engine, ret_store, err);
+    enum err_code code = refuse_empty(engine, err);
+    return code ? code : open_file(engine, ret_store, err);
 }
 
 void
@@ -181,6 +234,29 @@ discard_compact(const struct engine *engine)
     }
 }
 
+/* Opens the file that is there. What will not do is ERR_CORRUPT, and set aside. */
+static enum err_code
+open_there(struct engine *engine, struct store **ret_store, struct err *err)
+{
+    enum err_code code = open_file(engine, ret_store, err);
+
+    if (code == ERR_OK && store_applied_lsn(*ret_store) == 0) {
+        code = refuse_empty(engine, err); /* made by a start that came to nothing */
+        if (code != ERR_OK) {
+            store_close(*ret_store);
+            err_set(err, ERR_CORRUPT, "nothing was ever applied to it");
+            code = ERR_CORRUPT;
+        }
+    }
+    if (is_unusable(code)) {
+        struct err why = *err;
+        engine->rebuilds++;
+        code = quarantine_file(engine, why.msg, err);
+        return code ? code : ERR_CORRUPT;
+    }
+    return code;
+}
+
 enum err_code
 rebuild_open(struct engine *engine, struct err *err)
 {
@@ -192,17 +268,7 @@ rebuild_open(struct engine *engine, struct err *err)
     }
     discard_compact(engine);
     enum err_code code =
-        there || engine->options.store_volatile ? open_file(engine, &store, err) : ERR_CORRUPT;
-
-    if (there && is_unusable(code)) {
-        engine->rebuilds++;
-        struct err why = *err;
-        code = quarantine_file(engine, why.msg, err);
-        if (code != ERR_OK) {
-            return code;
-        }
-        code = ERR_CORRUPT;
-    }
+        there || engine->options.store_volatile ? open_there(engine, &store, err) : ERR_CORRUPT;
     if (code == ERR_CORRUPT) {
         code = there ? ERR_OK : quarantine_file(engine, "its database is missing", err);
         code = code ? code : open_snapshot(engine, &store, err);

@@ -191,6 +191,34 @@ def test_when_both_copies_are_lost_the_cold_files_are_adopted(place, database):
         assert len(server.sql("SELECT * FROM market_data")) == len(quotes) + 3
 
 
+@pytest.mark.parametrize("database", ["gone", "begun anew"])
+def test_no_start_takes_an_empty_database_for_the_one_of_the_cold_files(place, database):
+    """What an empty database does not list would be removed: all rows of sealed days."""
+    with place.server() as server:
+        fill(server, count=9)
+        quotes = sorted(server.sql("SELECT * FROM market_data"), key=repr)
+    seal(place)
+    files = cold_files(place)
+    cold = os.path.join(place.data, "cold")
+    shutil.rmtree(os.path.join(place.data, "wal"))
+    os.unlink(os.path.join(place.data, "eider.duckdb"))
+    if database == "begun anew":  # one with tables and no rows, of a start that was killed
+        os.rename(cold, cold + "-away")
+        killed = run("serve", "--data-dir", place.data, "--port", "0", env={"EIDER_FAILPOINT": "schema.done:kill:3"})
+        assert killed.returncode == -9 and os.path.exists(os.path.join(place.data, "eider.duckdb"))
+        shutil.rmtree(cold, ignore_errors=True)
+        os.rename(cold + "-away", cold)
+        done, said = check(place)
+        assert codes(said) == {"DATABASE_LOST"}, said
+    for _ in range(2):
+        refused = run("serve", "--data-dir", place.data, "--port", "0")
+        assert refused.returncode == 1 and "eider check --repair" in refused.stderr, refused.stderr
+        assert cold_files(place) == files
+    mend(place, "DATABASE_LOST")
+    with place.server() as server:
+        assert sorted(server.sql("SELECT * FROM market_data"), key=repr) == quotes
+
+
 def test_when_nothing_is_left_it_says_so(place):
     with place.server() as server:
         fill(server, count=1)
