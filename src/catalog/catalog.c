@@ -459,6 +459,19 @@ catalog_column_index(const struct catalog_table *table, struct slice name)
     return CATALOG_NONE;
 }
 
+enum err_code
+catalog_find_column(const struct catalog_table *table, const char *name, size_t *ret_column,
+                    struct err *err)
+{
+    int index = catalog_column_index(table, slice_of(name));
+
+    if (index == CATALOG_NONE) {
+        return err_set(err, ERR_INVALID, "%s has no column \"%s\"", table->name, name);
+    }
+    *ret_column = (size_t)index;
+    return ERR_OK;
+}
+
 const char *
 catalog_sql_type(enum col_type type)
 {

@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/buf.h"
+#include "base/err.h"
 #include "base/slice.h"
 
 /* Stable: the numbers stand in WAL records. Add at the end only. */
@@ -123,6 +124,10 @@ const struct catalog_table *catalog_at(size_t index);
 
 /* Index of a column by name, or CATALOG_NONE. */
 int catalog_column_index(const struct catalog_table *table, struct slice name);
+
+/* The same for names that a request brings: ERR_INVALID when the table has no such column. */
+enum err_code catalog_find_column(const struct catalog_table *table, const char *name,
+                                  size_t *ret_column, struct err *err);
 
 /* "BOOLEAN", "TIMESTAMP", ... of DuckDB. */
 const char *catalog_sql_type(enum col_type type);

@@ -51,6 +51,21 @@ test_catalog_tables_are_consistent(void **state)
     assert_null(catalog_table((enum table_id)0));
 }
 
+static void
+test_catalog_finds_columns_and_says_which_is_not_there(void **state)
+{
+    const struct catalog_table *table = catalog_table(TABLE_TRADES);
+    struct err err = {0};
+    size_t column = 77;
+
+    (void)state;
+    assert_int_equal(catalog_find_column(table, table->columns[2].name, &column, &err), ERR_OK);
+    assert_int_equal(column, 2);
+    assert_int_equal(catalog_find_column(table, "colour", &column, &err), ERR_INVALID);
+    assert_string_equal(err.msg, "trades has no column \"colour\"");
+    assert_int_equal(column, 2);
+}
+
 static const char *
 find(const char *name)
 {
@@ -232,6 +247,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_catalog_tables_are_consistent),
+        cmocka_unit_test(test_catalog_finds_columns_and_says_which_is_not_there),
         cmocka_unit_test(test_catalog_finds_the_names_users_write),
         cmocka_unit_test(test_catalog_has_the_columns_of_the_originals),
         cmocka_unit_test(test_catalog_has_the_tables_of_metering),

@@ -1,4 +1,4 @@
-/* Filters of a scan. */
+/* What requests ask of columns. */
 #include "store/filter.h"
 
 #include "codec/number.h"
@@ -24,6 +24,34 @@ store_check_filter(const struct store_filter *filter, const struct catalog_table
                            "32 bits",
                            filter->column, SLICE_FMT(slice_sub(filter->values[i], 0, SHOWN_BYTES)));
         }
+    }
+    return ERR_OK;
+}
+
+enum err_code
+store_check_at_least(const struct store_scan *scan, const struct catalog_table *table,
+                     size_t column, struct err *err)
+{
+    enum col_type type = table->columns[column].type;
+
+    if (type != COL_INT64 && type != COL_TIMESTAMP) {
+        return err_set(err, ERR_INVALID,
+                       "column \"%s\" of %s is no whole number of 64 bits and has no least value",
+                       scan->at_least_column, table->name);
+    }
+    return ERR_OK;
+}
+
+enum err_code
+store_check_aggregate(const struct store_aggregate *aggregate, const struct catalog_table *table,
+                      size_t column, struct err *err)
+{
+    enum col_type type = table->columns[column].type;
+    bool sums = aggregate->fn == AGG_SUM || aggregate->fn == AGG_AVG;
+
+    if (sums && (type == COL_TEXT || type == COL_JSON || type == COL_TIMESTAMP)) {
+        return err_set(err, ERR_INVALID, "column \"%s\" of %s is not a number", aggregate->column,
+                       table->name);
     }
     return ERR_OK;
 }

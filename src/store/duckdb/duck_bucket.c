@@ -14,6 +14,7 @@
 #include "store/duckdb/duck_read.h"
 #include "store/duckdb/duck_rollup.h"
 #include "store/duckdb/duck_views.h"
+#include "store/filter.h"
 
 /* Which files answer. */
 struct plan {
@@ -41,7 +42,7 @@ add_aggregate(struct duck_sql *sql, const struct catalog_table *table,
         [AGG_SUM] = "sum",       [AGG_AVG] = "avg",      [AGG_COUNT] = "count"};
     bool sums = aggregate->fn == AGG_SUM || aggregate->fn == AGG_AVG;
     bool by_time = aggregate->fn == AGG_FIRST || aggregate->fn == AGG_LAST;
-    enum col_type type = COL_TEXT;
+    size_t column = 0;
 
     if (!aggregate->column) {
         assert(aggregate->fn == AGG_COUNT);
@@ -49,17 +50,16 @@ add_aggregate(struct duck_sql *sql, const struct catalog_table *table,
         duck_sql_name(sql, aggregate->as);
         return ERR_OK;
     }
-    enum err_code code = duck_sql_column(table, aggregate->column, &type, err);
+    enum err_code code = catalog_find_column(table, aggregate->column, &column, err);
+    if (!code) {
+        code = store_check_aggregate(aggregate, table, column, err);
+    }
     if (code) {
         return code;
     }
-    if (sums && (type == COL_TEXT || type == COL_JSON || type == COL_TIMESTAMP)) {
-        return err_set(err, ERR_INVALID, "column \"%s\" of %s is not a number", aggregate->column,
-                       table->name);
-    }
     buf_add_fmt(&sql->text, ", %s(", functions[aggregate->fn]);
     duck_sql_name(sql, aggregate->column);
-    if (sums && type == COL_BOOL) {
+    if (sums && table->columns[column].type == COL_BOOL) {
         buf_add_cstr(&sql->text, "::INTEGER");
     }
     if (by_time) {
@@ -75,7 +75,7 @@ add_bucket_select(struct duck_sql *sql, const struct catalog_table *table,
                   const struct store_bucket *bucket, struct err *err)
 {
     enum err_code code = ERR_OK;
-    enum col_type type = COL_TEXT;
+    size_t column = 0;
 
     if (bucket->bucket_us > 0) {
         buf_add_fmt(&sql->text, "SELECT time_bucket(to_microseconds(%" PRId64 "), \"%s\")",
@@ -85,7 +85,7 @@ add_bucket_select(struct duck_sql *sql, const struct catalog_table *table,
     }
     buf_add_cstr(&sql->text, " AS \"timestamp\"");
     if (bucket->group_column) {
-        code = duck_sql_column(table, bucket->group_column, &type, err);
+        code = catalog_find_column(table, bucket->group_column, &column, err);
         buf_add_cstr(&sql->text, ", ");
         duck_sql_name(sql, bucket->group_column);
     }

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "codec/number.h"
 #include "codec/time.h"
 #include "store/duckdb/duck_read.h"
 #include "store/duckdb/duck_views.h"
@@ -76,30 +75,15 @@ duck_time_name(const struct catalog_table *table)
 }
 
 enum err_code
-duck_sql_column(const struct catalog_table *table, const char *name, enum col_type *ret_type,
-                struct err *err)
-{
-    int index = catalog_column_index(table, slice_of(name));
-
-    if (index == CATALOG_NONE) {
-        return err_set(err, ERR_INVALID, "%s has no column \"%s\"", table->name, name);
-    }
-    *ret_type = table->columns[index].type;
-    return ERR_OK;
-}
-
-enum err_code
 duck_sql_filter(struct duck_sql *sql, const struct catalog_table *table,
                 const struct store_filter *filter, struct err *err)
 {
-    enum col_type type = COL_TEXT;
-    enum err_code code = duck_sql_column(table, filter->column, &type, err);
+    size_t column = 0;
+    enum err_code code = catalog_find_column(table, filter->column, &column, err);
 
-    if (code) {
-        return code;
+    if (!code) {
+        code = store_check_filter(filter, table, column, err);
     }
-    code = store_check_filter(filter, table,
-                              (size_t)catalog_column_index(table, slice_of(filter->column)), err);
     if (code) {
         return code;
     }
@@ -141,21 +125,19 @@ static enum err_code
 add_at_least(struct duck_sql *sql, const struct catalog_table *table, const struct store_scan *scan,
              const char *glue, struct err *err)
 {
-    enum col_type type = COL_TEXT;
-    enum err_code code = duck_sql_column(table, scan->at_least_column, &type, err);
+    size_t column = 0;
+    enum err_code code = catalog_find_column(table, scan->at_least_column, &column, err);
 
+    if (!code) {
+        code = store_check_at_least(scan, table, column, err);
+    }
     if (code) {
         return code;
-    }
-    if (type != COL_INT64 && type != COL_TIMESTAMP) {
-        return err_set(err, ERR_INVALID,
-                       "column \"%s\" of %s is no whole number of 64 bits and has no least value",
-                       scan->at_least_column, table->name);
     }
     buf_add_cstr(&sql->text, glue);
     duck_sql_name(sql, scan->at_least_column);
     buf_add_cstr(&sql->text, " >= ");
-    if (type == COL_TIMESTAMP) {
+    if (table->columns[column].type == COL_TIMESTAMP) {
         duck_sql_time(sql, scan->at_least);
     } else {
         buf_add_fmt(&sql->text, "(%" PRId64 ")::BIGINT", scan->at_least);

@@ -41,8 +41,6 @@ void duck_sql_limit(struct duck_sql *sql, const struct store_scan *scan);
 
 /* The name of the time column, or NULL. */
 const char *duck_time_name(const struct catalog_table *table);
-enum err_code duck_sql_column(const struct catalog_table *table, const char *name,
-                              enum col_type *ret_type, struct err *err);
 const struct catalog_table *duck_find_table(enum table_id id, struct err *err);
 
 /* A read under way. Tables with cold files are read in a transaction (duck_cold.h). */

@@ -161,8 +161,6 @@ int mem_compare(const struct mem_value *a, const struct mem_value *b);
 
 /* Whether two rows are of one bucket and equal in all columns of reading->order. */
 bool mem_same(const struct mem_reading *reading, const struct mem_ref *a, const struct mem_ref *b);
-enum err_code mem_find_column(const struct catalog_table *table, const char *name,
-                              size_t *ret_column, struct err *err);
 
 /* Starts a read: finds the table and takes the lock. */
 enum err_code mem_begin(struct store *store, enum table_id id, struct mem_reading *reading,

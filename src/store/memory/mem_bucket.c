@@ -4,6 +4,7 @@
 
 #include "codec/decimal.h"
 #include "store/buckets.h"
+#include "store/filter.h"
 #include "store/memory/mem.h"
 
 /* One aggregate over refs[from, to), which are of one bucket and group. */
@@ -87,7 +88,7 @@ plan_bucket(const struct store_bucket *bucket, const struct catalog_table *table
     }
     batch_add_column(rows, SLICE_LITERAL("timestamp"), COL_TIMESTAMP);
     if (bucket->group_column) {
-        enum err_code code = mem_find_column(table, bucket->group_column, ret_group, err);
+        enum err_code code = catalog_find_column(table, bucket->group_column, ret_group, err);
         if (code) {
             return code;
         }
@@ -98,16 +99,14 @@ plan_bucket(const struct store_bucket *bucket, const struct catalog_table *table
         enum col_type type = COL_INT64;
         ret_columns[i] = 0;
         if (spec->column) {
-            enum err_code code = mem_find_column(table, spec->column, &ret_columns[i], err);
+            enum err_code code = catalog_find_column(table, spec->column, &ret_columns[i], err);
+            if (!code) {
+                code = store_check_aggregate(spec, table, ret_columns[i], err);
+            }
             if (code) {
                 return code;
             }
             type = table->columns[ret_columns[i]].type;
-        }
-        bool sums = spec->fn == AGG_SUM || spec->fn == AGG_AVG;
-        if (sums && (type == COL_TEXT || type == COL_JSON || type == COL_TIMESTAMP)) {
-            return err_set(err, ERR_INVALID, "column \"%s\" of %s is not a number", spec->column,
-                           table->name);
         }
         batch_add_column(rows, slice_of(spec->as), aggregate_type(spec->fn, type));
     }

@@ -145,19 +145,6 @@ mem_sort(struct mem_reading *reading)
     }
 }
 
-enum err_code
-mem_find_column(const struct catalog_table *table, const char *name, size_t *ret_column,
-                struct err *err)
-{
-    int index = catalog_column_index(table, slice_of(name));
-
-    if (index == CATALOG_NONE) {
-        return err_set(err, ERR_INVALID, "%s has no column \"%s\"", table->name, name);
-    }
-    *ret_column = (size_t)index;
-    return ERR_OK;
-}
-
 static enum err_code
 plan_filters(const struct catalog_table *table, const struct store_scan *scan,
              struct mem_plan *plan, struct err *err)
@@ -165,7 +152,8 @@ plan_filters(const struct catalog_table *table, const struct store_scan *scan,
     assert(scan->filter_count <= STORE_FILTERS_MAX);
     for (size_t i = 0; i < scan->filter_count; i++) {
         const struct store_filter *filter = &scan->filters[i];
-        enum err_code code = mem_find_column(table, filter->column, &plan->filter_columns[i], err);
+        enum err_code code =
+            catalog_find_column(table, filter->column, &plan->filter_columns[i], err);
         if (code) {
             return code;
         }
@@ -188,16 +176,13 @@ mem_make_plan(const struct catalog_table *table, const struct store_scan *scan,
 
     enum err_code code = plan_filters(table, scan, &plan, err);
     if (!code && scan->at_least_column) {
-        code = mem_find_column(table, scan->at_least_column, &plan.at_least_column, err);
+        code = catalog_find_column(table, scan->at_least_column, &plan.at_least_column, err);
+        if (!code) {
+            code = store_check_at_least(scan, table, plan.at_least_column, err);
+        }
     }
     if (code) {
         return code;
-    }
-    if (scan->at_least_column && table->columns[plan.at_least_column].type != COL_INT64 &&
-        table->columns[plan.at_least_column].type != COL_TIMESTAMP) {
-        return err_set(err, ERR_INVALID,
-                       "column \"%s\" of %s is no whole number of 64 bits and has no least value",
-                       scan->at_least_column, table->name);
     }
     if (!column_list_of_mask(table, scan->column_mask, &plan.columns)) {
         return err_set(err, ERR_INVALID, "%s has only %zu columns to choose from", table->name,

@@ -274,8 +274,6 @@ enum { PG_ANSWER_BYTES_MAX = 1 << 30 };
 const struct catalog_table *pg_find_table(enum table_id id, struct err *err);
 /* The table's name, or what stands for the view, as something to select from. */
 void pg_add_source(struct pg_sql *sql, const struct catalog_table *table);
-enum err_code pg_find_column(const struct catalog_table *table, const char *name,
-                             enum col_type *ret_type, struct err *err);
 enum err_code pg_add_where(struct pg_sql *sql, const struct catalog_table *table,
                            const struct store_scan *scan, struct err *err);
 void pg_add_limit(struct pg_sql *sql, const struct store_scan *scan);

@@ -2,6 +2,7 @@
 #include <assert.h>
 #include <inttypes.h>
 
+#include "store/filter.h"
 #include "store/postgres/pg.h"
 
 static const size_t answer_bytes_max = 1ULL << 30;
@@ -66,8 +67,7 @@ static enum err_code
 add_aggregate(struct pg_sql *sql, const struct catalog_table *table,
               const struct store_aggregate *aggregate, struct batch *rows, struct err *err)
 {
-    bool sums = aggregate->fn == AGG_SUM || aggregate->fn == AGG_AVG;
-    enum col_type type = COL_INT64;
+    size_t column = 0;
 
     if (!aggregate->column) {
         assert(aggregate->fn == AGG_COUNT);
@@ -75,14 +75,14 @@ add_aggregate(struct pg_sql *sql, const struct catalog_table *table,
         batch_add_column(rows, slice_of(aggregate->as), COL_INT64);
         return ERR_OK;
     }
-    enum err_code code = pg_find_column(table, aggregate->column, &type, err);
+    enum err_code code = catalog_find_column(table, aggregate->column, &column, err);
+    if (!code) {
+        code = store_check_aggregate(aggregate, table, column, err);
+    }
     if (code) {
         return code;
     }
-    if (sums && (type == COL_TEXT || type == COL_JSON || type == COL_TIMESTAMP)) {
-        return err_set(err, ERR_INVALID, "column \"%s\" of %s is not a number", aggregate->column,
-                       table->name);
-    }
+    enum col_type type = table->columns[column].type;
     batch_add_column(rows, slice_of(aggregate->as), pg_aggregate_type(aggregate->fn, type));
     switch (aggregate->fn) {
     case AGG_FIRST:
@@ -116,7 +116,7 @@ add_bucket_select(struct pg_sql *sql, const struct catalog_table *table,
 {
     const char *time = table->columns[table->time_column].name;
     enum err_code code = ERR_OK;
-    enum col_type type = COL_TEXT;
+    size_t column = 0;
 
     if (bucket->bucket_us > 0) {
         buf_add_fmt(&sql->text,
@@ -128,10 +128,11 @@ add_bucket_select(struct pg_sql *sql, const struct catalog_table *table,
     }
     batch_add_column(rows, SLICE_LITERAL("timestamp"), COL_TIMESTAMP);
     if (bucket->group_column) {
-        code = pg_find_column(table, bucket->group_column, &type, err);
+        code = catalog_find_column(table, bucket->group_column, &column, err);
         buf_add_cstr(&sql->text, ", ");
-        add_value(sql, bucket->group_column, type, false);
         if (!code) {
+            enum col_type type = table->columns[column].type;
+            add_value(sql, bucket->group_column, type, false);
             batch_add_column(rows, slice_of(bucket->group_column), type);
         }
     }

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "codec/number.h"
+#include "store/filter.h"
 #include "store/postgres/pg.h"
 
 enum { VALUES_MAX = 10000 };
@@ -35,19 +35,6 @@ pg_add_source(struct pg_sql *sql, const struct catalog_table *table)
         pg_sql_name(sql, table->name);
         buf_add_cstr(&sql->text, " AS t");
     }
-}
-
-enum err_code
-pg_find_column(const struct catalog_table *table, const char *name, enum col_type *ret_type,
-               struct err *err)
-{
-    int index = catalog_column_index(table, slice_of(name));
-
-    if (index == CATALOG_NONE) {
-        return err_set(err, ERR_INVALID, "%s has no column \"%s\"", table->name, name);
-    }
-    *ret_type = table->columns[index].type;
-    return ERR_OK;
 }
 
 /* Columns whose hash is in an index: texts themselves may be too long for one
@@ -92,28 +79,20 @@ static enum err_code
 add_filter(struct pg_sql *sql, const struct catalog_table *table, const struct store_filter *filter,
            struct err *err)
 {
-    enum col_type type = COL_TEXT;
-    enum err_code code = pg_find_column(table, filter->column, &type, err);
+    size_t column = 0;
+    enum err_code code = catalog_find_column(table, filter->column, &column, err);
 
+    if (!code) {
+        code = store_check_filter(filter, table, column, err);
+    }
     if (code) {
         return code;
-    }
-    if (type != COL_TEXT && type != COL_INT32) {
-        return err_set(err, ERR_INVALID, "column \"%s\" of %s is not a text and cannot be filtered",
-                       filter->column, table->name);
     }
     if (filter->value_count == 0 || filter->value_count > VALUES_MAX) {
         return err_set(err, ERR_INVALID, "a filter takes 1 to %d values", VALUES_MAX);
     }
     for (size_t i = 0; i < filter->value_count; i++) {
         struct slice value = filter->values[i];
-        int64_t number;
-        if (type == COL_INT32 &&
-            (!number_parse_i64(value, &number) || number > INT32_MAX || number < INT32_MIN)) {
-            return err_set(
-                err, ERR_INVALID, "column \"%s\" of %s is filtered by whole numbers, not \"%.*s\"",
-                filter->column, table->name, (int)(value.len < 64 ? value.len : 64), value.ptr);
-        }
         if (value.len > 0 && memchr(value.ptr, '\0', value.len)) {
             return err_set(err, ERR_INVALID, "a value for \"%s\" holds U+0000", filter->column);
         }
@@ -121,7 +100,7 @@ add_filter(struct pg_sql *sql, const struct catalog_table *table, const struct s
     size_t number = pg_sql_texts(sql, filter->values, filter->value_count);
     buf_add_cstr(&sql->text, "t.");
     pg_sql_name(sql, filter->column);
-    if (type == COL_INT32) {
+    if (table->columns[column].type == COL_INT32) {
         buf_add_fmt(&sql->text, " = ANY($%zu::int[])", number);
         return ERR_OK;
     }
@@ -136,20 +115,18 @@ static enum err_code
 add_at_least(struct pg_sql *sql, const struct catalog_table *table, const struct store_scan *scan,
              const char *glue, struct err *err)
 {
-    enum col_type type = COL_TEXT;
-    enum err_code code = pg_find_column(table, scan->at_least_column, &type, err);
+    size_t column = 0;
+    enum err_code code = catalog_find_column(table, scan->at_least_column, &column, err);
 
+    if (!code) {
+        code = store_check_at_least(scan, table, column, err);
+    }
     if (code) {
         return code;
     }
-    if (type != COL_INT64 && type != COL_TIMESTAMP) {
-        return err_set(err, ERR_INVALID,
-                       "column \"%s\" of %s is no whole number of 64 bits and has no least value",
-                       scan->at_least_column, table->name);
-    }
     buf_add_fmt(&sql->text, "%st.", glue);
     pg_sql_name(sql, scan->at_least_column);
-    if (type == COL_TIMESTAMP) {
+    if (table->columns[column].type == COL_TIMESTAMP) {
         size_t number = pg_sql_time(sql, scan->at_least);
         buf_add_fmt(&sql->text, " >= $%zu", number);
     } else {
