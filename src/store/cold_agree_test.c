@@ -578,6 +578,51 @@ test_rollups_keep_metrics_that_rows_lost(void **state)
     free(files);
 }
 
+static void
+expect_latest(struct place *place, const char *lines)
+{
+    struct batch rows;
+    struct err err = {0};
+    struct buf text BUF_AUTO;
+
+    if (store_latest(place->duck, TABLE_SAMPLES, &rows, &err)) {
+        fail_msg("latest: %s", err.msg);
+    }
+    buf_init(&text, 0);
+    contract_dump(&rows, &text);
+    batch_fini(&rows);
+    buf_add_char(&text, '\0');
+    assert_string_equal(text.ptr, lines);
+}
+
+static void
+test_the_newest_rows_are_rows_though_rollups_have_newer_ones(void **state)
+{
+    struct place *place = *state;
+    const char *const cpu[] = {"cpu", NULL};
+    struct store_seal what = {.table = TABLE_SAMPLES, .merge = true};
+
+    /* cpu (1) ends on day 2, net (2) on day 1, disk (3) is hot: 86400000000 is a day. */
+    apply_both(place, TABLE_SERIES, "1|cpu|-|-\n2|net|-|-\n3|disk|-|-\n");
+    apply_both(place, TABLE_SAMPLES,
+               "1|10|1\n1|20|2\n2|30|3\n3|40|4\n1|86400000010|5\n2|86400000020|6\n"
+               "3|86400000030|7\n1|172800000010|8\n3|172800000020|9\n3|259200000010|10\n");
+    for (what.day = 0; what.day < 3; what.day++) {
+        seal(place, &what);
+    }
+    expect_latest(place, "1|172800000010|8\n2|86400000020|6\n3|259200000010|10\n");
+    /* Retention takes cpu from the rows of two days, and leaves it in their rollups. */
+    what.drop_metrics = cpu;
+    what.keep_rollups_of_dropped = true;
+    for (what.day = 1; what.day < 3; what.day++) {
+        seal(place, &what);
+    }
+    expect_latest(place, "1|20|2\n2|86400000020|6\n3|259200000010|10\n");
+    what.day = 0;
+    seal(place, &what);
+    expect_latest(place, "2|86400000020|6\n3|259200000010|10\n");
+}
+
 int
 main(void)
 {
@@ -586,6 +631,7 @@ main(void)
         CASE(test_views_show_rollups),
         CASE(test_rollups_answer_when_the_rows_are_gone),
         CASE(test_rollups_keep_metrics_that_rows_lost),
+        CASE(test_the_newest_rows_are_rows_though_rollups_have_newer_ones),
     };
 
     return cmocka_run_group_tests_name("store cold agree", tests, NULL, NULL);
