@@ -139,8 +139,13 @@ load(struct ingest *ingest, struct err *err)
     if (code != ERR_OK) {
         return err_context(err, code, "waiting for the store to apply the log");
     }
+    laps_mark(ingest->options.laps, "applying the log");
     code = load_series(ingest, err);
-    return code == ERR_OK ? load_keys(ingest, err) : code;
+    laps_mark(ingest->options.laps, "series");
+    code = code == ERR_OK ? load_keys(ingest, err) : code;
+    laps_mark(ingest->options.laps, "keys of requests");
+    ingest->options.laps = NULL; /* the caller's */
+    return code;
 }
 
 static void

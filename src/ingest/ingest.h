@@ -42,6 +42,7 @@ struct ingest_options {
     uint64_t unapplied_bytes_max; /* log not yet in the store; 0: 4 GiB */
     uint64_t series_max;          /* 0: 10 000 000 */
     size_t errors_max;            /* row errors told in an answer; 0: 100 */
+    struct laps *laps;            /* of ingest_open alone; NULL: nobody looks */
 };
 
 /* Loads series and idempotency keys from the engine, when its backlog is applied: waits up to 5 s

@@ -38,6 +38,7 @@ enum {
     DIR_MODE = 0750,
     METRICS_PREFIX_MAX = 256,
     US_PER_S = 1000000,
+    LAP_US_MIN = 1000,
     MS_PER_S = 1000,
     NS_PER_MS = 1000000
 };
@@ -77,6 +78,7 @@ struct database {
     int64_t tended_us;
     double rows_per_second;
     char problem[ERR_MSG_MAX]; /* that was logged last */
+    struct laps laps;          /* of the start */
 };
 
 /* ---- waiting ---- */
@@ -175,6 +177,7 @@ open_engine(struct database *db, struct err *err)
     make_parent(db);
     options.event = on_engine_event;
     options.event_ctx = db;
+    options.laps = &db->laps;
     backups_hook(db->options.config, &options);
     return engine_open(&options, &db->engine, err);
 }
@@ -297,7 +300,9 @@ start_ingest(struct database *db, struct err *err)
         .inflight_bytes_max = (uint64_t)config->ingest.inflight_bytes_max,
         .unapplied_bytes_max = (uint64_t)config->wal.unapplied_bytes_max,
         .series_max = (uint64_t)config->ingest.series_max,
+        .laps = &db->laps,
     };
+    laps_mark(&db->laps, "listening");
     enum err_code code = ingest_open(&options, &db->ingest, err);
 
     while (is_too_early(code) && wait_ms(db, EARLY_MS)) {
@@ -307,7 +312,7 @@ start_ingest(struct database *db, struct err *err)
         return code;
     }
     struct err warm_err;
-    if (warm_live(db->engine, db->live, &warm_err) != ERR_OK) {
+    if (warm_live(db->engine, db->live, &db->laps, &warm_err) != ERR_OK) {
         log_write(LOG_WARNING, "server", "database %s: live state starts empty: %s",
                   db->options.name, warm_err.msg);
     }
@@ -441,8 +446,12 @@ static void
 say_ready(const struct database *db)
 {
     const struct config *config = db->options.config;
+    char laps[LAPS_TEXT_MAX];
 
     publish_url(db);
+    laps_text(&db->laps, LAP_US_MIN, laps);
+    log_write(LOG_INFO, "server", "database %s started in %.3f s: %s", db->options.name,
+              laps_seconds(&db->laps), laps);
     if (is_default(db)) {
         log_write(LOG_INFO, "server", "Eider %s is ready on %s (data in %s%s)", EIDER_VERSION,
                   db->url, config->data_dir, config->demo ? "; demo data" : "");
@@ -470,6 +479,7 @@ bring_up(struct database *db, struct err *err)
     }
     if (code == ERR_OK && db->options.config->meter.enabled) {
         code = start_meter(db, err);
+        laps_mark(&db->laps, "meter");
     }
     if (code == ERR_OK) {
         start_collectors(db);
@@ -511,6 +521,7 @@ come_up(struct database *db)
             break;
         }
         wait_ms(db, pause_ms);
+        laps_mark(&db->laps, "waiting to try again");
         pause_ms = pause_ms * 2 < RETRY_MAX_MS ? pause_ms * 2 : RETRY_MAX_MS;
     }
     return false;
@@ -619,6 +630,7 @@ database_new(const struct database_options *options)
     pthread_condattr_t attributes;
 
     db->options = *options;
+    laps_start(&db->laps, clock_system());
     db->index = databases_add(options->databases, options->name, &limits);
     snprintf(db->path, sizeof(db->path), "%s/%s", config->data_dir,
              config->storage.duckdb.path ? config->storage.duckdb.path : "eider.duckdb");

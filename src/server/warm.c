@@ -17,7 +17,7 @@ take(struct live *live, struct batch *rows, enum table_id id, enum err_code code
 }
 
 enum err_code
-warm_live(struct engine *engine, struct live *live, struct err *err)
+warm_live(struct engine *engine, struct live *live, struct laps *laps, struct err *err)
 {
     static const enum table_id newest[] = {TABLE_MARKET_DATA, TABLE_STRATEGY_METRICS,
                                            TABLE_EXECUTION_METRICS, TABLE_SAMPLES};
@@ -37,8 +37,11 @@ warm_live(struct engine *engine, struct live *live, struct err *err)
     enum err_code code =
         take(live, &rows, TABLE_SERIES, engine_scan(engine, &series, &rows, err), err);
 
+    laps_mark(laps, "live series");
+
     for (size_t i = 0; i < sizeof(newest) / sizeof(newest[0]) && code == ERR_OK; i++) {
         code = take(live, &rows, newest[i], engine_latest(engine, newest[i], &rows, err), err);
+        laps_mark(laps, catalog_table(newest[i])->name);
     }
     if (code == ERR_OK) {
         code = take(live, &rows, TABLE_TRADES, engine_scan(engine, &trades, &rows, err), err);
@@ -46,5 +49,6 @@ warm_live(struct engine *engine, struct live *live, struct err *err)
     if (code == ERR_OK) {
         code = take(live, &rows, TABLE_EVENTS, engine_scan(engine, &events, &rows, err), err);
     }
+    laps_mark(laps, "newest trades and events");
     return code;
 }

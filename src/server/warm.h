@@ -7,6 +7,7 @@
 
 /* Reads series, last points, the newest rows of every part and the newest trades. Blocks on the
  * store. Stops at the first failure and returns it; what was read until then is there. */
-enum err_code warm_live(struct engine *engine, struct live *live, struct err *err);
+enum err_code warm_live(struct engine *engine, struct live *live, struct laps *laps,
+                        struct err *err);
 
 #endif

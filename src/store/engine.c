@@ -93,6 +93,7 @@ new_engine(const struct engine_options *options)
     o->store.readers = o->store.readers ? o->store.readers : READERS;
     o->store.timeout_ms = o->store.timeout_ms ? o->store.timeout_ms : TIMEOUT_MS;
     engine->clock = o->clock ? o->clock : clock_system();
+    o->store.laps = o->laps;
     engine->data_dir = mem_strdup(slice_of(o->data_dir));
     /* What a volatile store keeps must not be taken for a database, nor a database for it. */
     engine->store_path = join_path(o->data_dir, o->store_volatile ? "memory.snapshot"
@@ -207,22 +208,27 @@ engine_open(const struct engine_options *options, struct engine **ret_engine, st
     if (code == ERR_OK) {
         code = check_finished(engine, err);
     }
+    laps_mark(options->laps, "lock");
     if (code == ERR_OK) {
         code = rebuild_open(engine, err);
     }
+    laps_mark(options->laps, "store");
     if (code == ERR_OK) {
         code = open_wal(engine, err);
     }
     if (code == ERR_OK) {
+        laps_mark(options->laps, "log");
         code = rebuild_gap(engine, err);
     }
     if (code == ERR_OK) {
+        engine->options.store.laps = NULL; /* of this open alone, not of the applier's */
         note_snapshot(engine);
         code = start_applier(engine, err);
     }
     if (code == ERR_OK) {
         code = maintain_start(engine, err);
     }
+    laps_mark(options->laps, "maintenance");
     if (code != ERR_OK) {
         engine_close(engine);
         return code;

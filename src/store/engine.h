@@ -19,6 +19,7 @@
 #define EIDER_STORE_ENGINE_H
 
 #include "base/clock.h"
+#include "base/laps.h"
 #include "store/hot.h"
 #include "store/maintain.h"
 #include "store/store.h"
@@ -69,6 +70,7 @@ struct store_open_options {
      * thread that applies; NULL: nobody. */
     void (*cold_damaged)(void *ctx, const struct cold_file *file);
     void *cold_damaged_ctx;
+    struct laps *laps; /* of the open; NULL: nobody looks */
 };
 
 typedef enum err_code store_open_fn(const struct store_open_options *options,
@@ -104,6 +106,7 @@ struct engine_options {
     const struct clock *clock; /* NULL: the system's */
     uint64_t hot_cache_bytes;  /* recent points in memory (hot.h); 0: none. A volatile store is in
                                   memory itself and has none */
+    struct laps *laps;         /* of engine_open alone; NULL: nobody looks */
 };
 
 /*

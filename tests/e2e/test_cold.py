@@ -2,6 +2,7 @@
 sealed days, rules by age, size and pattern, receipts, and space that comes back."""
 import datetime
 import os
+import re
 
 import pytest
 
@@ -96,6 +97,8 @@ def test_sealing_changes_no_answer():
         server.stop()
         server.start()
         assert answers(server) == before
+        [told] = [line for line in server.log().splitlines() if "database default started in" in line][-1:]
+        assert re.search(r"started in [0-9.]+ s: .*\bdatabase [0-9.]+", told), told
         server.stop()
         # The manifest is for people; check and the stopped directory agree with it.
         checked = run("check", "--data-dir", server.data_dir)

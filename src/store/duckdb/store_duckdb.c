@@ -274,8 +274,12 @@ make_tables(struct duck_store *duck, const struct store_open_options *options, s
     struct schema_db db = duck_schema_db(duck);
 
     enum err_code code = schema_open(&db, err);
+    laps_mark(options->laps, "schema");
     code = code ? code : duck_cold_open(duck, options, err);
-    return code ? code : duck_views_make(duck, err);
+    laps_mark(options->laps, "cold files");
+    code = code ? code : duck_views_make(duck, err);
+    laps_mark(options->laps, "views");
+    return code;
 }
 
 static enum err_code
@@ -331,6 +335,7 @@ store_duckdb_open(const struct store_open_options *options, struct store **ret_s
     enum err_code code = duck_cold_locate(duck, err);
     if (!code) {
         code = open_database(duck, clamp(options->threads, limits_cpus(), THREADS_MAX), err);
+        laps_mark(options->laps, "database");
     }
     code = code ? code : make_tables(duck, options, err);
     code = code ? code : read_applied(duck, err);
