@@ -279,11 +279,10 @@ test_retention_by_size_takes_the_oldest_days(void **state)
     (void)state;
     add_rule(&world, "table=trades max_bytes=2000");
     add_rule(&world, "table=candles rollup=raw max_bytes=999");
-    for (int i = 1; i <= 4; i++) {
-        char day[16];
-        snprintf(day, sizeof(day), "2024-02-%02d", i + 25);
-        add_file(&world, TABLE_TRADES, COLD_RAW, day);
-    }
+    add_file(&world, TABLE_TRADES, COLD_RAW, "2024-02-26");
+    add_file(&world, TABLE_TRADES, COLD_RAW, "2024-02-27");
+    add_file(&world, TABLE_TRADES, COLD_RAW, "2024-02-28");
+    add_file(&world, TABLE_TRADES, COLD_RAW, "2024-02-29");
     add_day(&world, TABLE_CANDLES, "2024-02-01");
     expect_plan(&world, "2024-03-04",
                 "trades 2024-02-26 drop day rows=10 files=1 rule=0\n"
