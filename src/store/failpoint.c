@@ -2,8 +2,8 @@
 #include "store/failpoint.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,13 +58,14 @@ const char *const failpoint_names[] = {
     NULL,
 };
 
-bool failpoint_is_armed;
+atomic_bool failpoint_is_armed;
 
-/* Written before threads are there, but for `passes`. */
+/* Guards what follows, as a test may arm beside threads that pass points. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static char armed_name[NAME_MAX_BYTES];
 static bool armed_kills;
 static int armed_nth;
-static atomic_int passes;
+static int passes;
 
 static bool
 is_known(const char *name)
@@ -77,8 +78,9 @@ is_known(const char *name)
     return false;
 }
 
-bool
-failpoint_arm(const char *text)
+/* With the lock held. */
+static bool
+parse_point(const char *text)
 {
     struct slice rest = slice_of(text);
     struct slice name;
@@ -86,11 +88,6 @@ failpoint_arm(const char *text)
     struct slice nth;
     char digits[12];
 
-    failpoint_is_armed = false;
-    atomic_store(&passes, 0);
-    if (!text) {
-        return true;
-    }
     slice_split(&rest, ':', &name);
     bool has_nth = slice_split(&rest, ':', &action);
     slice_split(&rest, ':', &nth);
@@ -107,25 +104,33 @@ failpoint_arm(const char *text)
         armed_nth = (int)number;
     }
     armed_kills = slice_is(action, "kill");
-    if (!slice_to_cstr(name, armed_name, sizeof(armed_name)) || !is_known(armed_name) ||
-        (!armed_kills && !slice_is(action, "error"))) {
-        return false;
-    }
-    failpoint_is_armed = true;
-    return true;
+    return slice_to_cstr(name, armed_name, sizeof(armed_name)) && is_known(armed_name) &&
+           (armed_kills || slice_is(action, "error"));
+}
+
+bool
+failpoint_arm(const char *text)
+{
+    pthread_mutex_lock(&lock);
+    passes = 0;
+    bool is_armed = text && parse_point(text);
+    atomic_store(&failpoint_is_armed, is_armed);
+    pthread_mutex_unlock(&lock);
+    return is_armed || !text;
 }
 
 bool
 failpoint_reached(const char *name)
 {
     assert(is_known(name));
-    if (strcmp(name, armed_name) != 0 || atomic_fetch_add(&passes, 1) + 1 != armed_nth) {
-        return false;
-    }
-    if (armed_kills) {
+    pthread_mutex_lock(&lock);
+    bool reached =
+        atomic_load(&failpoint_is_armed) && strcmp(name, armed_name) == 0 && ++passes == armed_nth;
+    if (reached && armed_kills) {
         raise(SIGKILL);
     }
-    return true;
+    pthread_mutex_unlock(&lock);
+    return reached;
 }
 
 /* Before main, so that no thread ever sees it change. */
