@@ -6,12 +6,6 @@
 /* ---- timeouts ---- */
 
 static bool
-no_connections(const struct http_stats *stats)
-{
-    return stats->connections == 0;
-}
-
-static bool
 two_connections(const struct http_stats *stats)
 {
     return stats->connections == 2;
@@ -175,12 +169,6 @@ test_server_drops_clients_that_do_not_read_their_answer(void **state)
 }
 
 /* ---- lost clients and late answers ---- */
-
-static bool
-none_active(const struct http_stats *stats)
-{
-    return stats->requests_active == 0;
-}
 
 static void
 test_server_takes_answers_for_clients_that_are_gone(void **state)
@@ -506,21 +494,6 @@ test_server_start_names_what_it_cannot_have(void **state)
     fixture_free(test);
 }
 
-struct stopper {
-    pthread_t thread;
-    struct http_server *server;
-    int grace_ms;
-};
-
-static void *
-stop_server(void *arg)
-{
-    struct stopper *stopper = arg;
-
-    http_server_stop(stopper->server, stopper->grace_ms);
-    return NULL;
-}
-
 static void
 test_server_stop_lets_running_requests_end(void **state)
 {
@@ -544,8 +517,7 @@ test_server_stop_lets_running_requests_end(void **state)
     struct http_exchange *held = fixture_take_held(test);
     client_send_text(sending, "POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\na");
     fixture_wait_stats(test, holds_a_body);
-    struct stopper stopper = {.server = test->server, .grace_ms = TEST_WAIT_S * 1000};
-    assert_int_equal(pthread_create(&stopper.thread, NULL, stop_server, &stopper), 0);
+    pthread_t stop = fixture_stop_begin(test);
     assert_end(idle); /* so its loop drains */
     assert_end(idle_too);
     client_send_text(sending, "bc");
@@ -562,8 +534,7 @@ test_server_stop_lets_running_requests_end(void **state)
     close(idle_too);
     close(waiting);
     close(sending);
-    pthread_join(stopper.thread, NULL);
-    test->server = NULL;
+    fixture_stop_wait(test, stop);
     fixture_free(test);
 }
 
@@ -581,16 +552,14 @@ test_server_stop_closes_the_listener_first(void **state)
     int idle = client_connect(test);
     client_send_text(idle, "GET /hello HTTP/1.1\r\nHost: a\r\n\r\n");
     assert_answer(idle, 200, "hello");
-    struct stopper stopper = {.server = test->server, .grace_ms = TEST_WAIT_S * 1000};
-    assert_int_equal(pthread_create(&stopper.thread, NULL, stop_server, &stopper), 0);
+    pthread_t stop = fixture_stop_begin(test);
     assert_end(idle);
     int late = socket(AF_INET, SOCK_STREAM, 0);
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     assert_int_equal(connect(late, (struct sockaddr *)&address, sizeof(address)), -1);
     assert_int_equal(errno, ECONNREFUSED);
     http_reply(held);
-    pthread_join(stopper.thread, NULL);
-    test->server = NULL;
+    fixture_stop_wait(test, stop);
     close(late);
     close(idle);
     close(fd);

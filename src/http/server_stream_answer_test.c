@@ -104,12 +104,6 @@ test_stream_does_not_tell_who_has_answered(void **state)
     stream_free(test);
 }
 
-static bool
-no_connections(const struct http_stats *stats)
-{
-    return stats->connections == 0;
-}
-
 static void
 test_stream_says_when_the_client_has_left_before(void **state)
 {
@@ -498,21 +492,6 @@ test_stream_refuses_too_many_headers(void **state)
 
 /* ---- tests: stopping ---- */
 
-struct stopper {
-    pthread_t thread;
-    struct http_server *server;
-    int grace_ms;
-};
-
-static void *
-stop_server(void *arg)
-{
-    struct stopper *stopper = arg;
-
-    http_server_stop(stopper->server, stopper->grace_ms);
-    return NULL;
-}
-
 static void
 test_stream_ends_within_the_grace_of_a_stop(void **state)
 {
@@ -526,8 +505,7 @@ test_stream_ends_within_the_grace_of_a_stop(void **state)
     assert_hello(idle);
     client_send_text(fd, "POST /tap HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
     struct http_exchange *exchange = take_tap();
-    struct stopper stopper = {.server = test->server, .grace_ms = TEST_WAIT_S * 1000};
-    assert_int_equal(pthread_create(&stopper.thread, NULL, stop_server, &stopper), 0);
+    pthread_t stop = fixture_stop_begin(test);
     assert_end(idle);
     http_body_resume(exchange);
     client_send_text(fd, "abc");
@@ -541,8 +519,7 @@ test_stream_ends_within_the_grace_of_a_stop(void **state)
     assert_end(fd);
     close(fd);
     close(idle);
-    pthread_join(stopper.thread, NULL);
-    test->server = NULL;
+    fixture_stop_wait(test, stop);
     assert_int_equal(tap.gones, 0);
     stream_free(test);
 }

@@ -309,6 +309,30 @@ fixture_access_line(struct fixture *test, size_t n)
     return test->lines[n];
 }
 
+/* A stop with all the grace there is, under way on a thread of its own. */
+static inline void *
+fixture_stop_main(void *arg)
+{
+    http_server_stop(arg, TEST_WAIT_S * 1000);
+    return NULL;
+}
+
+static inline pthread_t
+fixture_stop_begin(struct fixture *test)
+{
+    pthread_t thread;
+
+    assert_int_equal(pthread_create(&thread, NULL, fixture_stop_main, test->server), 0);
+    return thread;
+}
+
+static inline void
+fixture_stop_wait(struct fixture *test, pthread_t thread)
+{
+    pthread_join(thread, NULL);
+    test->server = NULL;
+}
+
 /* Waits until `holds` says yes to the server's figures. */
 static inline struct http_stats
 fixture_wait_stats(struct fixture *test, bool (*holds)(const struct http_stats *stats))
@@ -324,6 +348,18 @@ fixture_wait_stats(struct fixture *test, bool (*holds)(const struct http_stats *
         assert_true(clock_mono_us(clock_system()) < end_us);
         sched_yield();
     }
+}
+
+static inline bool
+no_connections(const struct http_stats *stats)
+{
+    return stats->connections == 0;
+}
+
+static inline bool
+none_active(const struct http_stats *stats)
+{
+    return stats->requests_active == 0;
 }
 
 /* Waits until the server has read so many bytes in all. */

@@ -278,12 +278,6 @@ take_tap(void)
     return tap.exchange;
 }
 
-static inline bool
-none_active(const struct http_stats *stats)
-{
-    return stats->requests_active == 0;
-}
-
 /* ---- the client ---- */
 
 static inline void

@@ -218,10 +218,4 @@ no_clients(const struct http_stats *stats)
     return stats->ws_clients == 0;
 }
 
-static inline bool
-no_connections(const struct http_stats *stats)
-{
-    return stats->connections == 0;
-}
-
 #endif
