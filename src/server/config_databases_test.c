@@ -1,33 +1,6 @@
 /* Tests of `databases` in the configuration. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "server/config_databases.h"
-
-static char file[] = "/tmp/eider-databases-XXXXXX";
-
-static enum err_code
-load(const char *yaml, bool for_a_server, struct config *config, struct err *err)
-{
-    char *env[] = {(char[]){"KEY=s3cret-token"}, NULL};
-    struct config_options options = {.file = file, .env = env, .for_a_server = for_a_server};
-    FILE *out = fopen(file, "w");
-
-    assert_non_null(out);
-    assert_true(fputs(yaml, out) >= 0);
-    fclose(out);
-    *config = (struct config){0};
-    return config_load(&options, config, err);
-}
+#include "server/config_testing.h"
 
 static void
 test_databases_have_their_own_settings_and_else_the_top_level_s(void **state)
@@ -196,22 +169,6 @@ test_databases_are_chosen_for_a_program_that_works_with_one(void **state)
     assert_int_equal(load("data_dir: /m\n", false, &bare, &err), ERR_OK);
     assert_true(config_database_choose(&bare, SLICE_LITERAL("any")));
     assert_string_equal(bare.data_dir, "/m/databases/any");
-}
-
-static int
-make_file(void **state)
-{
-    int fd = mkstemp(file);
-
-    (void)state;
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int
-remove_file(void **state)
-{
-    (void)state;
-    return unlink(file);
 }
 
 int

@@ -1,33 +1,6 @@
 /* Tests of gateway.upstreams in the configuration. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
+#include "server/config_testing.h"
 #include "server/config_upstreams.h"
-
-static char file[] = "/tmp/eider-upstreams-XXXXXX";
-
-static enum err_code
-load(const char *yaml, struct config *config, struct err *err)
-{
-    char *env[] = {(char[]){"KEY=s3cret"}, NULL};
-    struct config_options options = {.file = file, .env = env};
-    FILE *out = fopen(file, "w");
-
-    assert_non_null(out);
-    assert_true(fputs(yaml, out) >= 0);
-    fclose(out);
-    *config = (struct config){0};
-    return config_load(&options, config, err);
-}
 
 static void
 test_upstreams_are_read_with_defaults(void **state)
@@ -50,7 +23,7 @@ test_upstreams_are_read_with_defaults(void **state)
                           "      charge_on_abort: nothing\n"
                           "      breaker: {pause_after: 3, open: 1m}\n"
                           "    other: {base_url: \"http://127.0.0.1:1\", breaker: {enabled: no}}\n",
-                          &config, &err),
+                          false, &config, &err),
                      ERR_OK);
     assert_int_equal(config.gateway.threads, 2);
     assert_int_equal(config.gateway.upstreams->count, 2);
@@ -58,7 +31,7 @@ test_upstreams_are_read_with_defaults(void **state)
     assert_string_equal(options.name, "birdeye");
     assert_string_equal(options.api_name, "Birdeye");
     assert_int_equal(options.header_count, 2);
-    assert_string_equal(options.headers[0].value, "s3cret");
+    assert_string_equal(options.headers[0].value, "s3cret-token");
     assert_string_equal(options.headers[1].name, "x-chain");
     assert_int_equal(options.timeout_ms, 250);
     assert_int_equal(options.idle_timeout_ms, 60000);
@@ -83,7 +56,7 @@ test_upstreams_may_be_missing(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         struct config config CONFIG_AUTO = {0};
-        assert_int_equal(load(texts[i], &config, &err), ERR_OK);
+        assert_int_equal(load(texts[i], false, &config, &err), ERR_OK);
         assert_null(config.gateway.upstreams);
     }
 }
@@ -122,27 +95,11 @@ test_upstreams_errors_say_where_and_what(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct config config CONFIG_AUTO = {0};
         struct err err = {0};
-        assert_int_equal(load(cases[i].yaml, &config, &err), ERR_USAGE);
+        assert_int_equal(load(cases[i].yaml, false, &config, &err), ERR_USAGE);
         if (!strstr(err.msg, cases[i].text)) {
             fail_msg("\"%s\" lacks \"%s\"", err.msg, cases[i].text);
         }
     }
-}
-
-static int
-make_file(void **state)
-{
-    int fd = mkstemp(file);
-
-    (void)state;
-    return fd < 0 ? -1 : close(fd);
-}
-
-static int
-remove_file(void **state)
-{
-    (void)state;
-    return unlink(file);
 }
 
 int
