@@ -1,100 +1,10 @@
 /* The meter where things become many, large or unlucky. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "meter/meter_testing.h"
 
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
-
-#include "base/mem.h"
-#include "codec/decimal.h"
-#include "codec/time.h"
 #include "codec/utf8.h"
-#include "meter/fake_log.h"
-#include "meter/meter.h"
 #include "meter/price.h"
 
-#define NOW_US INT64_C(1767323045000000) /* 2026-01-02T03:04:05 */
-#define CREDITS(n) ((n)*DECIMAL_ONE)
-
 enum { MANY = 16000, TEXT_BYTES = 1024, HUGE_COUNT = 12 };
-
-struct told {
-    int calls;
-    enum err_code code;
-    bool refused;
-    struct refusal refusal;
-    bool replayed;
-    int64_t credits;
-    char price_rule[128];
-};
-
-struct world {
-    struct clock_manual clock;
-    struct fake_log log;
-    struct meter_options options;
-    struct meter *meter;
-    struct told told;
-};
-
-static void
-on_done(void *ctx, const struct meter_answer *answer)
-{
-    struct told *told = ctx;
-
-    told->calls++;
-    told->code = answer->code;
-    told->refused = answer->refusal != NULL;
-    if (answer->refusal) {
-        told->refusal = *answer->refusal;
-    }
-    told->replayed = answer->replayed;
-    told->credits = answer->credits;
-    snprintf(told->price_rule, sizeof(told->price_rule), "%s",
-             answer->price_rule ? answer->price_rule : "");
-}
-
-static void
-start(struct world *world)
-{
-    struct err err;
-
-    assert_int_equal(ERR_OK, meter_open(&world->options, &world->meter, &err));
-}
-
-static struct world *
-world_new(int64_t limit)
-{
-    struct world *world = mem_zalloc(1, sizeof(*world));
-
-    clock_manual_init(&world->clock, NOW_US);
-    fake_log_init(&world->log);
-    world->options = (struct meter_options){
-        .clock = &world->clock.clock, .has_default_budget = true, .manual = true};
-    budget_def_init(&world->options.default_budget, "default");
-    world->options.default_budget.hard_limit = limit;
-    fake_log_io(&world->log, &world->options.io);
-    return world;
-}
-
-static void
-world_free(struct world *world)
-{
-    meter_close(world->meter);
-    assert_int_equal(0, world->log.double_submits);
-    fake_log_fini(&world->log);
-    free(world);
-}
-
-static void
-restart(struct world *world)
-{
-    meter_close(world->meter);
-    world->clock.mono_now_us = 5;
-    start(world);
-}
 
 static void
 drain_log(struct world *world)
@@ -103,46 +13,6 @@ drain_log(struct world *world)
         fake_log_end(&world->log, ERR_OK);
     }
     assert_null(world->log.held);
-}
-
-static struct meter_reserve
-request_of(const char *id, int64_t credits)
-{
-    return (struct meter_reserve){
-        .call = {.api_name = SLICE_LITERAL("birdeye"), .endpoint = SLICE_LITERAL("/defi/price")},
-        .reservation_id = slice_of(id),
-        .has_credits = true,
-        .max_credits = credits};
-}
-
-static struct told *
-send_reserve(struct world *world, const struct meter_reserve *request)
-{
-    world->told = (struct told){0};
-    meter_reserve(world->meter, request, on_done, &world->told);
-    return &world->told;
-}
-
-static struct told *
-reserve(struct world *world, const char *id, int64_t credits)
-{
-    struct meter_reserve request = request_of(id, credits);
-
-    return send_reserve(world, &request);
-}
-
-static struct told *
-commit(struct world *world, const char *id, int64_t credits)
-{
-    struct meter_commit request = {.reservation_id = slice_of(id),
-                                   .has_status = true,
-                                   .status_code = 200,
-                                   .has_credits = credits >= 0,
-                                   .credits = credits};
-
-    world->told = (struct told){0};
-    meter_commit(world->meter, &request, on_done, &world->told);
-    return &world->told;
 }
 
 static struct event
@@ -158,16 +28,6 @@ event_of(const char *id, const char *run_id, int64_t credits)
                           .timestamp_is_ours = true};
 }
 
-static struct told *
-append(struct world *world, const struct event *events, size_t count, bool enforce)
-{
-    struct meter_append request = {.events = events, .count = count, .enforce = enforce};
-
-    world->told = (struct told){0};
-    meter_append(world->meter, &request, on_done, &world->told);
-    return &world->told;
-}
-
 static void
 set_budget(struct world *world, const char *name, enum budget_dimension dimension, int64_t limit)
 {
@@ -180,38 +40,6 @@ set_budget(struct world *world, const char *name, enum budget_dimension dimensio
     def.hard_limit = limit;
     meter_set_budget(world->meter, &def, on_done, &told);
     assert_int_equal(ERR_OK, told.code);
-}
-
-struct seen {
-    const char *budget;
-    int64_t used, reserved;
-    enum breaker_state state;
-    int count;
-    char instance[2048];
-};
-
-static void
-see(void *ctx, const struct budget_view *view, const struct budget_forecast *forecast)
-{
-    struct seen *seen = ctx;
-
-    (void)forecast;
-    if (strcmp(view->def->name, seen->budget) == 0) {
-        seen->used += view->used;
-        seen->reserved += view->reserved;
-        seen->state = view->state;
-        seen->count++;
-        snprintf(seen->instance, sizeof(seen->instance), "%s", view->instance);
-    }
-}
-
-static struct seen
-look(struct world *world, const char *budget)
-{
-    struct seen seen = {.budget = budget};
-
-    meter_each_budget(world->meter, see, &seen);
-    return seen;
 }
 
 /* ---- many and large ---- */
@@ -270,7 +98,7 @@ test_huge_credits_do_not_wrap_round(void **state)
         meter_extend(world->meter, slice_of(id[i]), 1000, 1, NULL, NULL);
         meter_release(world->meter, slice_of(id[i]), NULL, NULL);
     }
-    assert_int_equal(0, look(world, "default").reserved);
+    assert_int_equal(0, look_at(world, "default").reserved);
     assert_int_equal(ERR_OK, append(world, events, HUGE_COUNT, false)->code);
     assert_true(world->told.credits > 0);
     meter_stats(world->meter, &stats);
@@ -326,12 +154,12 @@ test_long_values_make_one_counter_that_survives_a_start(void **state)
     def.hard_limit = CREDITS(10);
     meter_set_budget(world->meter, &def, on_done, &told);
     append(world, &event, 1, false);
-    struct seen before = look(world, "each");
+    struct seen before = look_at(world, "each");
     assert_int_equal(1, before.count);
     assert_int_equal(BREAKER_OPEN, before.state);
     assert_true(utf8_is_text(slice_of(before.instance)));
     restart(world);
-    struct seen after = look(world, "each");
+    struct seen after = look_at(world, "each");
     assert_int_equal(1, after.count);
     assert_int_equal(BREAKER_OPEN, after.state);
     assert_string_equal(before.instance, after.instance);
@@ -353,8 +181,8 @@ test_a_refused_batch_leaves_the_breaker_alone(void **state)
     (void)state;
     start(world);
     assert_int_equal(ERR_BUSY, append(world, events, 2, true)->code);
-    assert_int_equal(0, look(world, "default").used);
-    assert_int_equal(BREAKER_CLOSED, look(world, "default").state);
+    assert_int_equal(0, look_at(world, "default").used);
+    assert_int_equal(BREAKER_CLOSED, look_at(world, "default").state);
     assert_int_equal(0, world->log.rows[TABLE_BUDGET_CHANGES].rows);
     world_free(world);
 }
@@ -372,8 +200,8 @@ test_a_failed_record_leaves_the_breaker_alone(void **state)
     fake_log_end(&world->log, ERR_IO);
     world->log.mode = FAKE_LOG_INSTANT;
     assert_int_equal(ERR_UNAVAILABLE, world->told.code);
-    assert_int_equal(0, look(world, "default").used);
-    assert_int_equal(BREAKER_CLOSED, look(world, "default").state);
+    assert_int_equal(0, look_at(world, "default").used);
+    assert_int_equal(BREAKER_CLOSED, look_at(world, "default").state);
     assert_int_equal(ERR_OK, reserve(world, "r1", CREDITS(1))->code);
     assert_int_equal(ERR_OK, reserve(world, "r2", CREDITS(1))->code);
     world_free(world);
@@ -393,7 +221,7 @@ test_an_id_is_free_again_when_its_record_failed(void **state)
     event.credits = CREDITS(2);
     assert_int_equal(ERR_OK, append(world, &event, 1, false)->code);
     assert_int_equal(1, world->log.rows[TABLE_EVENTS].rows);
-    assert_int_equal(CREDITS(2), look(world, "default").used);
+    assert_int_equal(CREDITS(2), look_at(world, "default").used);
     world_free(world);
 }
 
@@ -423,10 +251,10 @@ test_a_new_budget_holds_what_is_reopened(void **state)
     reserve(world, "r1", CREDITS(7));
     set_budget(world, "late", DIM_API, CREDITS(10));
     assert_non_null(world->log.held);
-    assert_int_equal(0, look(world, "late").reserved);
+    assert_int_equal(0, look_at(world, "late").reserved);
     fake_log_end(&world->log, ERR_IO);
     world->log.mode = FAKE_LOG_INSTANT;
-    assert_int_equal(CREDITS(7), look(world, "late").reserved);
+    assert_int_equal(CREDITS(7), look_at(world, "late").reserved);
     assert_int_equal(ERR_BUSY, reserve(world, "r2", CREDITS(4))->code);
     world_free(world);
 }
@@ -471,12 +299,12 @@ test_reset_holds_for_each_counter_behind_a_start(void **state)
     start(world);
     set_budget(world, "run", DIM_RUN_ID, CREDITS(10));
     append(world, &event, 1, false);
-    assert_int_equal(BREAKER_OPEN, look(world, "run").state);
+    assert_int_equal(BREAKER_OPEN, look_at(world, "run").state);
     clock_manual_advance(&world->clock, 1);
     meter_change_budget(world->meter, "run", "reset", slice_of(""), NULL, NULL);
-    assert_int_equal(BREAKER_CLOSED, look(world, "run").state);
+    assert_int_equal(BREAKER_CLOSED, look_at(world, "run").state);
     restart(world);
-    struct seen seen = look(world, "run");
+    struct seen seen = look_at(world, "run");
     assert_int_equal(BREAKER_CLOSED, seen.state);
     assert_true(seen.count <= 1 && (seen.count == 0 || strcmp(seen.instance, "run_id=r") == 0));
     world_free(world);
@@ -500,7 +328,7 @@ test_an_old_open_reservation_is_found_behind_a_start(void **state)
         meter_release(world->meter, slice_of(id), NULL, NULL);
     }
     restart(world);
-    assert_int_equal(CREDITS(3), look(world, "default").reserved);
+    assert_int_equal(CREDITS(3), look_at(world, "default").reserved);
     assert_int_equal(ERR_OK, commit(world, "old", CREDITS(2))->code);
     world_free(world);
 }

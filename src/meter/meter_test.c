@@ -1,147 +1,7 @@
 /* The meter on a log in memory: what a caller is answered, and what stands in the log for it. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "meter/meter_testing.h"
 
-#include <cmocka.h>
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include "base/mem.h"
-#include "codec/decimal.h"
-#include "codec/time.h"
-#include "meter/fake_log.h"
-#include "meter/meter.h"
-
-#define NOW_US INT64_C(1767323045000000) /* 2026-01-02T03:04:05 */
-#define MINUTE_US (60 * TIME_US_PER_S)
-#define CREDITS(n) ((n)*DECIMAL_ONE)
-
-struct told {
-    int calls;
-    enum err_code code;
-    char msg[ERR_MSG_MAX];
-    bool refused;
-    struct refusal refusal;
-    bool replayed;
-    uint64_t lsn;
-    char id[METER_ID_MAX + 1];
-    char event_id[METER_ID_MAX + 1];
-    int64_t credits;
-    int64_t expires_us;
-    size_t stored, duplicates, budgets;
-    int64_t used, reserved;
-};
-
-struct world {
-    struct clock_manual clock;
-    struct fake_log log;
-    struct meter_options options;
-    struct meter *meter;
-    struct told told;
-};
-
-static void
-on_done(void *ctx, const struct meter_answer *answer)
-{
-    struct told *told = ctx;
-
-    told->calls++;
-    told->code = answer->code;
-    snprintf(told->msg, sizeof(told->msg), "%s", answer->err ? answer->err->msg : "");
-    told->refused = answer->refusal != NULL;
-    if (answer->refusal) {
-        told->refusal = *answer->refusal;
-    }
-    told->replayed = answer->replayed;
-    told->lsn = answer->lsn;
-    snprintf(told->id, sizeof(told->id), "%s",
-             answer->reservation_id ? answer->reservation_id : "");
-    snprintf(told->event_id, sizeof(told->event_id), "%s",
-             answer->event_id ? answer->event_id : "");
-    told->credits = answer->credits;
-    told->expires_us = answer->expires_us;
-    told->stored = answer->stored;
-    told->duplicates = answer->duplicates;
-    told->budgets = answer->budget_count;
-    if (answer->budget_count > 0) {
-        told->used = answer->budgets[0].used;
-        told->reserved = answer->budgets[0].reserved;
-    }
-}
-
-static void
-start(struct world *world)
-{
-    struct err err;
-
-    assert_int_equal(ERR_OK, meter_open(&world->options, &world->meter, &err));
-}
-
-static struct world *
-world_new(int64_t limit)
-{
-    struct world *world = mem_zalloc(1, sizeof(*world));
-
-    clock_manual_init(&world->clock, NOW_US);
-    fake_log_init(&world->log);
-    world->options = (struct meter_options){
-        .clock = &world->clock.clock, .has_default_budget = true, .manual = true};
-    budget_def_init(&world->options.default_budget, "default");
-    world->options.default_budget.hard_limit = limit;
-    fake_log_io(&world->log, &world->options.io);
-    start(world);
-    return world;
-}
-
-static void
-world_free(struct world *world)
-{
-    meter_close(world->meter);
-    assert_int_equal(0, world->log.double_submits);
-    fake_log_fini(&world->log);
-    free(world);
-}
-
-static void
-restart(struct world *world)
-{
-    meter_close(world->meter);
-    world->clock.mono_now_us = 5;
-    start(world);
-}
-
-static struct told *
-reserve(struct world *world, const char *id, int64_t credits)
-{
-    struct meter_reserve request = {
-        .call = {.api_name = SLICE_LITERAL("birdeye"), .endpoint = SLICE_LITERAL("/defi/price")},
-        .reservation_id = slice_of(id),
-        .has_credits = true,
-        .max_credits = credits};
-
-    world->told = (struct told){0};
-    meter_reserve(world->meter, &request, on_done, &world->told);
-    return &world->told;
-}
-
-static struct told *
-commit(struct world *world, const char *id, int64_t credits)
-{
-    struct meter_commit request = {.reservation_id = slice_of(id),
-                                   .has_status = true,
-                                   .status_code = 200,
-                                   .latency_ms = 12,
-                                   .has_credits = true,
-                                   .credits = credits};
-
-    world->told = (struct told){0};
-    meter_commit(world->meter, &request, on_done, &world->told);
-    return &world->told;
-}
 
 static struct told *
 release(struct world *world, const char *id)
@@ -165,39 +25,11 @@ call_event(const char *id, int64_t credits)
                           .timestamp_is_ours = true};
 }
 
-static struct told *
-append(struct world *world, const struct event *event, bool enforce)
-{
-    struct meter_append request = {.events = event, .count = 1, .enforce = enforce};
-
-    world->told = (struct told){0};
-    meter_append(world->meter, &request, on_done, &world->told);
-    return &world->told;
-}
-
-struct seen {
-    int64_t used, reserved;
-    enum breaker_state state;
-    int count;
-};
-
-static void
-see(void *ctx, const struct budget_view *view, const struct budget_forecast *forecast)
-{
-    struct seen *seen = ctx;
-
-    (void)forecast;
-    if (strcmp(view->def->name, "default") == 0) {
-        *seen = (struct seen){view->used, view->reserved, view->state, seen->count + 1};
-    }
-}
-
 static struct seen
 look(struct world *world)
 {
-    struct seen seen = {0};
+    struct seen seen = look_at(world, "default");
 
-    meter_each_budget(world->meter, see, &seen);
     assert_int_equal(1, seen.count);
     return seen;
 }
@@ -205,7 +37,7 @@ look(struct world *world)
 static void
 test_reserve_commit_books_the_real_cost(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
 
     (void)state;
     assert_int_equal(ERR_OK, reserve(world, "r1", CREDITS(60))->code);
@@ -221,7 +53,7 @@ test_reserve_commit_books_the_real_cost(void **state)
 static void
 test_reserve_never_passes_the_limit(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
 
     (void)state;
     reserve(world, "r1", CREDITS(60));
@@ -238,7 +70,7 @@ test_reserve_never_passes_the_limit(void **state)
 static void
 test_answer_waits_for_the_log(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
 
     (void)state;
     world->log.mode = FAKE_LOG_HELD;
@@ -253,7 +85,7 @@ test_answer_waits_for_the_log(void **state)
 static void
 test_failed_record_undoes_all_that_was_decided(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct told first;
 
     (void)state;
@@ -291,7 +123,7 @@ count_problem(void *ctx, bool is_problem, const char *text)
 static void
 test_failing_log_is_told_once_a_series(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     unsigned problems = 0;
 
     (void)state;
@@ -317,7 +149,7 @@ test_failing_log_is_told_once_a_series(void **state)
 static void
 test_lease_ends_by_itself(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
 
     (void)state;
     reserve(world, "r1", CREDITS(100));
@@ -335,7 +167,7 @@ test_lease_ends_by_itself(void **state)
 static void
 test_closed_reservations_answer_again_or_contradict(void **state)
 {
-    struct world *world = world_new(CREDITS(1000));
+    struct world *world = world_run(CREDITS(1000));
     char event_id[METER_ID_MAX + 1];
 
     (void)state;
@@ -360,7 +192,7 @@ test_closed_reservations_answer_again_or_contradict(void **state)
 static void
 test_start_brings_everything_back(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct chain_head before, after;
 
     (void)state;
@@ -389,7 +221,7 @@ test_start_brings_everything_back(void **state)
 static void
 test_lease_is_not_prolonged_by_a_start(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
 
     (void)state;
     reserve(world, "r1", CREDITS(100));
@@ -411,20 +243,20 @@ test_lease_is_not_prolonged_by_a_start(void **state)
 static void
 test_ids_are_stored_once_for_life(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct event event = call_event("e1", CREDITS(3));
 
     (void)state;
-    assert_int_equal(1, append(world, &event, false)->stored);
-    assert_int_equal(1, append(world, &event, false)->duplicates);
+    assert_int_equal(1, append(world, &event, 1, false)->stored);
+    assert_int_equal(1, append(world, &event, 1, false)->duplicates);
     restart(world);
-    assert_int_equal(ERR_OK, append(world, &event, false)->code);
+    assert_int_equal(ERR_OK, append(world, &event, 1, false)->code);
     assert_int_equal(1, world->told.duplicates);
     event.credits = CREDITS(4);
-    assert_int_equal(ERR_CONFLICT, append(world, &event, false)->code);
+    assert_int_equal(ERR_CONFLICT, append(world, &event, 1, false)->code);
     event = call_event("e1", CREDITS(3));
     event.run_id = SLICE_LITERAL("another");
-    assert_int_equal(ERR_CONFLICT, append(world, &event, false)->code);
+    assert_int_equal(ERR_CONFLICT, append(world, &event, 1, false)->code);
     assert_int_equal(CREDITS(3), look(world).used);
     assert_int_equal(1, world->log.rows[TABLE_EVENTS].rows);
     world_free(world);
@@ -433,14 +265,14 @@ test_ids_are_stored_once_for_life(void **state)
 static void
 test_what_was_spent_is_never_refused_unless_asked(void **state)
 {
-    struct world *world = world_new(CREDITS(10));
+    struct world *world = world_run(CREDITS(10));
     struct event event = call_event("e1", CREDITS(11));
 
     (void)state;
-    assert_int_equal(ERR_BUSY, append(world, &event, true)->code);
+    assert_int_equal(ERR_BUSY, append(world, &event, 1, true)->code);
     assert_true(world->told.refused);
     assert_int_equal(0, look(world).used);
-    assert_int_equal(ERR_OK, append(world, &event, false)->code);
+    assert_int_equal(ERR_OK, append(world, &event, 1, false)->code);
     assert_int_equal(CREDITS(11), look(world).used);
     assert_int_equal(BREAKER_OPEN, look(world).state);
     assert_int_equal(ERR_BUSY, reserve(world, "r1", 0)->code);
@@ -452,11 +284,11 @@ test_what_was_spent_is_never_refused_unless_asked(void **state)
 static void
 test_half_open_lets_one_probe_through(void **state)
 {
-    struct world *world = world_new(CREDITS(10));
+    struct world *world = world_run(CREDITS(10));
     struct event event = call_event("e1", CREDITS(10));
 
     (void)state;
-    append(world, &event, false);
+    append(world, &event, 1, false);
     clock_manual_advance(&world->clock, 60 * MINUTE_US + 1);
     assert_int_equal(ERR_OK, reserve(world, "p1", CREDITS(1))->code);
     assert_int_equal(BREAKER_HALF_OPEN, look(world).state);
@@ -474,40 +306,40 @@ test_half_open_lets_one_probe_through(void **state)
 static void
 test_late_entries_count_where_they_belong(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct event event = call_event("late", CREDITS(5));
 
     (void)state;
     event.timestamp_is_ours = false;
     event.timestamp_us = NOW_US - 61 * MINUTE_US;
-    assert_int_equal(ERR_OK, append(world, &event, false)->code);
+    assert_int_equal(ERR_OK, append(world, &event, 1, false)->code);
     assert_int_equal(0, look(world).used);
     event.id = SLICE_LITERAL("late2");
     event.timestamp_us = NOW_US - 59 * MINUTE_US;
-    append(world, &event, false);
+    append(world, &event, 1, false);
     assert_int_equal(CREDITS(5), look(world).used);
     clock_manual_advance(&world->clock, MINUTE_US + 1);
     assert_int_equal(0, look(world).used);
     event.id = SLICE_LITERAL("future");
     event.timestamp_us = NOW_US + 10 * MINUTE_US;
-    assert_int_equal(ERR_INVALID, append(world, &event, false)->code);
+    assert_int_equal(ERR_INVALID, append(world, &event, 1, false)->code);
     world_free(world);
 }
 
 static void
 test_corrections_name_what_they_correct(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct event event = call_event("e1", CREDITS(5));
     struct event correction = call_event("c1", CREDITS(-2));
 
     (void)state;
-    append(world, &event, false);
-    assert_int_equal(ERR_INVALID, append(world, &correction, false)->code);
+    append(world, &event, 1, false);
+    assert_int_equal(ERR_INVALID, append(world, &correction, 1, false)->code);
     correction.corrects = SLICE_LITERAL("nothing");
-    assert_int_equal(ERR_INVALID, append(world, &correction, false)->code);
+    assert_int_equal(ERR_INVALID, append(world, &correction, 1, false)->code);
     correction.corrects = SLICE_LITERAL("e1");
-    assert_int_equal(ERR_OK, append(world, &correction, false)->code);
+    assert_int_equal(ERR_OK, append(world, &correction, 1, false)->code);
     assert_int_equal(CREDITS(3), look(world).used);
     world_free(world);
 }
@@ -515,13 +347,13 @@ test_corrections_name_what_they_correct(void **state)
 static void
 test_a_budget_set_later_counts_what_was_spent(void **state)
 {
-    struct world *world = world_new(CREDITS(1000));
+    struct world *world = world_run(CREDITS(1000));
     struct event event = call_event("e1", CREDITS(5));
     struct budget_def def;
     struct told told = {0};
 
     (void)state;
-    append(world, &event, false);
+    append(world, &event, 1, false);
     reserve(world, "r1", CREDITS(7));
     budget_def_init(&def, "per-api");
     def.has_value[DIM_API] = true;
@@ -543,7 +375,7 @@ test_a_budget_set_later_counts_what_was_spent(void **state)
 static void
 test_operators_force_and_reset(void **state)
 {
-    struct world *world = world_new(CREDITS(10));
+    struct world *world = world_run(CREDITS(10));
     struct event event = call_event("e1", CREDITS(10));
     struct told told = {0};
 
@@ -553,7 +385,7 @@ test_operators_force_and_reset(void **state)
     restart(world);
     assert_int_equal(REFUSED_FORCED, (reserve(world, "r1", 1), world->told.refusal.reason));
     meter_change_budget(world->meter, "default", "metrics_only", slice_of(""), on_done, &told);
-    append(world, &event, false);
+    append(world, &event, 1, false);
     assert_int_equal(ERR_OK, reserve(world, "r1", 1)->code);
     meter_change_budget(world->meter, "default", "enforce", slice_of(""), on_done, &told);
     assert_int_equal(ERR_BUSY, reserve(world, "r2", 1)->code);
@@ -572,16 +404,16 @@ test_operators_force_and_reset(void **state)
 static void
 test_bad_calls_are_told_what_is_wrong(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct event event = call_event("e1", CREDITS(-1));
     struct meter_reserve request = {.call = {.api_name = SLICE_LITERAL("nobody")}};
     struct told told = {0};
 
     (void)state;
-    assert_int_equal(ERR_INVALID, append(world, &event, false)->code);
+    assert_int_equal(ERR_INVALID, append(world, &event, 1, false)->code);
     event = call_event("e1", CREDITS(1));
     event.latency_ms = NAN;
-    assert_int_equal(ERR_INVALID, append(world, &event, false)->code);
+    assert_int_equal(ERR_INVALID, append(world, &event, 1, false)->code);
     meter_reserve(world->meter, &request, on_done, &told);
     assert_int_equal(ERR_INVALID, told.code);
     assert_non_null(strstr(told.msg, "max_credits"));
@@ -598,14 +430,14 @@ test_bad_calls_are_told_what_is_wrong(void **state)
 static void
 test_secrets_never_reach_the_log(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct event event = call_event("e1", CREDITS(1));
 
     (void)state;
     event.endpoint = SLICE_LITERAL("/v1/price?api_key=SECRETSECRET&x=1");
     event.metadata_json = SLICE_LITERAL("{\"headers\":{\"X-API-KEY\":\"SECRETSECRET\"}}");
     event.error_message = SLICE_LITERAL("GET https://u:SECRETSECRET@h/ failed");
-    append(world, &event, false);
+    append(world, &event, 1, false);
     const struct batch *rows = &world->log.rows[TABLE_EVENTS];
     for (size_t i = 0; i < rows->column_count; i++) {
         enum col_type type = rows->columns[i].type;
@@ -621,7 +453,7 @@ test_secrets_never_reach_the_log(void **state)
 static void
 test_texts_of_a_commit_are_redacted_or_refused(void **state)
 {
-    struct world *world = world_new(CREDITS(100));
+    struct world *world = world_run(CREDITS(100));
     struct told told = {0};
     struct meter_commit request = {.reservation_id = SLICE_LITERAL("r1"),
                                    .error_message = SLICE_LITERAL("broken \xff text"),
