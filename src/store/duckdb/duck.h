@@ -85,6 +85,7 @@ struct duck_cold {
 };
 
 struct duck_reader {
+    struct duck_pool *pool; /* whose it is, and whose lock guards what is below the connection */
     duckdb_connection connection;
     bool busy;
     bool timed_out;
@@ -168,15 +169,14 @@ void duck_pool_stop(struct duck_pool *pool);
  * (NULL: none) is tripped, which ends the waiting for a reader, too. */
 enum err_code duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *cancel,
                              struct duck_reader **ret_reader, struct err *err);
-void duck_pool_give(struct duck_pool *pool, struct duck_reader *reader);
+void duck_pool_give(struct duck_reader *reader);
 void duck_pool_interrupt(struct duck_pool *pool);
 
 /* Whether the reader's time is over, or it was interrupted: for the time between two statements. */
-bool duck_pool_is_over(struct duck_pool *pool, struct duck_reader *reader);
+bool duck_pool_is_over(struct duck_reader *reader);
 
 /* Says in `err` why the reader's statement was interrupted. */
-enum err_code duck_pool_why(struct duck_pool *pool, const struct duck_reader *reader,
-                            struct err *err);
+enum err_code duck_pool_why(const struct duck_reader *reader, struct err *err);
 
 /* duck_query.c */
 

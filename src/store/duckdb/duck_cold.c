@@ -342,7 +342,7 @@ duck_read_begin(struct duck_store *duck, struct duck_reader *reader, struct err 
     if (code) {
         duck_read_end(reader);
     }
-    return code == ERR_TIMEOUT ? duck_pool_why(&duck->pool, reader, err) : code;
+    return code == ERR_TIMEOUT ? duck_pool_why(reader, err) : code;
 }
 
 void

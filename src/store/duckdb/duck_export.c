@@ -232,7 +232,7 @@ duck_export(struct store *store, const struct store_export *export, struct err *
         return code;
     }
     code = export_all(&x, err);
-    duck_pool_give(&duck->pool, x.reader);
+    duck_pool_give(x.reader);
     return code;
 }
 

@@ -84,6 +84,7 @@ duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count
     pthread_cond_init(&pool->watch, &attr);
     pthread_condattr_destroy(&attr);
     for (; pool->count < count; pool->count++) {
+        pool->readers[pool->count].pool = pool;
         if (duckdb_connect(database, &pool->readers[pool->count].connection) != DuckDBSuccess) {
             return err_set(err, ERR_INTERNAL, "DuckDB gave no connection to read by");
         }
@@ -204,8 +205,10 @@ duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *canc
 }
 
 void
-duck_pool_give(struct duck_pool *pool, struct duck_reader *reader)
+duck_pool_give(struct duck_reader *reader)
 {
+    struct duck_pool *pool = reader->pool;
+
     pthread_mutex_lock(&pool->lock);
     assert(reader->busy && pool->busy > 0);
     struct store_cancel *cancel = reader->cancel;
@@ -233,23 +236,23 @@ duck_pool_interrupt(struct duck_pool *pool)
 }
 
 bool
-duck_pool_is_over(struct duck_pool *pool, struct duck_reader *reader)
+duck_pool_is_over(struct duck_reader *reader)
 {
-    pthread_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&reader->pool->lock);
     reader->timed_out |= reader->deadline_us <= now_us();
     bool over = reader->timed_out || reader->cancelled || store_cancel_is_tripped(reader->cancel);
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&reader->pool->lock);
     return over;
 }
 
 enum err_code
-duck_pool_why(struct duck_pool *pool, const struct duck_reader *reader, struct err *err)
+duck_pool_why(const struct duck_reader *reader, struct err *err)
 {
-    pthread_mutex_lock(&pool->lock);
+    pthread_mutex_lock(&reader->pool->lock);
     bool cancelled = reader->cancelled;
     bool timed_out = reader->timed_out;
     bool left = store_cancel_is_tripped(reader->cancel);
-    pthread_mutex_unlock(&pool->lock);
+    pthread_mutex_unlock(&reader->pool->lock);
     if (cancelled) {
         return err_set(err, ERR_UNAVAILABLE, "interrupted: the store is being closed or rebuilt");
     }

@@ -277,7 +277,7 @@ static enum err_code
 explain(struct duck_store *duck, struct duck_reader *reader, enum err_code code, struct err *err)
 {
     if (code == ERR_TIMEOUT) {
-        return duck_pool_why(&duck->pool, reader, err);
+        return duck_pool_why(reader, err);
     }
     if (code == ERR_INTERNAL && is_lost(duck, reader)) {
         return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
@@ -285,8 +285,8 @@ explain(struct duck_store *duck, struct duck_reader *reader, enum err_code code,
     /* An interrupt between two statements spoils their transaction, and the next one says only
      * that.
      */
-    if (code == ERR_INTERNAL && duck_pool_is_over(&duck->pool, reader)) {
-        return duck_pool_why(&duck->pool, reader, err);
+    if (code == ERR_INTERNAL && duck_pool_is_over(reader)) {
+        return duck_pool_why(reader, err);
     }
     return code;
 }
@@ -367,7 +367,7 @@ stream(struct duck_cursor *cursor, struct duck_reader *reader, store_visit_fn *f
             *ret_refused = code != ERR_OK;
         }
         /* The next fetch would say so too, once the watchdog has come round. */
-        if (!code && !end && duck_pool_is_over(&cursor->duck->pool, reader)) {
+        if (!code && !end && duck_pool_is_over(reader)) {
             code = ERR_TIMEOUT;
         }
     }

@@ -243,7 +243,7 @@ duck_reading_close(struct duck_reading *reading)
         duck_read_end(reading->reader);
     }
     if (reading->reader) {
-        duck_pool_give(&reading->duck->pool, reading->reader);
+        duck_pool_give(reading->reader);
     }
     duck_sql_fini(&reading->sql);
 }

@@ -125,7 +125,7 @@ duck_seal_find(struct store *store, const struct store_seal_find *find, struct s
         return code;
     }
     code = select_rows(duck, reader, &sql, &rows, err);
-    duck_pool_give(&duck->pool, reader);
+    duck_pool_give(reader);
     if (!code) {
         fill_days(duck, &rows, ret_days);
         *ret_count = rows.rows;
@@ -509,7 +509,7 @@ duck_seal_begin(struct store *store, const struct store_seal *seal,
     code = duck_pool_take(&duck->sealers, timeout_ms, NULL, &sealing->reader, err);
     if (!code) {
         code = write_files(duck, sealing, err);
-        duck_pool_give(&duck->sealers, sealing->reader);
+        duck_pool_give(sealing->reader);
         sealing->reader = NULL;
     }
     sealing->seal.drop_metrics = NULL; /* the caller's, and done */

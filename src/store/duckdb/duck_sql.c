@@ -130,8 +130,8 @@ duck_sql(struct store *store, const struct store_sql *sql, struct batch *ret_row
     code = code ? code : sql_guard_check(sql->sql, atomic_load(&duck->refused), err);
     code = code ? code : in_transaction(duck, reader, sql, ret_rows, ret_truncated, err);
     if (code == ERR_TIMEOUT) {
-        code = duck_pool_why(&duck->pool, reader, err);
+        code = duck_pool_why(reader, err);
     }
-    duck_pool_give(&duck->pool, reader);
+    duck_pool_give(reader);
     return code;
 }
