@@ -10,18 +10,24 @@
 enum { MS_PER_MINUTE = 60000 };
 
 static void
-use_duckdb(const struct config *config, struct engine_options *options)
+use_maintenance(const struct config *config, struct engine_options *options)
 {
     options->maintain = (struct maintain_options){
         .enabled = true,
-        .seal = config->storage.cold.enabled,
-        .after_us = config->storage.cold.after_ms * TIME_US_PER_MS,
-        .rows_min = (uint64_t)config->storage.cold.min_rows,
-        .merge_files = (unsigned)config->storage.cold.merge_files,
         .rules = (const char *const *)config->retention.items,
         .rule_count = config->retention.count,
         .retention_minute = (int)(config->retention_at_ms / MS_PER_MINUTE),
     };
+}
+
+static void
+use_duckdb(const struct config *config, struct engine_options *options)
+{
+    use_maintenance(config, options);
+    options->maintain.seal = config->storage.cold.enabled;
+    options->maintain.after_us = config->storage.cold.after_ms * TIME_US_PER_MS;
+    options->maintain.rows_min = (uint64_t)config->storage.cold.min_rows;
+    options->maintain.merge_files = (unsigned)config->storage.cold.merge_files;
     options->store_open = store_duckdb_open;
     options->store_file = config->storage.duckdb.path;
     options->store.memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes;
@@ -46,6 +52,7 @@ server_postgres_options(const struct config *config)
 static void
 use_postgres(const struct config *config, struct engine_options *options)
 {
+    use_maintenance(config, options);
     options->store_open = store_postgres_open;
     options->store_remote = true;
     options->keep_wal_bytes = (uint64_t)config->storage.postgres.keep_wal_bytes;
@@ -82,6 +89,13 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
     }
     if (!options.store_open) {
         return err_set(err, ERR_UNSUPPORTED, "storage.type is none that this program has");
+    }
+    if (config->storage.type == CONFIG_STORAGE_MEMORY && config->retention.count > 0) {
+        return err_set(
+            err, ERR_USAGE,
+            "retention has rules, but the memory store forgets by storage.memory.points_max "
+            "and storage.memory.bytes_max alone; expected no rules, or storage.type duckdb "
+            "or postgres");
     }
     backups_hook(config, &options);
     *ret_options = options;

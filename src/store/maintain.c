@@ -153,6 +153,9 @@ run_work(struct maintain *maintain, const struct work *work, struct err *err)
     maintain_set_state(maintain, MAINTAIN_COLLECTING, 0, 0);
     code = maintain_forget(maintain, &step);
     keep_first(code, &step, &first, err);
+    if (maintain->rows_only) {
+        return first;
+    }
     code = maintain_collect(maintain, &step);
     keep_first(code, &step, &first, err);
     code = maintain_manifest(maintain, &step);
@@ -218,7 +221,7 @@ end_round(struct maintain *maintain, const struct work *work, enum err_code code
         wait_ms = (int)(backoff_ms < BACKOFF_MAX_MS ? backoff_ms : BACKOFF_MAX_MS);
         maintain->failures_in_row++;
         if (!atomic_load(&maintain->stopping)) {
-            engine_event(maintain->engine, true, "maintenance of cold data failed: %s", err->msg);
+            engine_event(maintain->engine, true, "maintenance of the store failed: %s", err->msg);
         }
     }
     maintain->next_us = now_us + (int64_t)wait_ms * US_PER_MS;
@@ -296,6 +299,13 @@ read_rules(struct maintain *maintain, const struct maintain_options *given, stru
         if (code != ERR_OK) {
             return err_context(err, code, "rule %zu of retention", i + 1);
         }
+        if (maintain->rows_only && maintain->rules[i].kind != COLD_KIND_COUNT) {
+            return err_set(
+                err, ERR_INVALID,
+                "rule %zu of retention, \"%s\", is for rollups, which this store does not "
+                "make; expected one without rollup=",
+                i + 1, maintain->rules[i].text);
+        }
         maintain->rule_count++;
     }
     return ERR_OK;
@@ -335,10 +345,12 @@ maintain_start(struct engine *engine, struct err *err)
 {
     pthread_condattr_t cond;
 
-    if (!engine->options.maintain.enabled || !store_has_cold(engine->store)) {
+    bool rows_only = engine->options.store_remote; /* it may not be there yet to be asked */
+    if (!engine->options.maintain.enabled || (!rows_only && !store_has_cold(engine->store))) {
         return ERR_OK;
     }
     struct maintain *maintain = new_maintain(engine);
+    maintain->rows_only = rows_only;
     pthread_mutex_init(&maintain->lock, NULL);
     pthread_condattr_init(&cond);
     pthread_condattr_setclock(&cond, CLOCK_MONOTONIC);
@@ -423,7 +435,7 @@ engine_ask_seal(struct engine *engine, const struct maintain_seal *seal, uint64_
 {
     struct maintain *maintain = engine->maintain;
 
-    if (!maintain) {
+    if (!maintain || maintain->rows_only) {
         return refuse_off(engine, err);
     }
     pthread_mutex_lock(&maintain->lock);

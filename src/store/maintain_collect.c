@@ -52,12 +52,17 @@ delist(struct maintain *maintain, const struct cold_file *files, size_t count, s
 static enum err_code
 drop_hot(struct maintain *maintain, const struct retention_step *step, struct err *err)
 {
-    struct cold_drop drop = {.kind = COLD_KIND_COUNT,
+    const char **metrics MEM_AUTO = mem_zalloc(step->metric_count + 1, sizeof(*metrics));
+    struct cold_drop drop = {.metrics = step->metric_count > 0 ? metrics : NULL,
+                             .kind = COLD_KIND_COUNT,
                              .table = step->table,
                              .hot = true,
                              .first_day = step->day,
                              .last_day = step->day};
 
+    for (size_t i = 0; i < step->metric_count; i++) {
+        metrics[i] = step->metrics[i].name;
+    }
     return engine_between_groups(maintain->engine, drop_in_store, &drop, MAINTAIN_COMMIT_MS, err);
 }
 
@@ -85,7 +90,7 @@ maintain_drop(struct maintain *maintain, const struct retention_step *step, stru
         cold_ledger_add(maintain->cold_dir, COLD_DROPPED, step->files, step->file_count, err);
 
     code = code || step->file_count == 0 ? code : failpoint_fails("dropped.noted", err);
-    if (code == ERR_OK && step->hot_rows > 0 && !step->seal_first) {
+    if (code == ERR_OK && (step->hot_rows > 0 || step->metric_count > 0) && !step->seal_first) {
         code = drop_hot(maintain, step, err);
     }
     code = code ? code : delist(maintain, step->files, step->file_count, err);

@@ -30,6 +30,7 @@ struct maintain {
     struct retention_rule *rules;    /* constant */
     size_t rule_count;
     char *cold_dir;
+    bool rows_only; /* constant; a store without cold data, where retention deletes rows */
     pthread_t thread;
     atomic_bool stopping;
 
@@ -123,7 +124,8 @@ enum err_code maintain_receipt_recover(struct maintain *maintain, struct err *er
 /* Takes files off the list that stand in cold/dropped: a crash came between. */
 enum err_code maintain_finish_drops(struct maintain *maintain, struct err *err);
 
-/* Notes files in cold/dropped, takes them off the list with hot rows of their day, unlinks them. */
+/* Notes files in cold/dropped, takes them off the list with hot rows of their day, unlinks them.
+ * Where there are rows only: deletes those of the day, or of the step's metrics. */
 enum err_code maintain_drop(struct maintain *maintain, const struct retention_step *step,
                             struct err *err);
 

@@ -324,14 +324,43 @@ was_rewritten(struct maintain *maintain, const struct retention_step *step, bool
     return code;
 }
 
-static enum err_code
-recover(struct maintain *maintain, struct note *note, struct err *err)
+/* The names and rows of the note's metrics. */
+static bool
+read_metrics(struct note *note, struct arena *arena)
 {
+    struct retention_step *step = &note->step;
+    struct json_reader json;
+    struct scalar value;
+    struct slice key;
+    int64_t rows;
+
+    json_read_init(&json, note->metrics, arena);
+    bool is_fine = json_read_value(&json, &value) && value.type == SCALAR_OBJECT;
+    while (is_fine && json_read_key(&json, &key)) {
+        is_fine = json_read_value(&json, &value) && value.type == SCALAR_NUMBER &&
+                  number_to_i64(&value.number, &rows);
+        step->metrics = mem_resize(step->metrics, step->metric_count + 1, sizeof(*step->metrics));
+        step->metrics[step->metric_count++] =
+            (struct retention_metric){.day = step->day,
+                                      .name = arena_dup(arena, key).ptr,
+                                      .rows = is_fine ? (uint64_t)rows : 0};
+    }
+    return is_fine && json_read_end(&json) && step->metric_count > 0;
+}
+
+static enum err_code
+recover(struct maintain *maintain, struct note *note, struct arena *arena, struct err *err)
+{
+    bool rewrites = note->step.action == RETENTION_DROP_METRICS && !maintain->rows_only;
     bool is_due = true;
     bool has = false;
     enum err_code code = has_receipt(maintain, note->id, &has, err);
 
-    if (code == ERR_OK && !has && note->step.action == RETENTION_DROP_METRICS) {
+    if (code == ERR_OK && !has && !rewrites && note->step.action == RETENTION_DROP_METRICS &&
+        !read_metrics(note, arena)) {
+        code = err_set(err, ERR_CORRUPT, "the note of retention names no metrics");
+    }
+    if (code == ERR_OK && !has && rewrites) {
         code = was_rewritten(maintain, &note->step, &is_due, err);
         note->step.file_count = 0;
     } else if (code == ERR_OK && !has) {
@@ -359,7 +388,7 @@ maintain_receipt_recover(struct maintain *maintain, struct err *err)
         return code == ERR_NOT_FOUND ? ERR_OK : code;
     }
     if (read_note(buf_slice(&text), &arena, &note)) {
-        code = recover(maintain, &note, err);
+        code = recover(maintain, &note, &arena, err);
     } else {
         /* It is written whole or not at all, so somebody changed it. */
         engine_event(maintain->engine, true,
@@ -368,5 +397,6 @@ maintain_receipt_recover(struct maintain *maintain, struct err *err)
         code = remove_note(maintain, err);
     }
     free(note.step.files);
+    free(note.step.metrics);
     return code;
 }

@@ -93,9 +93,9 @@ static enum err_code
 count_metrics(struct engine *engine, int64_t before_us, struct maintain_plan *plan, struct err *err)
 {
     static const char sql[] =
-        "SELECT date_diff('day', DATE '1970-01-01', s.timestamp::DATE)::BIGINT, x.metric_name, "
-        "count(*)::BIGINT FROM samples s JOIN series x USING (series_id) WHERE s.timestamp < ? "
-        "GROUP BY ALL";
+        "SELECT (s.timestamp::DATE - DATE '1970-01-01')::BIGINT, x.metric_name, count(*)::BIGINT "
+        "FROM samples s JOIN series x USING (series_id) WHERE s.timestamp < ? "
+        "AND s.timestamp >= DATE '0001-01-01' GROUP BY 1, 2";
     const struct store_param before = {.type = PARAM_TIMESTAMP, .i64 = before_us};
     const struct store_sql query = {
         .sql = slice_of(sql),
@@ -167,6 +167,7 @@ engine_retention_plan(struct engine *engine, struct maintain_plan *ret_plan, str
         .metrics = plan.metrics,
         .metric_count = plan.metric_count,
         .now_us = now_us,
+        .no_rollups = maintain && maintain->rows_only,
     };
     retention_plan_make(&input, &plan.plan);
     *ret_plan = plan;
@@ -288,19 +289,19 @@ do_step(struct maintain *maintain, struct retention_step *step, const char *rule
 {
     struct cold_file *replaced MEM_AUTO = NULL;
     size_t replaced_count = 0;
+    bool rewrites = step->action == RETENTION_DROP_METRICS && !maintain->rows_only;
     enum err_code code = ERR_OK;
 
     if (step->seal_first) {
         code = seal_before_drop(maintain, step, err);
     }
-    if (code == ERR_OK && step->action == RETENTION_DROP_METRICS) {
+    if (code == ERR_OK && rewrites) {
         code = list_day(maintain, step, true, &replaced, &replaced_count, err);
     }
     code =
         code ? code : maintain_receipt_begin(maintain, step, rule, replaced, replaced_count, err);
     if (code == ERR_OK) {
-        code = step->action == RETENTION_DROP_METRICS ? rewrite_day(maintain, step, err)
-                                                      : maintain_drop(maintain, step, err);
+        code = rewrites ? rewrite_day(maintain, step, err) : maintain_drop(maintain, step, err);
     }
     if (code != ERR_OK) {
         return code; /* begin's note is looked at by the next recovery */

@@ -73,6 +73,9 @@ engine_seal_plan(struct engine *engine, const struct maintain_seal *seal,
     size_t found;
     size_t count = 0;
 
+    if (engine->maintain && engine->maintain->rows_only) {
+        return err_set(err, ERR_UNSUPPORTED, "this store keeps no cold data");
+    }
     if (engine->maintain && !seal->small) {
         find.rows_min = engine->maintain->options.rows_min;
     }

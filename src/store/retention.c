@@ -143,8 +143,9 @@ drop_kinds(struct planner *planner, struct day *day, const int rules[COLD_KIND_C
     bool keeps_rollup = false;
 
     for (int kind = COLD_1M; kind < COLD_KIND_COUNT; kind++) {
-        keeps_rollup = keeps_rollup || (planner->table->rolled_up && rules[kind] == NO_RULE &&
-                                        (has_kind(day, (enum cold_kind)kind) || day->hot_rows > 0));
+        bool has = has_kind(day, (enum cold_kind)kind) ||
+                   (day->hot_rows > 0 && !planner->input->no_rollups);
+        keeps_rollup = keeps_rollup || (planner->table->rolled_up && rules[kind] == NO_RULE && has);
     }
     if (rules[COLD_RAW] != NO_RULE && has_kind(day, COLD_RAW)) {
         struct retention_step *step = add_step(

@@ -59,6 +59,7 @@ struct retention_input {
     const struct retention_metric *metrics; /* of days that end before retention_metrics_before */
     size_t metric_count;
     int64_t now_us;
+    bool no_rollups; /* the store makes none, so rows need not wait for them */
 };
 
 /* Whether a plan needs to know the metrics of days, and of which: those that end at or before

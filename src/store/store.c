@@ -2,7 +2,11 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <inttypes.h>
 #include <string.h>
+
+#include "catalog/catalog.h"
+#include "codec/time.h"
 
 enum err_code
 store_apply(struct store *store, const struct store_group *group, struct err *err)
@@ -109,14 +113,14 @@ no_cold(const struct store *store, struct err *err)
 bool
 store_has_cold(const struct store *store)
 {
-    return store->ops->seal_find != NULL;
+    return store->ops->seal_begin != NULL;
 }
 
 enum err_code
 store_seal_find(struct store *store, const struct store_seal_find *find, struct store_day *ret_days,
                 size_t max, size_t *ret_count, struct err *err)
 {
-    if (!store_has_cold(store)) {
+    if (!store->ops->seal_find) {
         return no_cold(store, err);
     }
     return store->ops->seal_find(store, find, ret_days, max, ret_count, err);
@@ -161,10 +165,36 @@ store_cold_list(struct store *store, struct cold_file **ret_files, size_t *ret_c
     return store->ops->cold_list(store, ret_files, ret_count, err);
 }
 
+static bool
+has_rows(int32_t day)
+{
+    return day >= TIME_MIN_US / TIME_US_PER_DAY && day < TIME_MAX_US / TIME_US_PER_DAY;
+}
+
+static enum err_code
+check_drop(const struct cold_drop *drop, struct err *err)
+{
+    const struct catalog_table *table = drop->hot ? catalog_table(drop->table) : NULL;
+
+    assert(!drop->metrics || (drop->hot && drop->table == TABLE_SAMPLES));
+    if (drop->hot && (!table || table->time_column == CATALOG_NONE || table->kind == TABLE_VIEW)) {
+        return err_set(err, ERR_INVALID, "table number %d has no days of rows to delete",
+                       (int)drop->table);
+    }
+    if (drop->hot && (drop->first_day > drop->last_day || !has_rows(drop->first_day) ||
+                      !has_rows(drop->last_day))) {
+        return err_set(err, ERR_INVALID, "days %" PRId32 " to %" PRId32 " are no range of days",
+                       drop->first_day, drop->last_day);
+    }
+    return ERR_OK;
+}
+
 enum err_code
 store_cold_drop(struct store *store, const struct cold_drop *drop, struct err *err)
 {
-    return store_has_cold(store) ? store->ops->cold_drop(store, drop, err) : no_cold(store, err);
+    enum err_code code = store->ops->cold_drop ? check_drop(drop, err) : no_cold(store, err);
+
+    return code ? code : store->ops->cold_drop(store, drop, err);
 }
 
 enum err_code

@@ -144,7 +144,8 @@ struct store_stats {
     struct lru_stats lru; /* of a store that evicts; zeros otherwise */
 };
 
-/* ---- cold data (docs/adr/0018-cold-data.md); a store without it has NULL in these slots ---- */
+/* ---- cold data (docs/adr/0018-cold-data.md); a store without it has NULL in these slots, but may
+ * have seal_find and cold_drop, with which retention deletes its rows ---- */
 
 enum cold_kind { COLD_RAW, COLD_1M, COLD_5M, COLD_1H, COLD_1D, COLD_KIND_COUNT };
 
@@ -212,6 +213,9 @@ struct cold_drop {
     bool hot;
     int32_t first_day;
     int32_t last_day;
+    /* TABLE_SAMPLES with hot, stores without cold data: rows of these metric_names alone; ends in
+     * NULL; or NULL: all rows. Others write the day anew (store_seal.drop_metrics). */
+    const char *const *metrics;
 };
 
 /* ---- backup; NULL in these slots: the store cannot ---- */
@@ -352,8 +356,8 @@ enum err_code store_table_stats(struct store *store, enum table_id table,
                                 struct store_table_stats *ret_stats, struct err *err);
 void store_interrupt(struct store *store);
 
-/* ERR_UNSUPPORTED from a store without cold data (store_cold_list: no files). */
-bool store_has_cold(const struct store *store);
+/* ERR_UNSUPPORTED from a store that cannot (store_cold_list: no files). */
+bool store_has_cold(const struct store *store); /* seals */
 enum err_code store_seal_find(struct store *store, const struct store_seal_find *find,
                               struct store_day *ret_days, size_t max, size_t *ret_count,
                               struct err *err);

@@ -27,24 +27,6 @@ is_named(const struct cold_drop *drop, const struct cold_file *file)
 }
 
 static enum err_code
-check_drop(const struct cold_drop *drop, struct err *err)
-{
-    const struct catalog_table *table = drop->hot ? catalog_table(drop->table) : NULL;
-
-    if (drop->hot && (!table || table->time_column == CATALOG_NONE || table->kind == TABLE_VIEW)) {
-        return err_set(err, ERR_INVALID, "table number %d has no days of rows to delete",
-                       (int)drop->table);
-    }
-    if (drop->hot &&
-        (drop->first_day > drop->last_day || !duck_cold_day_in_range(drop->first_day) ||
-         !duck_cold_day_in_range(drop->last_day))) {
-        return err_set(err, ERR_INVALID, "days %" PRId32 " to %" PRId32 " are no range of days",
-                       drop->first_day, drop->last_day);
-    }
-    return ERR_OK;
-}
-
-static enum err_code
 delete_days(struct duck_store *duck, const struct cold_drop *drop, struct err *err)
 {
     const struct catalog_table *table = catalog_table(drop->table);
@@ -88,11 +70,13 @@ duck_cold_drop(struct store *store, const struct cold_drop *drop, struct err *er
     size_t gone_count = 0;
     size_t count;
 
-    enum err_code code = check_drop(drop, err);
-    if (!code && atomic_load(&duck->broken)) {
-        code = err_set(err, ERR_CORRUPT, "%s was invalidated by an earlier error", duck->path);
+    if (drop->metrics) {
+        return err_set(err, ERR_UNSUPPORTED, "metrics are dropped by writing their day anew");
     }
-    code = code ? code : duck_run(duck, "BEGIN TRANSACTION", err);
+    if (atomic_load(&duck->broken)) {
+        return err_set(err, ERR_CORRUPT, "%s was invalidated by an earlier error", duck->path);
+    }
+    enum err_code code = duck_run(duck, "BEGIN TRANSACTION", err);
     if (code) {
         return code;
     }

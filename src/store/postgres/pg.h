@@ -8,7 +8,7 @@
  *   pg_copy.c   batches as COPY BINARY          pg_guard.c  which of it may run at all
  *   pg_value.c  answers into batches            pg_text.c   statements being written
  *   pg_setup.c  schema, identity                pg_extend.c TimescaleDB, Citus
- *   pg_visit.c  visits, by a cursor
+ *   pg_visit.c  visits, by a cursor             pg_days.c   days of rows, deleting them
  */
 #ifndef EIDER_STORE_POSTGRES_PG_H
 #define EIDER_STORE_POSTGRES_PG_H
@@ -223,6 +223,11 @@ bool pg_numeric_read(const char *data, size_t len, int scale, int64_t *ret_value
 enum { PG_NUMERIC_BYTES_MAX = 32 };
 size_t pg_numeric_write(int64_t micro, char *ret_bytes);
 
+/* pg_apply.c */
+
+/* A connection of the applier's that works, the database being the one that it was. */
+enum err_code pg_ensure_writer(struct pg_store *store, struct err *err);
+
 /* pg_copy.c */
 
 struct pg_copy {
@@ -333,5 +338,9 @@ enum err_code pg_table_stats(struct store *store, enum table_id table,
                              struct store_table_stats *ret_stats, struct err *err);
 enum err_code pg_checkpoint(struct store *store, struct err *err);
 enum err_code pg_take_over(struct store *store, uint64_t lsn, bool anew, struct err *err);
+enum err_code pg_seal_find(struct store *store, const struct store_seal_find *find,
+                           struct store_day *ret_days, size_t max, size_t *ret_count,
+                           struct err *err);
+enum err_code pg_cold_drop(struct store *store, const struct cold_drop *drop, struct err *err);
 
 #endif

@@ -356,9 +356,8 @@ write_group(struct pg_store *store, const struct store_group *group, struct err 
     return ERR_OK;
 }
 
-/* A connection that works, the database being the one that it was. */
-static enum err_code
-ensure_writer(struct pg_store *store, struct err *err)
+enum err_code
+pg_ensure_writer(struct pg_store *store, struct err *err)
 {
     if (store->writer.pg && PQstatus(store->writer.pg) == CONNECTION_OK) {
         return ERR_OK;
@@ -382,7 +381,7 @@ pg_apply(struct store *base, const struct store_group *group, struct err *err)
     if (group->last_lsn <= atomic_load(&store->applied_lsn)) {
         return ERR_OK;
     }
-    enum err_code code = ensure_writer(store, err);
+    enum err_code code = pg_ensure_writer(store, err);
     if (code) {
         return code;
     }
@@ -403,7 +402,7 @@ enum err_code
 pg_checkpoint(struct store *base, struct err *err)
 {
     struct pg_store *store = (struct pg_store *)base;
-    enum err_code code = ensure_writer(store, err);
+    enum err_code code = pg_ensure_writer(store, err);
 
     code = code ? code : pg_setup_size(store, err);
     if (code) {
