@@ -341,15 +341,18 @@ check_rebuild(struct check *check)
         return;
     }
     finding->repair = REPAIR_ADOPT;
-    if (check->segments > 0) {
+    const char *series = check->series > 0 ? "definitions of series are in cold/series"
+                                           : "definitions of series are in a backup or nowhere";
+    if (check->records > 0) {
         set_text(finding->meaning,
                  "No snapshot makes up for it: rows of records before %" PRIu64 " are in cold "
-                 "files, or in a backup, or nowhere; definitions of series in a backup or nowhere.",
-                 check->first_lsn);
+                 "files, or in a backup, or nowhere; %s.",
+                 check->first_lsn, series);
     } else {
-        set_text(finding->meaning, "No snapshot and no log make up for it: rows are in cold files, "
-                                   "or in a backup, or nowhere; definitions of series in a backup "
-                                   "or nowhere.");
+        set_text(finding->meaning,
+                 "No snapshot and no log make up for it: rows are in cold files, or in a backup, "
+                 "or nowhere; %s.",
+                 series);
     }
     set_text(finding->remedy,
              "makes a new database that lists the cold files and replays the log. "

@@ -58,6 +58,7 @@ struct check {
     uint64_t cold_bytes;
     bool has_manifest;   /* cold/manifest.json can be read */
     bool has_cold;       /* there are cold files, whoever lists them */
+    uint64_t series;     /* that cold/series defines */
     bool log_whole;      /* a database can be made of the log alone */
     bool database_empty; /* it opens, and is none: made by a start that came to nothing */
     size_t snapshots;    /* that open */

@@ -11,6 +11,7 @@
 #include "store/cold.h"
 #include "store/duckdb/duckdb_reader.h"
 #include "store/engine.h"
+#include "store/series_file.h"
 
 static void
 say(char *to, const char *text)
@@ -212,6 +213,31 @@ check_cold_manifest(struct check *check)
     say(finding->remedy, "writes it anew, as the next start does.");
 }
 
+/* ---- definitions of series ---- */
+
+static void
+check_series(struct check *check)
+{
+    struct series_summary summary = {0};
+    char dir[FILES_PATH_MAX];
+    struct err err;
+
+    snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
+    enum err_code code = series_file_read(dir, NULL, NULL, &summary, &err);
+    check->series = code == ERR_OK ? summary.series : 0;
+    if (code == ERR_NOT_FOUND || (code == ERR_OK && summary.damaged == 0)) {
+        return;
+    }
+    struct finding *finding =
+        check_add(check, "SERIES_DAMAGED", SEVERITY_WARNING, "cold/" SERIES_FILE ": %.300s",
+                  code ? err.msg : "parts of it are not what was written");
+    finding->repair = check->has_database ? REPAIR_OPEN : REPAIR_NONE;
+    say(finding->meaning, "It is a copy of the definitions of series, for the case that database "
+                          "and snapshots are lost; no query reads it.");
+    say(finding->remedy, "moves it to quarantine/ and writes it anew, as the next start does; "
+                         "without a database what can be read of it is used.");
+}
+
 /* ---- snapshots, quarantine ---- */
 
 static void
@@ -314,6 +340,7 @@ check_files(struct check *check)
     }
     check_orphans(check);
     check_cold_manifest(check);
+    check_series(check);
     check_snapshots(check);
     check_quarantine(check);
 }

@@ -10,49 +10,79 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "backup/backup.h"
 #include "base/mem.h"
-#include "cli/check.h"
+#include "cli/check_repair.h"
 #include "cli/target.h"
-#include "codec/time.h"
 #include "server/open_engine.h"
-#include "store/cold.h"
 
-enum { APPLY_MS = 24 * 3600 * 1000, LOCK_MODE = 0640 };
-
-struct repairing {
-    const struct check *check;
-    const char *from;
-    char stamp[TIME_TEXT_MAX];
+enum {
+    APPLY_MS = 24 * 3600 * 1000,
+    LOCK_MODE = 0640,
+    NAMES_MAX = 10000,
+    ROUND_NAP_NS = 10000000,
+    ROUND_NAPS = 60000
 };
 
-static void
-did(const struct repairing *repairing, const char *what, const char *path)
+void
+repair_did(const struct repairing *repairing, const char *what, const char *path)
 {
     cli_note(repairing->check->cli, "%s %s", what, path);
 }
 
-/* quarantine/<time>-<name> */
+/* A raw file and its rollups have one name, so the directories belong to it. */
 static enum err_code
-set_aside(const struct repairing *repairing, const char *path, struct err *err)
+name_aside(const struct repairing *repairing, const char *dir, const char *path,
+           char ret_to[FILES_PATH_MAX], struct err *err)
 {
-    const char *data_dir = repairing->check->config->data_dir;
-    const char *slash = strrchr(path, '/');
+    struct slice name = slice_of(path);
+    struct slice data_dir = slice_of(repairing->check->config->data_dir);
+    char flat[256];
+    size_t len = 0;
+
+    if (slice_starts(name, repairing->check->config->data_dir)) {
+        name = slice_sub(name, data_dir.len, name.len);
+    }
+    for (size_t i = 0; i < name.len && len < sizeof(flat) - 1; i++) {
+        if (name.ptr[i] != '/') {
+            flat[len++] = name.ptr[i];
+        } else if (len > 0) {
+            flat[len++] = '-';
+        }
+    }
+    flat[len] = '\0';
+    for (unsigned i = 0; i < NAMES_MAX; i++) {
+        char again[16] = "";
+        if (i > 0) {
+            snprintf(again, sizeof(again), "-%u", i);
+        }
+        snprintf(ret_to, FILES_PATH_MAX, "%.3000s/%s%s-%s", dir, repairing->stamp, again, flat);
+        if (access(ret_to, F_OK) != 0) {
+            return ERR_OK;
+        }
+    }
+    return err_set(err, ERR_CONFLICT, "%s has too many files of the name %s", dir, flat);
+}
+
+enum err_code
+repair_set_aside(const struct repairing *repairing, const char *path, struct err *err)
+{
     char dir[FILES_PATH_MAX];
     char to[FILES_PATH_MAX];
 
-    snprintf(dir, sizeof(dir), "%.3000s/quarantine", data_dir);
+    snprintf(dir, sizeof(dir), "%.3000s/quarantine", repairing->check->config->data_dir);
     enum err_code code = files_make_dirs(dir, err);
-    snprintf(to, sizeof(to), "%.3000s/%s-%.200s", dir, repairing->stamp, slash ? slash + 1 : path);
-    if (code == ERR_OK && rename(path, to) != 0 && errno != ENOENT) {
-        code = err_sys(err, errno, "cannot move %s to %s", path, to);
+    code = code ? code : name_aside(repairing, dir, path, to, err);
+    if (code == ERR_OK && rename(path, to) != 0) {
+        return errno == ENOENT ? ERR_OK : err_sys(err, errno, "cannot move %s to %s", path, to);
     }
     code = code ? code : files_sync_dir(dir, err);
     code = code ? code : files_sync_parent(path, err);
-    if (code == ERR_OK) {
-        did(repairing, "set aside:", to);
+    if (code == ERR_OK && !repairing->quiet) {
+        repair_did(repairing, "set aside:", to);
     }
     return code;
 }
@@ -90,7 +120,7 @@ put_back(const struct repairing *repairing, const struct finding *finding, bool 
     code = code ? code : files_sync_dir(dir, err);
     *ret_done = code == ERR_OK;
     if (*ret_done) {
-        did(repairing, "put back from the backup:", finding->path);
+        repair_did(repairing, "put back from the backup:", finding->path);
     }
     return code;
 }
@@ -102,17 +132,17 @@ repair_cold(const struct repairing *repairing, const struct finding *finding, st
     enum err_code code = ERR_OK;
 
     if (access(finding->path, F_OK) == 0) {
-        code = set_aside(repairing, finding->path, err);
+        code = repair_set_aside(repairing, finding->path, err);
     }
     code = code ? code : put_back(repairing, finding, &done, err);
     if (code == ERR_OK && !done) {
-        did(repairing, "no backup has it, the next start goes on without:", finding->path);
+        repair_did(repairing, "no backup has it, the next start goes on without:", finding->path);
     }
     return code;
 }
 
-static enum err_code
-engine_options(const struct repairing *repairing, struct engine_options *ret_options,
+enum err_code
+repair_options(const struct repairing *repairing, struct engine_options *ret_options,
                struct err *err)
 {
     return server_engine_options(repairing->check->config, ret_options, err);
@@ -125,15 +155,30 @@ tell(void *ctx, bool is_problem, const char *text)
     cli_note(ctx, "%s", text);
 }
 
+/* The first round writes what stands beside the cold files. What it fails at, the next look tells.
+ */
+static void
+wait_maintained(struct engine *engine)
+{
+    const struct timespec nap = {.tv_nsec = ROUND_NAP_NS};
+    struct maintain_status status;
+
+    engine_maintain_status(engine, &status);
+    for (int i = 0; i < ROUND_NAPS && status.state != MAINTAIN_OFF && status.rounds == 0; i++) {
+        nanosleep(&nap, NULL);
+        engine_maintain_status(engine, &status);
+    }
+}
+
 /* The engine mends what it can when it opens: a torn tail, a database that does not open, files
  * that are listed and missing. */
 static enum err_code
-open_and_close(const struct repairing *repairing, struct err *err)
+open_and_close(const struct repairing *repairing, bool adopted, struct err *err)
 {
     struct engine_options options;
     struct engine_status status;
     struct engine *engine = NULL;
-    enum err_code code = engine_options(repairing, &options, err);
+    enum err_code code = repair_options(repairing, &options, err);
 
     if (code != ERR_OK) {
         return code;
@@ -148,7 +193,12 @@ open_and_close(const struct repairing *repairing, struct err *err)
     if (status.durable_lsn > 0) {
         code = engine_wait_applied(engine, status.durable_lsn, APPLY_MS, err);
     }
-    code = code ? code : engine_checkpoint(engine, APPLY_MS, err);
+    if (code == ERR_OK && adopted) {
+        code = repair_name_series(repairing, engine, err);
+    }
+    if (code == ERR_OK) {
+        wait_maintained(engine);
+    }
     engine_close(engine);
     return code;
 }
@@ -168,7 +218,7 @@ repair_log(const struct repairing *repairing, struct err *err)
     code =
         code ? code
              : backup_salvage_log(wal, salvage, repairing->check->applied_lsn + 1, &last_lsn, err);
-    code = code ? code : set_aside(repairing, wal, err);
+    code = code ? code : repair_set_aside(repairing, wal, err);
     if (code == ERR_OK && access(salvage, F_OK) == 0 && rename(salvage, wal) != 0) {
         code = err_sys(err, errno, "cannot rename %s to %s", salvage, wal);
     }
@@ -181,114 +231,6 @@ repair_log(const struct repairing *repairing, struct err *err)
     return code;
 }
 
-/* ---- both copies of the database are lost ---- */
-
-/* Whether replaying the log from `first_lsn` on could give a row of this file a second time. */
-static bool
-might_double(const struct cold_file *file, uint64_t first_lsn)
-{
-    return file->sealed_lsn >= first_lsn && catalog_table(file->table)->kind == TABLE_APPEND;
-}
-
-static bool
-is_whole(const char *cold_dir, const struct cold_file *file)
-{
-    char path[FILES_PATH_MAX];
-    char sum[COLD_CHECKSUM_MAX];
-    struct err ignored;
-
-    cold_path(cold_dir, file, path, sizeof(path));
-    return cold_checksum(path, sum, NULL, &ignored) == ERR_OK && strcmp(sum, file->checksum) == 0;
-}
-
-static enum err_code
-leave_out(const struct repairing *repairing, const char *cold_dir, const struct cold_file *file,
-          struct err *err)
-{
-    char path[FILES_PATH_MAX];
-    char day[COLD_DAY_TEXT];
-
-    cold_path(cold_dir, file, path, sizeof(path));
-    cold_day_format(file->day, day);
-    if (file->kind == COLD_RAW) {
-        cli_note(repairing->check->cli,
-                 "%s of %s: the log has a part of these %" PRIu64 " rows and would give them "
-                 "twice; the file is kept in quarantine/, and what the log has is read from there",
-                 catalog_table(file->table)->name, day, file->rows);
-    }
-    return access(path, F_OK) == 0 ? set_aside(repairing, path, err) : ERR_OK;
-}
-
-static enum err_code
-choose_files(const struct repairing *repairing, struct cold_manifest *manifest, uint64_t first_lsn,
-             struct err *err)
-{
-    char cold_dir[FILES_PATH_MAX];
-    size_t kept = 0;
-    enum err_code code = ERR_OK;
-
-    snprintf(cold_dir, sizeof(cold_dir), "%.4000s/cold", repairing->check->config->data_dir);
-    for (size_t i = 0; i < manifest->count && code == ERR_OK; i++) {
-        const struct cold_file file = manifest->files[i];
-        if (might_double(&file, first_lsn)) {
-            code = leave_out(repairing, cold_dir, &file, err);
-        } else if (is_whole(cold_dir, &file)) {
-            manifest->files[kept++] = file;
-        } else {
-            did(repairing, "missing or damaged, left out:", file.name);
-        }
-    }
-    manifest->count = kept;
-    return code;
-}
-
-static enum err_code
-make_database(const struct repairing *repairing, const struct cold_manifest *manifest, uint64_t lsn,
-              struct err *err)
-{
-    char *path MEM_AUTO = target_database_path(repairing->check->config);
-    const struct store_export_moment moment = {
-        .lsn = lsn, .files = manifest->files, .file_count = manifest->count};
-    struct engine_options options;
-    struct store *store = NULL;
-    enum err_code code = engine_options(repairing, &options, err);
-
-    if (code == ERR_OK && access(path, F_OK) == 0) {
-        code = set_aside(repairing, path, err);
-    }
-    options.store.path = path;
-    code = code ? code : options.store_open(&options.store, &store, err);
-    code = code ? code : store_import_end(store, &moment, err);
-    store_close(store);
-    return code;
-}
-
-static enum err_code
-adopt(const struct repairing *repairing, struct err *err)
-{
-    const struct check *check = repairing->check;
-    struct cold_manifest manifest = {0};
-    char cold_dir[FILES_PATH_MAX];
-
-    snprintf(cold_dir, sizeof(cold_dir), "%.4000s/cold", check->config->data_dir);
-    enum err_code code = cold_manifest_read(cold_dir, &manifest, err);
-    if (code != ERR_OK) {
-        return err_context(
-            err, code, "the database cannot be made anew from the cold files; restore a backup");
-    }
-    uint64_t lsn = check->first_lsn > 0 ? check->first_lsn - 1 : manifest.lsn;
-    code = choose_files(repairing, &manifest, lsn + 1, err);
-    code = code ? code : make_database(repairing, &manifest, lsn, err);
-    if (code == ERR_OK) {
-        cli_note(check->cli,
-                 "a new database lists %zu cold files; gone are rows of records up to %" PRIu64
-                 " that were not in cold files, and definitions of series made by them",
-                 manifest.count, lsn);
-    }
-    free(manifest.files);
-    return code;
-}
-
 /* ---- in order ---- */
 
 static enum err_code
@@ -296,13 +238,14 @@ repair_one(const struct repairing *repairing, const struct finding *finding, str
 {
     switch (finding->repair) {
     case REPAIR_SET_ASIDE:
-        return access(finding->path, F_OK) == 0 ? set_aside(repairing, finding->path, err) : ERR_OK;
+        return access(finding->path, F_OK) == 0 ? repair_set_aside(repairing, finding->path, err)
+                                                : ERR_OK;
     case REPAIR_COLD_FILE:
         return repair_cold(repairing, finding, err);
     case REPAIR_LOG:
         return repair_log(repairing, err);
     case REPAIR_ADOPT:
-        return adopt(repairing, err);
+        return repair_adopt(repairing, err);
     case REPAIR_NONE:
     case REPAIR_OPEN:
         break;
@@ -338,6 +281,7 @@ check_repair(const struct check *check, const char *from, struct err *err)
     struct repairing repairing = {.check = check, .from = from};
     const struct clock *clock = check->cli->clock ? check->cli->clock : clock_system();
     bool wants_open = false;
+    bool adopted = false;
     int lock = -1;
     enum err_code code = lock_directory(check->config->data_dir, &lock, err);
 
@@ -348,8 +292,9 @@ check_repair(const struct check *check, const char *from, struct err *err)
     for (size_t i = 0; i < check->finding_count && code == ERR_OK; i++) {
         const struct finding *finding = &check->findings[i];
         wants_open = wants_open || finding->repair != REPAIR_NONE;
+        adopted = adopted || finding->repair == REPAIR_ADOPT;
         code = repair_one(&repairing, finding, err);
     }
     close(lock);
-    return code == ERR_OK && wants_open ? open_and_close(&repairing, err) : code;
+    return code == ERR_OK && wants_open ? open_and_close(&repairing, adopted, err) : code;
 }

@@ -170,6 +170,7 @@ add_record(struct engine *engine, struct group *group, const struct wal_record *
         return true;
     }
     struct slice kept = {keep_payload(group, record->payload), record->payload.len};
+    size_t before = group->batch_count;
     enum err_code code = ERR_OK;
     if (record->type != RECORD_BATCHES) {
         code = err_set(&err, ERR_CORRUPT, "its type %u is unknown", record->type);
@@ -181,6 +182,9 @@ add_record(struct engine *engine, struct group *group, const struct wal_record *
         if (!applier_pause(engine, RETRY_MAX_MS)) {
             return false; /* the next start finds it again */
         }
+    }
+    for (size_t i = before; i < group->batch_count; i++) {
+        adopted_pass_over(engine, &group->batches[i], record->lsn);
     }
     return true;
 }
@@ -529,10 +533,15 @@ apply_group(struct engine *engine, const struct group *group)
         hot_begin(engine->hot);
     }
     bool applied = apply_until_it_works(engine, group, &whole);
-    if (engine->hot && applied && whole) {
+    /* Of a series that begins in it there may be older points in cold files that were adopted. */
+    bool beside = group->first_lsn <= engine->adopted_lsn;
+    if (engine->hot && applied && whole && !beside) {
         hot_feed(engine->hot, &committed);
     } else if (engine->hot) {
         hot_reset(engine->hot);
+    }
+    if (applied && group->last_lsn >= engine->adopted_lsn) {
+        adopted_forget(engine);
     }
     return applied;
 }

@@ -86,12 +86,16 @@ write_sidecar(struct engine *engine, uint64_t lsn, struct err *err)
     return code;
 }
 
+/* Definitions of series may stand in the log alone, but for the database. */
 static enum err_code
 release_log(struct engine *engine, uint64_t lsn, struct err *err)
 {
     enum err_code code = ERR_OK;
 
-    if (engine->options.before_release) {
+    if (engine->series && store_has_cold(engine->store)) {
+        code = series_file_sync(engine->series, engine->store, err);
+    }
+    if (code == ERR_OK && engine->options.before_release) {
         code = engine->options.before_release(engine->options.release_ctx, lsn, err);
     }
     return code ? code : wal_release(engine->wal, lsn, err);

@@ -122,6 +122,13 @@ cold_day_parse(struct slice text, int32_t *ret_day)
     return true;
 }
 
+bool
+cold_days_are_fixed(const struct catalog_table *table)
+{
+    return table->sealed &&
+           (table->kind == TABLE_APPEND || table->key_mask >> table->time_column & 1);
+}
+
 static const char *
 table_name(enum table_id id)
 {

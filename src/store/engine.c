@@ -104,6 +104,11 @@ new_engine(const struct engine_options *options)
     if (o->hot_cache_bytes > 0 && !o->store_volatile) {
         engine->hot = hot_new(&(struct hot_options){.bytes_max = o->hot_cache_bytes});
     }
+    if (!o->store_volatile && !o->store_remote) {
+        char *cold = join_path(o->data_dir, "cold");
+        engine->series = series_file_new(cold);
+        free(cold);
+    }
     init_locks(engine);
     changes_init(&engine->changes);
     return engine;
@@ -117,11 +122,13 @@ free_engine(struct engine *engine)
         flock(engine->lock_fd, LOCK_UN);
         close(engine->lock_fd);
     }
+    adopted_forget(engine);
     changes_fini(&engine->changes);
     pthread_cond_destroy(&engine->changed);
     pthread_mutex_destroy(&engine->lock);
     pthread_rwlock_destroy(&engine->store_lock);
     hot_free(engine->hot);
+    series_file_free(engine->series);
     free(engine->data_dir);
     free(engine->store_path);
     free(engine->wal_dir);

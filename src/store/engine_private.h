@@ -9,6 +9,7 @@
 
 #include "store/changes.h"
 #include "store/engine.h"
+#include "store/series_file.h"
 
 enum {
     ENGINE_PATH_MAX = 4096,
@@ -50,6 +51,8 @@ struct engine {
 
     struct changes changes; /* has a lock of its own */
 
+    struct series_file *series; /* constant; NULL: the store has no cold data. Has a lock */
+
     struct hot *hot; /* constant; NULL: none. Has a lock of its own, taken behind store_lock */
 
     /* `lock` guards everything from here to `applier`; `changed` tells of any of it. */
@@ -86,9 +89,12 @@ struct engine {
     unsigned suspect_count;               /* how often */
     uint64_t skipped[ENGINE_SKIPPED_MAX]; /* LSNs of records that are set aside, not applied */
     size_t skipped_count;
-    uint64_t accused_lsn;   /* the record that a store which was not new could not take */
-    bool had_store;         /* a remote one was there since the open */
-    bool checkpoint_failed; /* the last one did */
+    uint64_t accused_lsn;        /* the record that a store which was not new could not take */
+    bool had_store;              /* a remote one was there since the open */
+    bool checkpoint_failed;      /* the last one did */
+    struct adopted_day *adopted; /* days whose rows the log gives again; see adopted.c */
+    size_t adopted_count;
+    uint64_t adopted_lsn; /* the last record that may give some; 0: none */
     uint64_t bytes_since_checkpoint;
     uint64_t bytes_since_snapshot;
     int64_t group_begun_us;    /* monotonic; 0: none yet */
@@ -152,6 +158,23 @@ enum err_code rebuild_gap(struct engine *engine, struct err *err);
 
 /* Takes a store as the engine's. */
 void rebuild_adopt(struct engine *engine, struct store *store);
+
+/* ---- adopted.c: cold files that are ahead of the record that is applied ---- */
+
+/* Whether rows of a table stay on the day that they came with, so that files say which they have.
+ */
+bool adopted_table(const struct catalog_table *table);
+
+/* Notes which days of a store's list are ahead of what it has applied: behind a repair alone. */
+void adopted_note(struct engine *engine, struct store *store);
+void adopted_forget(struct engine *engine);
+
+/* Takes those rows out of a record's batch that are in such files. */
+void adopted_pass_over(const struct engine *engine, struct batch *batch, uint64_t lsn);
+
+/* Notes in cold/missing, so that they are not removed, the files that nobody lists: records are
+ * nowhere, and these may have rows of them. */
+enum err_code adopted_keep_unlisted(struct engine *engine, struct err *err);
 
 /* ---- remote.c: a store that others run ---- */
 

@@ -30,6 +30,8 @@ const char *const failpoint_names[] = {
     "dropped.noted",    /* their names stand in cold/dropped; they are still there */
     "dropped.unlinked", /* the first of them is gone */
     "gc.unlinked",      /* a file that nobody lists is gone */
+    "series.written",   /* definitions are in cold/series, not synced */
+    "series.synced",    /* they are synced; the file that needs them is not listed */
     "manifest.written", /* cold/manifest.json.tmp is synced */
     "manifest.renamed", /* it has its name */
     "sidecar.written",  /* backup/eider-<lsn>.cold.tmp is synced */
@@ -55,6 +57,9 @@ const char *const failpoint_names[] = {
     "restore.lsn",      /* the new database has its LSN */
     "restore.logged",   /* a segment of the log is in its place */
     "restore.applied",  /* everything is applied, the mark is still there */
+    "adopt.aside",      /* a repair has moved a cold file that it cannot adopt to quarantine/ */
+    "adopt.made",       /* the new database is complete under a temporary name */
+    "adopt.renamed",    /* it has its name; the log is not replayed */
     NULL,
 };
 

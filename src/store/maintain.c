@@ -156,9 +156,10 @@ run_work(struct maintain *maintain, const struct work *work, struct err *err)
     if (maintain->rows_only) {
         return first;
     }
-    code = maintain_collect(maintain, &step);
-    keep_first(code, &step, &first, err);
+    /* First the manifest, lest it names what is removed; a full disk must not keep it from that. */
     code = maintain_manifest(maintain, &step);
+    keep_first(code, &step, &first, err);
+    code = maintain_collect(maintain, &step);
     keep_first(code, &step, &first, err);
     return first;
 }

@@ -356,6 +356,14 @@ hash_list(const struct cold_file *files, size_t count)
     return hash ? hash : 1;
 }
 
+static enum err_code
+keep_series(void *ctx, struct store *store, struct err *err)
+{
+    struct maintain *maintain = ctx;
+
+    return series_file_sync(maintain->engine->series, store, err);
+}
+
 enum err_code
 maintain_manifest(struct maintain *maintain, struct err *err)
 {
@@ -364,6 +372,11 @@ maintain_manifest(struct maintain *maintain, struct err *err)
     uint64_t lsn = engine_applied_lsn(maintain->engine);
     enum err_code code = engine_cold_list(maintain->engine, &files, &count, err);
 
+    if (code != ERR_OK) {
+        return code;
+    }
+    /* Also for files that were sealed before series were kept, that were restored, or adopted. */
+    code = engine_with_store(maintain->engine, keep_series, maintain, err);
     if (code != ERR_OK) {
         return code;
     }

@@ -117,6 +117,14 @@ commit_seal(void *ctx, struct store *store, struct err *err)
 }
 
 static enum err_code
+commit_between(struct sealing *sealing)
+{
+    return engine_between_groups(sealing->maintain->engine, commit_seal, sealing,
+                                 MAINTAIN_COMMIT_MS, &sealing->err);
+}
+
+/* What the file's numbers mean is durable before the file is listed. */
+static enum err_code
 seal_with_store(void *ctx, struct store *store, struct err *err)
 {
     struct sealing *sealing = ctx;
@@ -127,8 +135,12 @@ seal_with_store(void *ctx, struct store *store, struct err *err)
     if (sealing->code != ERR_OK) {
         return ERR_OK;
     }
-    sealing->code =
-        engine_between_groups(engine, commit_seal, sealing, MAINTAIN_COMMIT_MS, &sealing->err);
+    if (sealing->seal->table == TABLE_SAMPLES) {
+        sealing->code = series_file_sync(engine->series, store, &sealing->err);
+    }
+    if (sealing->code == ERR_OK) {
+        sealing->code = commit_between(sealing);
+    }
     store_seal_free(store, sealing->handle);
     return ERR_OK;
 }

@@ -203,6 +203,8 @@ rebuild_adopt(struct engine *engine, struct store *store)
 {
     uint64_t applied = store_applied_lsn(store);
 
+    adopted_note(engine, store);
+    series_file_expect(engine->series);
     pthread_rwlock_wrlock(&engine->store_lock);
     engine->store = store;
     if (engine->hot) {
@@ -437,6 +439,7 @@ rebuild_gap(struct engine *engine, struct err *err)
     if (code == ERR_OK && engine->applied_lsn + 1 < first) {
         engine_event(engine, true, "records %llu to %llu are neither in the log nor in a snapshot",
                      (unsigned long long)engine->applied_lsn + 1, (unsigned long long)first - 1);
+        code = adopted_keep_unlisted(engine, err);
     }
     return code;
 }

@@ -175,6 +175,7 @@ def test_when_both_copies_are_lost_the_cold_files_are_adopted(place, database):
     with place.server() as server:
         fill(server, count=9)
         quotes = sorted(server.sql("SELECT * FROM market_data"), key=repr)
+        points = sorted(server.sql("SELECT * FROM trading_metrics"), key=repr)
     seal(place)
     for path in glob.glob(os.path.join(place.data, "wal", "*.wal")) + glob.glob(os.path.join(place.data, "backup", "*")):
         os.unlink(path)
@@ -183,9 +184,10 @@ def test_when_both_copies_are_lost_the_cold_files_are_adopted(place, database):
         with open(os.path.join(place.data, "eider.duckdb"), "wb") as file:
             file.write(b"rubbish" * 2000)
     done = run("check", "--data-dir", place.data, "--explain")
-    assert "definitions of series in a backup or nowhere" in done.stdout and "eider restore" in done.stdout
+    assert "definitions of series are in cold/series" in done.stdout and "eider restore" in done.stdout
     mend(place, "DATABASE_LOST")
     with place.server() as server:
+        assert sorted(server.sql("SELECT * FROM trading_metrics"), key=repr) == points
         assert sorted(server.sql("SELECT * FROM market_data"), key=repr) == quotes
         fill(server, first=100, count=3)
         assert len(server.sql("SELECT * FROM market_data")) == len(quotes) + 3

@@ -54,7 +54,8 @@ def work(server, path, **params):
     answer = server.post(f"/api/v1/admin/{path}", params=params)
     assert answer.status_code == 202, answer.text
     ticket = answer.json()["ticket"]
-    status = wait_for(lambda: (lambda s: s if s["done"] >= ticket else None)(server.get("/api/v1/admin/cold").json()), 60, path)
+    # The round goes on behind the answer: the manifest is written, files are collected.
+    status = wait_for(lambda: (lambda s: s if s["done"] >= ticket and s["state"] in ("idle", "waiting") else None)(server.get("/api/v1/admin/cold").json()), 60, path)
     assert status["outcome"] is None, status
     return status
 
