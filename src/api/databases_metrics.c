@@ -4,6 +4,7 @@
  * samples of a family together, so the pages are merged family by family, as text: whatever a part
  * tells is told of every database without its doing.
  */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,7 @@ struct family {
     bool merged;
 };
 
-struct page {
+struct parted_page {
     struct buf text;
     size_t count;
     struct family families[FAMILIES_MAX];
@@ -29,7 +30,7 @@ struct page {
 
 /* Cuts a page into its families; each begins with a line of HELP. */
 static void
-cut(struct page *page)
+cut(struct parted_page *page)
 {
     struct slice rest = buf_slice(&page->text);
     struct family *family = NULL;
@@ -57,7 +58,7 @@ cut(struct page *page)
 }
 
 static struct family *
-find(struct page *page, struct slice name, size_t near)
+find(struct parted_page *page, struct slice name, size_t near)
 {
     for (size_t i = 0; i < page->count; i++) {
         struct family *family = &page->families[(near + i) % page->count];
@@ -93,8 +94,8 @@ add_labelled(struct buf *out, struct slice samples, const char *database)
 
 /* The samples of one family of all pages from `first` on. */
 static void
-add_others(struct buf *out, struct databases *databases, struct page *const *pages, size_t first,
-           struct slice name, size_t near)
+add_others(struct buf *out, struct databases *databases, struct parted_page *const *pages,
+           size_t first, struct slice name, size_t near)
 {
     for (size_t i = first; i < databases->count; i++) {
         struct family *family = pages[i] ? find(pages[i], name, near) : NULL;
@@ -106,10 +107,11 @@ add_others(struct buf *out, struct databases *databases, struct page *const *pag
 }
 
 static void
-merge(struct buf *out, struct databases *databases, struct page *const *pages)
+merge(struct buf *out, struct databases *databases, struct parted_page *const *pages)
 {
-    const struct page *own = pages[0];
+    const struct parted_page *own = pages[0];
 
+    assert(own); /* the default one's is always there */
     for (size_t i = 0; i < own->count; i++) {
         const struct family *family = &own->families[i];
         buf_add_slice(out, family->head);
@@ -146,7 +148,7 @@ void
 merge_databases_metrics(struct api *api, struct buf *page)
 {
     struct databases *databases = api->databases;
-    struct page *pages[DATABASES_MAX] = {NULL};
+    struct parted_page *pages[DATABASES_MAX] = {NULL};
 
     if (!databases || databases->count < 2 || api->database_index != 0) {
         return;
