@@ -20,6 +20,7 @@ enum { TRIES = 3, US_PER_MS = 1000 };
 struct taking {
     const struct backup_options *options;
     struct manifest manifest;
+    struct engine_turn turn;
     size_t pinned; /* cold files, the first of the manifest */
     bool gone;     /* one was removed between the list and the pin */
     enum err_code outcome;
@@ -127,8 +128,14 @@ on_file(void *ctx, const struct store_export_file *exported, struct err *err)
                                           .day = exported->day,
                                           .kind = COLD_RAW,
                                           .rows = exported->rows}};
-    enum err_code code = pool_put(taking->options->dir, exported->path, &file, err);
 
+    if (engine_turn_is_over(taking->options->engine, &taking->turn)) {
+        return err_set(err, ERR_BUSY,
+                       "given up: rows for days that are sealed kept the database from being "
+                       "checkpointed beside it, for more rows than it may do without; try again "
+                       "when fewer of them come");
+    }
+    enum err_code code = pool_put(taking->options->dir, exported->path, &file, err);
     if (code == ERR_OK) {
         manifest_add(&taking->manifest, &file);
     }
@@ -143,6 +150,21 @@ export_store(void *ctx, struct store *store, struct err *err)
         .begin = on_begin, .file = on_file, .ctx = taking, .timeout_ms = BACKUP_TIMEOUT_MS};
 
     return store_export(store, &export, err);
+}
+
+/* The transaction only; what follows it concerns no store. */
+static enum err_code
+export_at_turn(struct taking *taking, struct err *err)
+{
+    struct engine *engine = taking->options->engine;
+
+    taking->turn = (struct engine_turn){.what = "a backup"};
+    enum err_code code = engine_turn_begin(engine, &taking->turn, BACKUP_TIMEOUT_MS, err);
+    if (code == ERR_OK) {
+        code = engine_with_store(engine, export_store, taking, err);
+        engine_turn_end(engine, &taking->turn);
+    }
+    return code;
 }
 
 static void
@@ -244,7 +266,7 @@ take_once(struct taking *taking, struct err *err)
         engine_status(options->engine, &status);
         slice_to_cstr(slice_of(status.store.type), taking->manifest.store_type,
                       sizeof(taking->manifest.store_type));
-        code = engine_with_store(options->engine, export_store, taking, err);
+        code = export_at_turn(taking, err);
     }
     code = code ? code : put_cold_files(taking, err);
     code = code ? code : write_manifest(taking, err);

@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-enum { SEAL_MS = 3600 * 1000, CHECKPOINT_MS = 600 * 1000, BEGIN_MS = 60 * 1000 };
+enum { SEAL_MS = 3600 * 1000, BEGIN_MS = 3600 * 1000 };
 
 struct sizes {
     uint64_t database;
@@ -70,7 +70,6 @@ optimize_run(struct engine *engine, struct json_writer *json, struct err *err)
 
     measure(engine, &before);
     enum err_code code = seal(engine, &sealed, err);
-    code = code ? code : engine_checkpoint(engine, CHECKPOINT_MS, err);
     if (code == ERR_OK) {
         code = engine_compact(engine, BEGIN_MS, &compacted, err);
         code = code == ERR_UNSUPPORTED ? ERR_OK : code;

@@ -15,7 +15,8 @@ enum {
     SNAPSHOT_RETRY_US = 60000000,
     SMALL_SEGMENT_BYTES = 64 << 10,
     BETWEEN_TICK_MS = 50,
-    CHECKPOINT_BYTES = 64 << 20 /* what is not in a checkpoint stays in the store's memory */
+    CHECKPOINT_BYTES = 64 << 20, /* what is not in a checkpoint stays in the store's memory */
+    HELD_BYTES = 1 << 30         /* for the sake of one turn; see engine.h */
 };
 
 bool
@@ -60,6 +61,9 @@ maybe_checkpoint(struct engine *engine)
         engine->bytes_since_checkpoint = 0;
     } else {
         engine_event(engine, true, "checkpoint failed: %s", err.msg);
+    }
+    if (code == ERR_BUSY && engine->bytes_since_checkpoint >= HELD_BYTES) {
+        engine_turn_call_off(engine);
     }
     finish_checkpoint(engine, wanted, code, &err);
     if (applier_is_broken(code) && applier_revive(engine, false, &err)) {
@@ -277,8 +281,8 @@ remove_between(struct engine *engine, const struct engine_between *request)
     *at = request->next;
 }
 
-static bool
-is_before(const struct timespec *a, const struct timespec *b)
+bool
+engine_is_before(const struct timespec *a, const struct timespec *b)
 {
     return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
 }
@@ -288,7 +292,7 @@ is_over(const struct timespec *until)
 {
     struct timespec now = engine_deadline(0);
 
-    return !is_before(&now, until);
+    return !engine_is_before(&now, until);
 }
 
 /* The applier waits for those who have borrowed the store: the caller may be one of them. */
@@ -334,7 +338,7 @@ engine_between_groups(struct engine *engine, engine_store_fn *fn, void *ctx, int
         } else {
             struct timespec tick = engine_deadline(BETWEEN_TICK_MS);
             pthread_cond_timedwait(&engine->changed, &engine->lock,
-                                   is_before(&until, &tick) ? &until : &tick);
+                                   engine_is_before(&until, &tick) ? &until : &tick);
         }
     }
     pthread_mutex_unlock(&engine->lock);

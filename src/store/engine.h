@@ -18,6 +18,8 @@
 #ifndef EIDER_STORE_ENGINE_H
 #define EIDER_STORE_ENGINE_H
 
+#include <stdatomic.h>
+
 #include "base/clock.h"
 #include "base/laps.h"
 #include "store/hot.h"
@@ -191,10 +193,39 @@ enum err_code engine_between_groups(struct engine *engine, engine_store_fn *fn, 
                                     int timeout_ms, struct err *err);
 
 /*
+ * Turns, in the order of asking: one at a time does what reads for long in one transaction (a
+ * backup's export, the sealing of a day), changes the list of cold files (retention), or needs the
+ * database without either (engine_compact). For a checkpoint cannot be made while a transaction
+ * reads that is older than a change of the list. Take a turn before the store is borrowed, and one
+ * only. A late row that makes a sealed day hot again changes the list, too, and cannot wait: when
+ * checkpoints have been kept back by one turn for a gigabyte of rows, the turn is over before its
+ * time, and whoever has it should end (engine_turn_is_over).
+ */
+struct engine_turn {
+    const char *what;            /* "a backup": for those who wait behind it */
+    const atomic_bool *stopping; /* NULL, or: ends the wait when it is set */
+    int64_t begun_us;            /* the rest is the engine's; monotonic */
+    bool over;
+    struct engine_turn *next;
+};
+
+/* Waits for its turn. ERR_TIMEOUT says what was waited for; ERR_UNAVAILABLE: the engine closes, or
+ * `stopping`. On failure it has no turn. */
+enum err_code engine_turn_begin(struct engine *engine, struct engine_turn *turn, int timeout_ms,
+                                struct err *err);
+bool engine_turn_is_over(struct engine *engine, const struct engine_turn *turn);
+
+/* Whether somebody waits behind it. */
+bool engine_turn_is_wanted(struct engine *engine, const struct engine_turn *turn);
+void engine_turn_end(struct engine *engine, struct engine_turn *turn);
+
+/*
  * Writes the database file anew without its holes and puts the copy in its place, when that gives
- * back a tenth and a megabyte at least. Nothing is applied meanwhile, reads go on but for the
- * moment of the swap (ERR_UNAVAILABLE then). timeout_ms is for the wait until it begins.
- * ERR_UNSUPPORTED from a store without a file.
+ * back a tenth and a megabyte at least. A checkpoint comes first, so that is made in any case that
+ * is not an error, but for ERR_UNSUPPORTED from a store without a file, which has made what it
+ * calls a checkpoint. It takes a turn; statements that keep the checkpoint back are waited for.
+ * Nothing is applied meanwhile, reads go on but for the moment of the swap (ERR_UNAVAILABLE then).
+ * timeout_ms is for the wait until it begins; ERR_TIMEOUT, ERR_BUSY: nothing was done, and why.
  */
 struct engine_compacted {
     uint64_t bytes_before;

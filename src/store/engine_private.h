@@ -66,6 +66,7 @@ struct engine {
     int64_t pending_since_us; /* wall time of the oldest record read and not applied; 0: none */
     struct engine_waiter *waiters;
     struct engine_between *between; /* oldest first */
+    struct engine_turn *turns;      /* the first has it, the others wait */
     unsigned waiting_threads;       /* in engine_wait_applied */
     uint64_t
         checkpoints_wanted; /* requests so far; each is done when checkpoints_done reaches it */
@@ -216,6 +217,13 @@ bool applier_is_broken(enum err_code code);
 
 /* What is due between two groups. The store may be gone afterwards: the engine closes. */
 void applier_care(struct engine *engine);
+
+/* ---- turn.c ---- */
+
+/* Whoever has the turn, if anybody has, should end. */
+void engine_turn_call_off(struct engine *engine);
+
+bool engine_is_before(const struct timespec *a, const struct timespec *b);
 
 /* Tells those who still wait that the engine closes. */
 void applier_refuse_between(struct engine *engine);

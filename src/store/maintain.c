@@ -19,6 +19,7 @@ enum {
     BACKOFF_FIRST_MS = 60000,
     BACKOFF_MAX_MS = 3600000,
     INTERRUPT_MS = 50,
+    TURN_MS = 2000,
     US_PER_MS = 1000
 };
 
@@ -56,6 +57,34 @@ maintain_set_steps(struct maintain *maintain, uint64_t done, uint64_t all)
     maintain->status.steps_done = done;
     maintain->status.steps_all = all;
     pthread_mutex_unlock(&maintain->lock);
+}
+
+/* ---- turns ---- */
+
+enum err_code
+maintain_turn_take(struct maintain *maintain, const char *what, int timeout_ms, struct err *err)
+{
+    struct engine *engine = maintain->engine;
+    int64_t held_us = clock_mono_us(engine->clock) - maintain->turn.begun_us;
+
+    if (maintain->has_turn && (held_us < (int64_t)TURN_MS * US_PER_MS ||
+                               !engine_turn_is_wanted(engine, &maintain->turn))) {
+        return ERR_OK;
+    }
+    maintain_turn_give(maintain);
+    maintain->turn = (struct engine_turn){.what = what, .stopping = &maintain->stopping};
+    enum err_code code = engine_turn_begin(engine, &maintain->turn, timeout_ms, err);
+    maintain->has_turn = code == ERR_OK;
+    return code;
+}
+
+void
+maintain_turn_give(struct maintain *maintain)
+{
+    if (maintain->has_turn) {
+        engine_turn_end(maintain->engine, &maintain->turn);
+        maintain->has_turn = false;
+    }
 }
 
 /* ---- rounds ---- */
@@ -140,6 +169,7 @@ run_work(struct maintain *maintain, const struct work *work, struct err *err)
         }
     }
     if (work->seal_ticket) {
+        maintain_turn_give(maintain); /* whoever waits for the ticket may want it */
         finish_ticket(maintain, work->seal_ticket, code, &step);
     }
     if (work->retains || work->retention_ticket) {
@@ -150,6 +180,7 @@ run_work(struct maintain *maintain, const struct work *work, struct err *err)
             finish_ticket(maintain, work->retention_ticket, code, code == first ? err : &step);
         }
     }
+    maintain_turn_give(maintain);
     maintain_set_state(maintain, MAINTAIN_COLLECTING, 0, 0);
     code = maintain_forget(maintain, &step);
     keep_first(code, &step, &first, err);

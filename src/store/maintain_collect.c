@@ -24,6 +24,18 @@ drop_in_store(void *ctx, struct store *store, struct err *err)
     return store_cold_drop(store, ctx, err);
 }
 
+/* Space may be short: behind a backup that takes very long it does not wait for its turn. */
+static enum err_code
+drop_at_turn(struct maintain *maintain, struct cold_drop *drop, struct err *err)
+{
+    enum err_code code = maintain_turn_take(maintain, "retention", MAINTAIN_DROP_MS, err);
+
+    return code == ERR_OK || code == ERR_TIMEOUT
+               ? engine_between_groups(maintain->engine, drop_in_store, drop, MAINTAIN_COMMIT_MS,
+                                       err)
+               : code;
+}
+
 /* Takes `files` off the list, and hot rows of a day when `step` says so. One call a kind, for a raw
  * file's name is that of its rollups. */
 static enum err_code
@@ -42,8 +54,7 @@ delist(struct maintain *maintain, const struct cold_file *files, size_t count, s
         names[found] = NULL;
         struct cold_drop drop = {.names = names, .kind = (enum cold_kind)kind};
         if (found > 0) {
-            code = engine_between_groups(maintain->engine, drop_in_store, &drop, MAINTAIN_COMMIT_MS,
-                                         err);
+            code = drop_at_turn(maintain, &drop, err);
         }
     }
     return code;
@@ -63,7 +74,7 @@ drop_hot(struct maintain *maintain, const struct retention_step *step, struct er
     for (size_t i = 0; i < step->metric_count; i++) {
         metrics[i] = step->metrics[i].name;
     }
-    return engine_between_groups(maintain->engine, drop_in_store, &drop, MAINTAIN_COMMIT_MS, err);
+    return drop_at_turn(maintain, &drop, err);
 }
 
 static enum err_code

@@ -11,10 +11,12 @@
 #include "store/maintain.h"
 
 enum {
-    MAINTAIN_DAYS_MAX = 4096,   /* of one round */
-    MAINTAIN_COMMIT_MS = 60000, /* that a transaction may wait for the end of a group */
-    MAINTAIN_QUERY_MS = 600000, /* for counting the rows of metrics */
-    MAINTAIN_LATE_S = 3600      /* between two looks after late rows of sealed days */
+    MAINTAIN_DAYS_MAX = 4096,           /* of one round */
+    MAINTAIN_COMMIT_MS = 60000,         /* that a transaction may wait for the end of a group */
+    MAINTAIN_TURN_MS = 6 * 3600 * 1000, /* for a turn: as long as a backup may take */
+    MAINTAIN_DROP_MS = 15 * 60 * 1000,  /* the same, when space is to be had */
+    MAINTAIN_QUERY_MS = 600000,         /* for counting the rows of metrics */
+    MAINTAIN_LATE_S = 3600              /* between two looks after late rows of sealed days */
 };
 
 /* A file that nobody lists, and since when that is known. */
@@ -46,6 +48,8 @@ struct maintain {
     struct maintain_status status;
 
     /* The thread's own. */
+    struct engine_turn turn;
+    bool has_turn;
     uint64_t rebuilds;      /* of the engine, when the last round began */
     bool begun;             /* the first round is over */
     bool settled;           /* what a crash left has been looked after */
@@ -65,6 +69,12 @@ struct maintain {
 /* Thread: start is part of engine_open, stop of engine_close; both do nothing when it is off. */
 enum err_code maintain_start(struct engine *engine, struct err *err);
 void maintain_stop(struct engine *engine);
+
+/* Takes a turn (engine.h), or keeps the one it has: for some seconds, so that many small steps are
+ * not each behind somebody else's. On failure it has none. */
+enum err_code maintain_turn_take(struct maintain *maintain, const char *what, int timeout_ms,
+                                 struct err *err);
+void maintain_turn_give(struct maintain *maintain);
 
 void maintain_set_state(struct maintain *maintain, enum maintain_state state, enum table_id table,
                         int32_t day);

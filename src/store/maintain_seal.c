@@ -150,9 +150,12 @@ maintain_seal_one(struct maintain *maintain, const struct store_seal *seal,
                   struct store_seal_result *ret_result, struct err *err)
 {
     struct sealing sealing = {.maintain = maintain, .seal = seal};
-    enum err_code code = engine_with_store(maintain->engine, seal_with_store, &sealing, err);
+    enum err_code code = maintain_turn_take(maintain, "sealing", MAINTAIN_TURN_MS, err);
     char day[COLD_DAY_TEXT];
 
+    if (code == ERR_OK) {
+        code = engine_with_store(maintain->engine, seal_with_store, &sealing, err);
+    }
     if (code == ERR_OK && sealing.code != ERR_OK) {
         *err = sealing.err;
         code = sealing.code;

@@ -59,6 +59,12 @@ store_checkpoint(struct store *store, struct err *err)
     return store->ops->checkpoint(store, err);
 }
 
+bool
+store_wait_reads(struct store *store, int timeout_ms)
+{
+    return !store->ops->wait_reads || store->ops->wait_reads(store, timeout_ms);
+}
+
 enum err_code
 store_snapshot(struct store *store, const char *path, struct err *err)
 {

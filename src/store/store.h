@@ -275,7 +275,12 @@ struct store_ops {
      * without times. */
     enum err_code (*latest)(struct store *store, enum table_id table, struct batch *ret_rows,
                             struct err *err);
+    /* ERR_BUSY: a read that began before the store's list of cold files was changed has not ended;
+     * nothing is wrong, try again when it has (wait_reads). */
     enum err_code (*checkpoint)(struct store *store, struct err *err);
+    /* Waits until the reads that run now have ended; those that begin meanwhile do not count. False
+     * when timeout_ms passed before. NULL: reads keep nothing back. */
+    bool (*wait_reads)(struct store *store, int timeout_ms);
     /* Writes a complete, synced copy to `path` (temporary name, then renamed). NULL: none. */
     enum err_code (*snapshot)(struct store *store, const char *path, struct err *err);
     uint64_t (*applied_lsn)(struct store *store);
@@ -349,6 +354,7 @@ enum err_code store_sql(struct store *store, const struct store_sql *sql, struct
 enum err_code store_latest(struct store *store, enum table_id table, struct batch *ret_rows,
                            struct err *err);
 enum err_code store_checkpoint(struct store *store, struct err *err);
+bool store_wait_reads(struct store *store, int timeout_ms);
 enum err_code store_snapshot(struct store *store, const char *path, struct err *err);
 uint64_t store_applied_lsn(struct store *store);
 void store_stats(struct store *store, struct store_stats *ret_stats);

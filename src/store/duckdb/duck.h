@@ -88,6 +88,7 @@ struct duck_reader {
     struct duck_pool *pool; /* whose it is, and whose lock guards what is below the connection */
     duckdb_connection connection;
     bool busy;
+    uint64_t taken; /* which taking of the pool's it was; when busy */
     bool timed_out;
     bool cancelled;              /* by the store */
     struct store_cancel *cancel; /* of the read that has it; NULL: none */
@@ -99,6 +100,8 @@ struct duck_pool {
     pthread_mutex_t lock;
     pthread_cond_t freed; /* a reader is free, or the pool stops */
     pthread_cond_t watch; /* the watchdog has something new to look at */
+    pthread_cond_t given; /* a reader came back: for duck_pool_wait */
+    uint64_t taken;       /* how often one was */
     struct duck_reader *readers;
     unsigned count;
     unsigned busy;
@@ -171,6 +174,10 @@ enum err_code duck_pool_take(struct duck_pool *pool, int timeout_ms, struct stor
                              struct duck_reader **ret_reader, struct err *err);
 void duck_pool_give(struct duck_reader *reader);
 void duck_pool_interrupt(struct duck_pool *pool);
+
+/* Waits until all readers that are taken now were given back, whoever takes one meanwhile. False
+ * when timeout_ms passed before. */
+bool duck_pool_wait(struct duck_pool *pool, int timeout_ms);
 
 /* Whether the reader's time is over, or it was interrupted: for the time between two statements. */
 bool duck_pool_is_over(struct duck_reader *reader);
@@ -340,6 +347,7 @@ enum err_code duck_latest(struct store *store, enum table_id table, struct batch
 enum err_code duck_table_stats(struct store *store, enum table_id table,
                                struct store_table_stats *ret_stats, struct err *err);
 enum err_code duck_checkpoint(struct store *store, struct err *err);
+bool duck_wait_reads(struct store *store, int timeout_ms);
 
 /* What needs room for `bytes` is not begun without: a checkpoint that meets a full disk invalidates
  * the database. */

@@ -99,6 +99,26 @@ sync_file(const char *path, struct err *err)
     return failed ? err_sys(err, failed, "syncing %s", path) : ERR_OK;
 }
 
+/*
+ * DuckDB closes the copy, and writes what its log has into it, when the last transaction that knows
+ * it has ended. With immediate_transaction_mode, one that begins beside the copying knows it from
+ * then on; those that begin behind the DETACH do not.
+ */
+static enum err_code
+wait_closed(struct duck_store *duck, const char *log, struct err *err)
+{
+    if (access(log, F_OK) == 0 && duck_wait_reads(&duck->store, duck->timeout_ms) &&
+        access(log, F_OK) == 0) {
+        return err_set(err, ERR_IO, "the copy is not complete: its log %s is left", log);
+    }
+    return access(log, F_OK) == 0
+               ? err_set(err, ERR_BUSY,
+                         "a statement that began while the database was copied kept the copy from "
+                         "being closed for %d ms; ask again when it has ended",
+                         duck->timeout_ms)
+               : ERR_OK;
+}
+
 enum err_code
 duck_compact(struct store *store, const char *path, struct err *err)
 {
@@ -117,9 +137,7 @@ duck_compact(struct store *store, const char *path, struct err *err)
     snprintf(tmp, sizeof(tmp), "%s/tmp/%s.duckdb", duck->cold.dir, uuid);
     snprintf(log, sizeof(log), "%s.wal", tmp);
     code = copy_into(duck, tmp, err);
-    if (!code && access(log, F_OK) == 0) {
-        code = err_set(err, ERR_IO, "%s is not complete: its log is left", tmp);
-    }
+    code = code ? code : wait_closed(duck, log, err);
     code = code ? code : sync_file(tmp, err);
     code = code ? code : failpoint_fails("compact.written", err);
     if (!code && rename(tmp, path) != 0) {

@@ -82,6 +82,7 @@ duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     pthread_cond_init(&pool->freed, &attr);
     pthread_cond_init(&pool->watch, &attr);
+    pthread_cond_init(&pool->given, &attr);
     pthread_condattr_destroy(&attr);
     for (; pool->count < count; pool->count++) {
         pool->readers[pool->count].pool = pool;
@@ -123,6 +124,7 @@ duck_pool_stop(struct duck_pool *pool)
     pool->readers = NULL;
     pthread_cond_destroy(&pool->freed);
     pthread_cond_destroy(&pool->watch);
+    pthread_cond_destroy(&pool->given);
     pthread_mutex_destroy(&pool->lock);
 }
 
@@ -174,6 +176,7 @@ duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *canc
     }
     if (reader && !pool->stopping) {
         reader->busy = true;
+        reader->taken = ++pool->taken;
         reader->cancel = cancel;
         reader->timed_out = false;
         reader->cancelled = false;
@@ -220,8 +223,37 @@ duck_pool_give(struct duck_reader *reader)
     } else {
         pthread_cond_signal(&pool->freed);
     }
+    pthread_cond_broadcast(&pool->given);
     pthread_mutex_unlock(&pool->lock);
     store_cancel_disarm(cancel);
+}
+
+/* Holds the lock. */
+static bool
+is_older_busy(const struct duck_pool *pool, uint64_t taken)
+{
+    for (unsigned i = 0; i < pool->count; i++) {
+        if (pool->readers[i].busy && pool->readers[i].taken <= taken) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+duck_pool_wait(struct duck_pool *pool, int timeout_ms)
+{
+    struct timespec until = timespec_of(now_us() + (int64_t)timeout_ms * 1000);
+    int waited = 0;
+
+    pthread_mutex_lock(&pool->lock);
+    uint64_t taken = pool->taken;
+    while (is_older_busy(pool, taken) && waited != ETIMEDOUT) {
+        waited = pthread_cond_timedwait(&pool->given, &pool->lock, &until);
+    }
+    bool done = !is_older_busy(pool, taken);
+    pthread_mutex_unlock(&pool->lock);
+    return done;
 }
 
 void

@@ -19,7 +19,13 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-enum { SPARE_BYTES = 16 << 20, COPY_BYTES = 1 << 30, BUFFER_BYTES = 1 << 16, SAMPLE_US = 1000000 };
+enum {
+    SPARE_BYTES = 16 << 20,
+    COPY_BYTES = 1 << 30,
+    BUFFER_BYTES = 1 << 16,
+    SAMPLE_US = 1000000,
+    US_PER_MS = 1000
+};
 
 static uint64_t
 file_bytes(const char *path, const char *suffix)
@@ -102,6 +108,19 @@ duck_checkpoint(struct store *store, struct err *err)
     }
     atomic_fetch_add(&duck->checkpoints, 1);
     return ERR_OK;
+}
+
+bool
+duck_wait_reads(struct store *store, int timeout_ms)
+{
+    struct duck_store *duck = (struct duck_store *)store;
+    int64_t begun_us = clock_mono_us(clock_system());
+
+    if (!duck_pool_wait(&duck->pool, timeout_ms)) {
+        return false;
+    }
+    int64_t spent_ms = (clock_mono_us(clock_system()) - begun_us) / US_PER_MS;
+    return duck_pool_wait(&duck->sealers, spent_ms < timeout_ms ? timeout_ms - (int)spent_ms : 0);
 }
 
 static enum err_code

@@ -112,6 +112,7 @@ static const struct store_ops duck_ops = {
     .sql = duck_sql,
     .latest = duck_latest,
     .checkpoint = duck_checkpoint,
+    .wait_reads = duck_wait_reads,
     .snapshot = duck_snapshot,
     .applied_lsn = duck_applied_lsn,
     .stats = duck_stats,
