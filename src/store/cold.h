@@ -59,8 +59,8 @@ void cold_path(const char *cold_dir, const struct cold_file *file, char *ret_pat
 /* "<cold_dir>/tmp/<name without .parquet><kind suffix>.parquet": where it is written. */
 void cold_tmp_path(const char *cold_dir, const struct cold_file *file, char *ret_path, size_t size);
 
-/* Whether a row of this sealed table stays on the day that it came with: its key, if it has one, has
- * the time in it. Then files and hot rows of a day have all of its rows and no others. */
+/* Whether a row of this sealed table stays on the day that it came with: its key, if it has one,
+ * has the time in it. Then files and hot rows of a day have all of its rows and no others. */
 bool cold_days_are_fixed(const struct catalog_table *table);
 
 /* Orders by table, kind, day, name; for qsort too. */
