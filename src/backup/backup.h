@@ -31,7 +31,7 @@ struct backup_options {
     const char *data_dir;
     struct engine *engine;
     const char *wal_archive; /* NULL: none */
-    unsigned keep;           /* backups to keep, this one included; 0: all */
+    unsigned keep;           /* backups to keep of each database, this one included; 0: all */
     const char *version;     /* of the program */
     const struct clock *clock;
 };
@@ -49,8 +49,8 @@ struct backup_result {
 
 /*
  * Takes a backup of everything that was durable when it was called. ERR_UNSUPPORTED from a store
- * that cannot, ERR_CONFLICT when DIR belongs to another database, ERR_NO_SPACE, ERR_IO. What a
- * failed one leaves is removed by the next.
+ * that cannot, ERR_CONFLICT while another process is at work in DIR, ERR_NO_SPACE, ERR_IO. What a
+ * failed one leaves is removed by the next. Several databases may share DIR.
  */
 enum err_code backup_take(const struct backup_options *options, struct backup_result *ret_result,
                           struct err *err);
@@ -114,9 +114,9 @@ struct backup_pruned {
     size_t segments;
 };
 
-/* Removes all but the newest `keep` backups (at least 1), then the files that no manifest names,
- * then the archived log behind the oldest backup. A manifest that cannot be read keeps everything:
- * ERR_CORRUPT. */
+/* Removes all but the newest `keep` backups (at least 1) of each database, then the files that no
+ * manifest names, then the archived log behind the oldest backup. A manifest that cannot be read
+ * keeps everything: ERR_CORRUPT. */
 enum err_code backup_prune(const char *dir, const char *wal_archive, unsigned keep,
                            struct backup_pruned *ret_pruned, struct err *err);
 

@@ -307,6 +307,79 @@ count_files(const char *dir)
     return count;
 }
 
+/* A clock that was a year ahead once makes a backup whose name is behind all others. */
+static void
+test_backup_that_is_newest_stays_although_the_clock_went_back(void **state)
+{
+    struct scene *scene = *state;
+    struct restore_result restored;
+    struct backup_entry *entries;
+    size_t count;
+    struct err err = {0};
+
+    rig_open(scene->rig);
+    clock_manual_advance(&scene->clock, (int64_t)365 * 86400 * 1000000);
+    write_samples(scene->rig, 0, 5);
+    take(scene, 1);
+    clock_manual_init(&scene->clock, 1795000000000000);
+    write_samples(scene->rig, 5, 9);
+    struct backup_result newest = take(scene, 1);
+    assert_int_equal(newest.pruned, 1);
+    assert_int_equal(backup_list(scene->dir, &entries, &count, &err), ERR_OK);
+    assert_int_equal(count, 1);
+    assert_string_equal(entries[0].id, newest.id);
+    free(entries);
+    clock_manual_advance(&scene->clock, (int64_t)365 * 86400 * 1000000);
+    write_samples(scene->rig, 9, 12);
+    take(scene, 0);
+    clock_manual_init(&scene->clock, 1795000000000000 + 60000000);
+    write_samples(scene->rig, 12, 15);
+    newest = take(scene, 0);
+    assert_int_equal(restore(scene, (struct restore_options){0}, &restored, &err), ERR_OK);
+    assert_string_equal(restored.id, newest.id);
+}
+
+static void
+forget_database(const struct scene *scene)
+{
+    char path[RIG_PATH_MAX + 16];
+
+    snprintf(path, sizeof(path), "%s/id", scene->rig->dir);
+    assert_int_equal(unlink(path), 0);
+}
+
+static void
+test_backup_leaves_those_of_other_databases_alone(void **state)
+{
+    struct scene *scene = *state;
+    struct backup_pruned pruned;
+    struct backup_entry *entries;
+    size_t count;
+    struct err err = {0};
+
+    rig_open(scene->rig);
+    for (int i = 0; i < 3; i++) {
+        write_samples(scene->rig, i, i + 1);
+        take(scene, 0);
+    }
+    forget_database(scene); /* another one from now on */
+    for (int i = 3; i < 6; i++) {
+        write_samples(scene->rig, i, i + 1);
+        take(scene, 1);
+    }
+    assert_int_equal(backup_list(scene->dir, &entries, &count, &err), ERR_OK);
+    assert_int_equal(count, 4);
+    free(entries);
+    assert_int_equal(backup_prune(scene->dir, NULL, 2, &pruned, &err), ERR_OK);
+    assert_int_equal(pruned.backups, 1);
+    assert_int_equal(backup_list(scene->dir, &entries, &count, &err), ERR_OK);
+    assert_int_equal(count, 3);
+    free(entries);
+    struct backup_verified verified;
+    const struct backup_verify verify = {.dir = scene->dir, .rows = count_parquet};
+    assert_int_equal(backup_verify(&verify, &verified, &err), ERR_OK);
+}
+
 static void
 test_backup_prunes_what_no_manifest_needs(void **state)
 {
@@ -716,6 +789,8 @@ main(void)
         CASE(test_backup_keeps_the_log_that_is_dropped),
         CASE(test_backup_says_what_the_log_lacks),
         CASE(test_backup_stores_an_unchanged_day_once),
+        CASE(test_backup_that_is_newest_stays_although_the_clock_went_back),
+        CASE(test_backup_leaves_those_of_other_databases_alone),
         CASE(test_backup_prunes_what_no_manifest_needs),
         CASE(test_backup_verification_finds_each_changed_byte_and_missing_file),
         CASE(test_backup_without_its_manifest_is_none_and_is_removed),

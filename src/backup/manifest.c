@@ -19,6 +19,9 @@
 static const char sum_key[] = ",\"checksum\":\"";
 static const char sum_end[] = "\"}\n";
 
+/* LSNs go on behind it, and stay whole numbers of 63 bits. */
+static const uint64_t lsn_max = UINT64_C(1) << 62;
+
 enum { TAIL_LEN = sizeof(sum_key) - 1 + FILES_SUM_LEN + sizeof(sum_end) - 1 };
 
 void
@@ -238,6 +241,27 @@ is_cold_name(const char *name)
            strcmp(name + body, tail) == 0;
 }
 
+/* The id of a database becomes the name of a directory in the archive, whose files are removed. */
+static bool
+is_database_id(const char *text)
+{
+    return strlen(text) == ID_UUID_LEN && strspn(text, "0123456789abcdef-") == ID_UUID_LEN;
+}
+
+/* Rows of what is stored, and of kinds that there are of the table. */
+static bool
+is_possible(const struct manifest_file *file)
+{
+    const struct catalog_table *table = catalog_table(file->file.table);
+
+    if (!file->cold) {
+        return table->kind != TABLE_VIEW && file->file.kind == COLD_RAW;
+    }
+    return table->sealed && (file->file.kind == COLD_RAW || table->rolled_up) &&
+           time_in_range(file->file.min_us) && time_in_range(file->file.max_us) &&
+           time_in_range(file->file.sealed_us);
+}
+
 static bool
 decode_cold(const json_t *object, struct manifest_file *file)
 {
@@ -272,7 +296,7 @@ decode_file(const json_t *object, struct manifest_file *ret_file)
     }
     if (!get_u64(object, "rows", &file.file.rows) || !get_u64(object, "bytes", &file.file.bytes) ||
         !get_text(object, "xxh3_128", file.file.checksum, sizeof(file.file.checksum)) ||
-        !is_hex(file.file.checksum) || !decode_cold(object, &file)) {
+        !is_hex(file.file.checksum) || !decode_cold(object, &file) || !is_possible(&file)) {
         return false;
     }
     *ret_file = file;
@@ -292,6 +316,12 @@ decode_files(const json_t *files, struct manifest *manifest, struct err *err)
         if (!decode_file(json_array_get(files, i), &file)) {
             return err_set(err, ERR_CORRUPT,
                            "file %zu of \"files\" is not described as this version expects it", i);
+        }
+        if (file.cold && file.file.sealed_lsn > manifest->lsn) {
+            return err_set(err, ERR_CORRUPT,
+                           "file %zu of \"files\" was sealed at LSN %" PRIu64
+                           ", behind the backup's %" PRIu64,
+                           i, file.file.sealed_lsn, manifest->lsn);
         }
         manifest_add(manifest, &file);
     }
@@ -321,6 +351,13 @@ decode_root(const json_t *root, struct manifest *manifest, struct err *err)
         return err_set(err, ERR_CORRUPT,
                        "one of id, eider, database_id, store, schema, lsn, taken_us and ended_us "
                        "is missing or of another type");
+    }
+    if (!is_database_id(manifest->database_id)) {
+        return err_set(err, ERR_CORRUPT, "\"database_id\" is no id of a database (36 characters)");
+    }
+    if (!time_in_range(manifest->taken_us) || !time_in_range(manifest->ended_us) ||
+        manifest->lsn > lsn_max) {
+        return err_set(err, ERR_CORRUPT, "\"lsn\", \"taken_us\" or \"ended_us\" is out of range");
     }
     return decode_files(json_object_get(root, "files"), manifest, err);
 }

@@ -132,6 +132,86 @@ test_manifest_refuses_names_that_are_paths(void **state)
     }
 }
 
+enum hostile {
+    ARCHIVE_ELSEWHERE, /* its files would be pruned */
+    SHORT_ID,
+    VIEW, /* stores nothing */
+    HOT_ROLLUP,
+    COLD_SERIES,    /* a table that is not sealed */
+    COLD_TRADES_1H, /* one without rollups */
+    SEALED_BEHIND,  /* new rows up to there would be passed over */
+    TIME_BEYOND,
+    FROM_BEYOND,
+    LSN_BEYOND,
+    HOSTILE_COUNT
+};
+
+static void
+make_hostile(struct manifest *manifest, enum hostile how)
+{
+    struct cold_file *hot = &manifest->files[0].file;
+    struct cold_file *cold = &manifest->files[1].file;
+
+    switch (how) {
+    case ARCHIVE_ELSEWHERE:
+        slice_to_cstr(slice_of("../../../srv/eider/wal/aaaaaaaaaaaaa"), manifest->database_id,
+                      sizeof(manifest->database_id));
+        break;
+    case SHORT_ID:
+        slice_to_cstr(slice_of(".."), manifest->database_id, sizeof(manifest->database_id));
+        break;
+    case VIEW:
+        hot->table = TABLE_METRICS;
+        break;
+    case HOT_ROLLUP:
+        hot->table = TABLE_SAMPLES;
+        hot->kind = COLD_1H;
+        break;
+    case COLD_SERIES:
+        cold->table = TABLE_SERIES;
+        cold->kind = COLD_RAW;
+        break;
+    case COLD_TRADES_1H:
+        cold->table = TABLE_TRADES;
+        break;
+    case SEALED_BEHIND:
+        cold->sealed_lsn = manifest->lsn + 1;
+        break;
+    case TIME_BEYOND:
+        manifest->taken_us = INT64_MAX;
+        break;
+    case FROM_BEYOND:
+        cold->min_us = INT64_MIN;
+        break;
+    case LSN_BEYOND:
+        manifest->lsn = INT64_MAX;
+        break;
+    case HOSTILE_COUNT:
+        break;
+    }
+}
+
+/* A directory of backups may come from anywhere; its checksums say nothing about that. */
+static void
+test_manifest_refuses_values_that_no_backup_has(void **state)
+{
+    struct err err;
+
+    (void)state;
+    for (int how = 0; how < HOSTILE_COUNT; how++) {
+        struct manifest manifest MANIFEST_AUTO = {0};
+        struct manifest back = {0};
+        struct buf json BUF_AUTO = {0};
+        fill(&manifest);
+        make_hostile(&manifest, (enum hostile)how);
+        buf_init(&json, 0);
+        manifest_encode(&manifest, &json);
+        if (manifest_decode(buf_slice(&json), &back, &err) != ERR_CORRUPT) {
+            fail_msg("value %d was believed", how);
+        }
+    }
+}
+
 static void
 test_manifest_says_that_a_later_format_needs_a_later_program(void **state)
 {
@@ -160,6 +240,7 @@ main(void)
         cmocka_unit_test(test_manifest_reads_what_it_wrote),
         cmocka_unit_test(test_manifest_notices_every_changed_byte_and_every_cut),
         cmocka_unit_test(test_manifest_refuses_names_that_are_paths),
+        cmocka_unit_test(test_manifest_refuses_values_that_no_backup_has),
         cmocka_unit_test(test_manifest_says_that_a_later_format_needs_a_later_program),
     };
 

@@ -308,15 +308,15 @@ backup_verify(const struct backup_verify *verify, struct backup_verified *ret_re
     struct err ignored;
     const char *id = verify->id;
     int lock = -1;
-    enum err_code code = pool_ids(verify->dir, &ids, err);
+    enum err_code code = pool_lock(verify->dir, false, &lock, err);
 
+    code = code ? code : pool_ids(verify->dir, &ids, err);
     if (code == ERR_OK && !id && ids.count == 0) {
         code = err_set(err, ERR_NOT_FOUND, "there is no backup in %s", verify->dir);
     }
     if (code == ERR_OK) {
         id = id ? id : ids.at[ids.count - 1];
         slice_to_cstr(slice_of(id), result.id, sizeof(result.id));
-        code = pool_lock(verify->dir, false, &lock, err);
     }
     code = code ? code : manifest_read(verify->dir, id, &manifest, err);
     if (code == ERR_OK) {
@@ -391,26 +391,82 @@ note_lineage(struct sweep *sweep, const struct manifest *manifest)
     added->lsn = manifest->lsn;
 }
 
-static enum err_code
-gather_needed(const char *dir, const struct files_names *ids, size_t first, struct sweep *sweep,
-              struct err *err)
+/* What prune knows of each backup. */
+struct known {
+    const char *id;
+    char database_id[ID_UUID_LEN + 1];
+    uint64_t lsn;
+    bool stays;
+};
+
+/* By database, newest first. The clock may have gone back between two backups, the LSN never does.
+ */
+static int
+by_age(const void *a, const void *b)
 {
-    for (size_t i = first; i < ids->count; i++) {
+    const struct known *x = a;
+    const struct known *y = b;
+    int order = strcmp(x->database_id, y->database_id);
+
+    if (order == 0 && x->lsn != y->lsn) {
+        return x->lsn > y->lsn ? -1 : 1;
+    }
+    return order ? order : strcmp(y->id, x->id);
+}
+
+static void
+note_needed(struct sweep *sweep, const struct manifest *manifest)
+{
+    sweep->needed.at = mem_resize(sweep->needed.at, sweep->needed.count + manifest->file_count + 1,
+                                  sizeof(*sweep->needed.at));
+    for (size_t i = 0; i < manifest->file_count; i++) {
+        char path[MANIFEST_PATH_MAX];
+        manifest_pool_path(&manifest->files[i], path);
+        sweep->needed.at[sweep->needed.count++] = mem_strdup(slice_of(path));
+    }
+    note_lineage(sweep, manifest);
+}
+
+static enum err_code
+read_known(const char *dir, const struct files_names *ids, struct known *known, struct err *err)
+{
+    for (size_t i = 0; i < ids->count; i++) {
         struct manifest manifest MANIFEST_AUTO = {0};
         enum err_code code = manifest_read(dir, ids->at[i], &manifest, err);
         if (code != ERR_OK) {
             return err_context(err, ERR_CORRUPT,
                                "nothing is removed while a backup's files are unknown");
         }
-        size_t count = sweep->needed.count;
-        sweep->needed.at = mem_resize(sweep->needed.at, count + manifest.file_count + 1,
-                                      sizeof(*sweep->needed.at));
-        for (size_t f = 0; f < manifest.file_count; f++) {
-            char path[MANIFEST_PATH_MAX];
-            manifest_pool_path(&manifest.files[f], path);
-            sweep->needed.at[sweep->needed.count++] = mem_strdup(slice_of(path));
+        known[i] = (struct known){.id = ids->at[i], .lsn = manifest.lsn};
+        memcpy(known[i].database_id, manifest.database_id, sizeof(known[i].database_id));
+    }
+    return ERR_OK;
+}
+
+/* Which stay, and what they need: the newest `keep` of each database. */
+static enum err_code
+choose_kept(const struct pool_prune *prune, struct known *known, size_t count, struct sweep *sweep,
+            struct err *err)
+{
+    unsigned keep = prune->keep > 0 ? prune->keep : 1;
+    size_t first = 0;
+
+    if (count > 0) {
+        qsort(known, count, sizeof(*known), by_age);
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct manifest manifest MANIFEST_AUTO = {0};
+        first = strcmp(known[i].database_id, known[first].database_id) == 0 ? first : i;
+        bool is_other = prune->database_id && strcmp(known[i].database_id, prune->database_id) != 0;
+        known[i].stays = is_other || i - first < keep;
+        if (!known[i].stays) {
+            continue;
         }
-        note_lineage(sweep, &manifest);
+        enum err_code code = manifest_read(prune->dir, known[i].id, &manifest, err);
+        if (code != ERR_OK) {
+            return code;
+        }
+        note_needed(sweep, &manifest);
     }
     if (sweep->needed.count > 0) {
         qsort(sweep->needed.at, sweep->needed.count, sizeof(*sweep->needed.at), by_name);
@@ -439,33 +495,50 @@ enum err_code
 backup_prune(const char *dir, const char *wal_archive, unsigned keep,
              struct backup_pruned *ret_pruned, struct err *err)
 {
+    const struct pool_prune prune = {.dir = dir, .wal_archive = wal_archive, .keep = keep};
+
+    return pool_prune(&prune, ret_pruned, err);
+}
+
+enum err_code
+pool_prune(const struct pool_prune *prune, struct backup_pruned *ret_pruned, struct err *err)
+{
+    const char *dir = prune->dir;
     struct files_names ids FILES_NAMES_AUTO = {0};
+    struct known *known MEM_AUTO = NULL;
     struct backup_pruned pruned = {0};
     struct sweep sweep = {.dir = dir, .pruned = &pruned};
     char path[FILES_PATH_MAX];
     int lock = -1;
-    enum err_code code = pool_ids(dir, &ids, err);
 
-    code = code ? code : pool_lock(dir, true, &lock, err);
-    if (code != ERR_OK) {
-        return code;
+    if (access(dir, F_OK) != 0) {
+        return err_set(err, ERR_NOT_FOUND, "there is no directory %s with backups", dir);
     }
-    keep = keep > 0 ? keep : 1;
-    size_t first = ids.count > keep ? ids.count - keep : 0;
-    code = gather_needed(dir, &ids, first, &sweep, err);
-    for (size_t i = 0; code == ERR_OK && i < first; i++) {
-        code = remove_backup(dir, ids.at[i], err);
-        pruned.backups += code == ERR_OK;
+    /* First the lock: what is not among the ids is swept. */
+    enum err_code code = pool_lock(dir, true, &lock, err);
+    code = code ? code : pool_ids(dir, &ids, err);
+    if (code == ERR_OK) {
+        known = mem_zalloc(ids.count + 1, sizeof(*known));
+        code = read_known(dir, &ids, known, err);
+        code = code ? code : choose_kept(prune, known, ids.count, &sweep, err);
+    }
+    for (size_t i = 0; code == ERR_OK && i < ids.count; i++) {
+        if (!known[i].stays) {
+            code = remove_backup(dir, known[i].id, err);
+            pruned.backups += code == ERR_OK;
+        }
     }
     code = code ? code : files_join(dir, "files", path, err);
     code = code ? code : files_walk(path, sweep_one, &sweep, err);
-    for (size_t i = 0; code == ERR_OK && wal_archive && i < sweep.lineage_count; i++) {
-        code = archive_prune(wal_archive, sweep.lineages[i].database_id, sweep.lineages[i].lsn,
-                             &pruned.segments, err);
+    for (size_t i = 0; code == ERR_OK && prune->wal_archive && i < sweep.lineage_count; i++) {
+        code = archive_prune(prune->wal_archive, sweep.lineages[i].database_id,
+                             sweep.lineages[i].lsn, &pruned.segments, err);
     }
     free(sweep.lineages);
     files_names_free(&sweep.needed);
-    close(lock);
+    if (lock >= 0) {
+        close(lock);
+    }
     if (code == ERR_OK && ret_pruned) {
         *ret_pruned = pruned;
     }

@@ -58,4 +58,14 @@ struct replay_result {
 enum err_code replay_stage(const struct replay *replay, struct replay_result *ret_result,
                            struct err *err);
 
+/* backup_prune of one database (NULL: of each); the backups of others all stay. */
+struct pool_prune {
+    const char *dir;
+    const char *wal_archive; /* NULL: none */
+    const char *database_id;
+    unsigned keep; /* at least 1 */
+};
+enum err_code pool_prune(const struct pool_prune *prune, struct backup_pruned *ret_pruned,
+                         struct err *err);
+
 #endif

@@ -17,6 +17,7 @@
 #include "codec/time.h"
 #include "store/cold.h"
 #include "store/failpoint.h"
+#include "wal/wal_format.h"
 
 enum { LOGS_MAX = 40, EVENT_BYTES = 600, LOCK_MODE = 0640, APPLY_MS = 24 * 3600 * 1000 };
 
@@ -55,46 +56,88 @@ is_wanted(const struct restore_options *options, const struct manifest *manifest
            (!options->has_time || manifest->taken_us <= options->to_us);
 }
 
-/* The newest backup that is not behind what is wanted. */
+/* The backup that was named; it must not be behind what is wanted. */
 static enum err_code
-choose(struct restoring *restoring, struct err *err)
+choose_named(struct restoring *restoring, const struct files_names *ids, struct err *err)
 {
     const struct restore_options *options = restoring->options;
-    struct files_names ids FILES_NAMES_AUTO = {0};
-    enum err_code code = pool_ids(options->dir, &ids, err);
+    size_t i = 0;
 
-    for (size_t i = ids.count; code == ERR_OK && i > 0; i--) {
-        struct manifest manifest = {0};
-        if (options->id && strcmp(options->id, ids.at[i - 1]) != 0) {
-            continue;
-        }
-        code = manifest_read(options->dir, ids.at[i - 1], &manifest, err);
-        if (code == ERR_OK && is_wanted(options, &manifest)) {
-            restoring->manifest = manifest;
-            return ERR_OK;
-        }
-        if (code == ERR_OK && options->id) {
-            code = err_set(err, ERR_INVALID,
-                           "backup %s is at LSN %" PRIu64 ", behind what is wanted: take an "
-                           "earlier one",
-                           options->id, manifest.lsn);
-        }
-        manifest_fini(&manifest);
-        if (code != ERR_OK) {
-            return code;
-        }
+    while (i < ids->count && strcmp(options->id, ids->at[i]) != 0) {
+        i++;
     }
-    if (code != ERR_OK) {
-        return code;
-    }
-    if (options->id) {
+    if (i == ids->count) {
         return err_set(err, ERR_NOT_FOUND, "there is no backup %s in %s", options->id,
                        options->dir);
     }
-    return err_set(err, ERR_NOT_FOUND,
-                   ids.count ? "no backup in %s is old enough for what is wanted"
-                             : "there is no backup in %s",
-                   options->dir);
+    enum err_code code = manifest_read(options->dir, options->id, &restoring->manifest, err);
+    if (code == ERR_OK && !is_wanted(options, &restoring->manifest)) {
+        code = err_set(err, ERR_INVALID,
+                       "backup %s is at LSN %" PRIu64 ", behind what is wanted: take an earlier "
+                       "one",
+                       options->id, restoring->manifest.lsn);
+    }
+    return code;
+}
+
+/* The newest backup that is not behind what is wanted, of the database of the last one that is. */
+static enum err_code
+choose_newest(struct restoring *restoring, const struct files_names *ids, struct err *err)
+{
+    const struct restore_options *options = restoring->options;
+    bool found = false;
+    bool mixed = false;
+
+    for (size_t i = ids->count; i > 0; i--) {
+        struct manifest manifest = {0};
+        struct err unreadable;
+        if (manifest_read(options->dir, ids->at[i - 1], &manifest, &unreadable) != ERR_OK) {
+            if (found) {
+                continue; /* an older one: it is not missed */
+            }
+            *err = unreadable;
+            return unreadable.code;
+        }
+        if (!is_wanted(options, &manifest)) {
+            manifest_fini(&manifest);
+            continue;
+        }
+        bool same = !found || strcmp(manifest.database_id, restoring->manifest.database_id) == 0;
+        mixed = mixed || !same;
+        /* Of one database the higher LSN is the newer one, whatever the clock said. */
+        if (same && (!found || manifest.lsn > restoring->manifest.lsn)) {
+            manifest_fini(&restoring->manifest);
+            restoring->manifest = manifest;
+        } else {
+            manifest_fini(&manifest);
+        }
+        found = true;
+    }
+    if (mixed && options->event) {
+        options->event(options->ctx, true,
+                       "the directory has backups of several databases; the newest is taken. "
+                       "Name another with --from DIR/ID, \"eider backup --list\" shows them");
+    }
+    if (!found) {
+        return err_set(err, ERR_NOT_FOUND,
+                       ids->count ? "no backup in %s is old enough for what is wanted"
+                                  : "there is no backup in %s",
+                       options->dir);
+    }
+    return ERR_OK;
+}
+
+static enum err_code
+choose(struct restoring *restoring, struct err *err)
+{
+    struct files_names ids FILES_NAMES_AUTO = {0};
+    enum err_code code = pool_ids(restoring->options->dir, &ids, err);
+
+    if (code != ERR_OK) {
+        return code;
+    }
+    return restoring->options->id ? choose_named(restoring, &ids, err)
+                                  : choose_newest(restoring, &ids, err);
 }
 
 static enum err_code
@@ -120,6 +163,29 @@ add_log(struct restoring *restoring, const char *dir)
     if (restoring->log_count < LOGS_MAX) {
         restoring->logs[restoring->log_count++] = mem_strdup(slice_of(dir));
         restoring->logs[restoring->log_count] = NULL;
+    }
+}
+
+/* Somebody who names a log wants it, and would not see that there was none. */
+static void
+tell_empty(const struct restoring *restoring, const char *dir)
+{
+    struct files_names names FILES_NAMES_AUTO = {0};
+    struct err ignored;
+    bool found = false;
+    uint64_t seq;
+
+    if (!restoring->options->event || files_list(dir, &names, &ignored) != ERR_OK) {
+        return;
+    }
+    for (size_t i = 0; i < names.count && !found; i++) {
+        found = wal_name_parse(names.at[i], &seq);
+    }
+    if (!found) {
+        char text[EVENT_BYTES];
+        snprintf(text, sizeof(text), "%.300s has no segments of the log of database %s", dir,
+                 restoring->manifest.database_id);
+        restoring->options->event(restoring->options->ctx, true, text);
     }
 }
 
@@ -155,6 +221,7 @@ find_log(struct restoring *restoring, const char *dir, struct err *err)
         return code;
     }
     add_log(restoring, has_wal ? path : dir);
+    tell_empty(restoring, has_wal ? path : dir);
     return ERR_OK;
 }
 
@@ -495,12 +562,13 @@ backup_restore(const struct restore_options *options, struct restore_result *ret
     int64_t begun_us = clock_mono_us(options->clock);
     int pool = -1;
     bool marked;
-    enum err_code code = plan(&restoring, err);
+    enum err_code code = pool_lock(options->dir, false, &pool, err);
+
+    code = code ? code : plan(&restoring, err);
 
     note_plan(&restoring);
     code = code ? code : check_target(&restoring, &marked, err);
     if (!options->dry_run) {
-        code = code ? code : pool_lock(options->dir, false, &pool, err);
         code = code ? code : prepare_target(&restoring, err);
         code = code ? code : import_all(&restoring, err);
         code = code ? code : stage_log(&restoring, false, err);

@@ -22,6 +22,7 @@ struct taking {
     struct manifest manifest;
     struct engine_turn turn;
     size_t pinned; /* cold files, the first of the manifest */
+    bool held;     /* cold files cannot be pinned here, so none is removed for the time being */
     bool gone;     /* one was removed between the list and the pin */
     enum err_code outcome;
 };
@@ -95,10 +96,15 @@ pin(struct taking *taking, size_t index, struct err *err)
                        "what that means",
                        path);
     }
+    if (errno != EPERM && errno != EOPNOTSUPP && errno != EMLINK && errno != EXDEV) {
+        return err_sys(err, errno, "cannot link %s to %s", path, to);
+    }
     /* A file system without second names: the files are copied from where they are. */
-    return errno == EPERM || errno == EOPNOTSUPP || errno == EMLINK
-               ? ERR_OK
-               : err_sys(err, errno, "cannot link %s to %s", path, to);
+    if (!taking->held) {
+        engine_cold_hold(taking->options->engine);
+        taking->held = true;
+    }
+    return ERR_OK;
 }
 
 static enum err_code
@@ -241,6 +247,10 @@ discard(struct taking *taking)
     struct err ignored;
 
     unpin(taking);
+    if (taking->held) {
+        engine_cold_release(taking->options->engine);
+        taking->held = false;
+    }
     if (taking->outcome != ERR_OK && taking->manifest.id[0] &&
         files_join(taking->options->dir, taking->manifest.id, path, &ignored) == ERR_OK) {
         files_remove_tree(path, &ignored); /* what stays is removed by the next backup */
@@ -308,8 +318,12 @@ finish(struct taking *taking, struct backup_result *result, struct err *err)
                     : ERR_OK;
     }
     if (code == ERR_OK && options->keep > 0) {
+        const struct pool_prune prune = {.dir = options->dir,
+                                         .wal_archive = options->wal_archive,
+                                         .database_id = taking->manifest.database_id,
+                                         .keep = options->keep};
         struct backup_pruned pruned = {0};
-        code = backup_prune(options->dir, options->wal_archive, options->keep, &pruned, err);
+        code = pool_prune(&prune, &pruned, err);
         result->pruned = pruned.backups;
         code = code ? err_context(err, code, "backup %s is complete, older ones are still there",
                                   result->id)

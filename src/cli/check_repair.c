@@ -18,6 +18,7 @@
 #include "cli/check_repair.h"
 #include "cli/target.h"
 #include "server/open_engine.h"
+#include "store/failpoint.h"
 
 enum {
     APPLY_MS = 24 * 3600 * 1000,
@@ -203,6 +204,29 @@ open_and_close(const struct repairing *repairing, bool adopted, struct err *err)
     return code;
 }
 
+/* At once, so that no crash leaves a directory without a log, which a start would begin anew. */
+static enum err_code
+put_salvaged(const struct repairing *repairing, const char *wal, const char *salvage,
+             struct err *err)
+{
+    if (access(salvage, F_OK) != 0) {
+        return repair_set_aside(repairing, wal, err); /* nothing of it can be read */
+    }
+    if (renameat2(AT_FDCWD, salvage, AT_FDCWD, wal, RENAME_EXCHANGE) != 0) {
+        if (errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP) {
+            return err_sys(err, errno, "cannot exchange %s and %s", salvage, wal);
+        }
+        enum err_code code = repair_set_aside(repairing, wal, err);
+        if (code == ERR_OK && rename(salvage, wal) != 0) {
+            code = err_sys(err, errno, "cannot rename %s to %s", salvage, wal);
+        }
+        return code;
+    }
+    enum err_code code = files_sync_parent(wal, err);
+    code = code ? code : failpoint_fails("salvage.swapped", err);
+    return code ? code : repair_set_aside(repairing, salvage, err);
+}
+
 /* The whole records in front of the damage are a log of their own. */
 static enum err_code
 repair_log(const struct repairing *repairing, struct err *err)
@@ -214,14 +238,12 @@ repair_log(const struct repairing *repairing, struct err *err)
 
     snprintf(wal, sizeof(wal), "%.3000s/wal", data_dir);
     snprintf(salvage, sizeof(salvage), "%.3000s/wal.salvaged", data_dir);
-    enum err_code code = files_remove_tree(salvage, err);
+    /* Of a repair that was cut short: half a copy, or the damaged log itself. */
+    enum err_code code = repair_set_aside(repairing, salvage, err);
     code =
         code ? code
              : backup_salvage_log(wal, salvage, repairing->check->applied_lsn + 1, &last_lsn, err);
-    code = code ? code : repair_set_aside(repairing, wal, err);
-    if (code == ERR_OK && access(salvage, F_OK) == 0 && rename(salvage, wal) != 0) {
-        code = err_sys(err, errno, "cannot rename %s to %s", salvage, wal);
-    }
+    code = code ? code : put_salvaged(repairing, wal, salvage, err);
     code = code ? code : files_sync_dir(data_dir, err);
     if (code == ERR_OK) {
         cli_note(repairing->check->cli,

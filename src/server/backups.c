@@ -2,6 +2,7 @@
 #include "server/backups.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 
@@ -81,9 +82,17 @@ first_ms(const struct config *config)
     int64_t left_ms = 0;
     struct err ignored;
 
-    if (backup_list(config->backup.dir, &entries, &count, &ignored) == ERR_OK && count > 0) {
-        int64_t age_ms = (clock_wall_us(clock_system()) - entries[count - 1].taken_us) / 1000;
-        left_ms = config->backup.interval_ms - age_ms;
+    char id[ID_UUID_LEN + 1];
+    bool has_id =
+        backup_database_id(config->data_dir, false, clock_system(), id, &ignored) == ERR_OK;
+    if (backup_list(config->backup.dir, &entries, &count, &ignored) == ERR_OK) {
+        for (size_t i = 0; i < count && has_id; i++) {
+            /* Others may keep theirs in the same directory. */
+            if (entries[i].problem.code == ERR_OK && strcmp(entries[i].database_id, id) == 0) {
+                int64_t age_ms = (clock_wall_us(clock_system()) - entries[i].taken_us) / 1000;
+                left_ms = config->backup.interval_ms - age_ms;
+            }
+        }
     }
     free(entries);
     left_ms = left_ms > config->backup.interval_ms ? config->backup.interval_ms : left_ms;

@@ -57,6 +57,7 @@ const char *const failpoint_names[] = {
     "restore.lsn",      /* the new database has its LSN */
     "restore.logged",   /* a segment of the log is in its place */
     "restore.applied",  /* everything is applied, the mark is still there */
+    "salvage.swapped",  /* the readable part of a log has its place, the damaged one is not aside */
     "adopt.aside",      /* a repair has moved a cold file that it cannot adopt to quarantine/ */
     "adopt.made",       /* the new database is complete under a temporary name */
     "adopt.renamed",    /* it has its name; the log is not replayed */

@@ -60,6 +60,19 @@ def test_a_restored_backup_answers_like_the_original(place):
     assert all(len(rows) > 0 for table, rows in original.items() if table in ("market_data", "trades", "samples", "api_event_log"))
 
 
+def test_a_directory_may_have_any_name(place):
+    """DuckDB takes [, * and ? for patterns."""
+    place.backups = os.path.join(place.root, "back[1]ups*'?")
+    with place.server() as server:
+        lsn = fill(server, count=4)
+        original = dump(server)
+    place.backup()
+    assert place.verify().returncode == 0
+    done, restored = place.restore("--to-lsn", str(lsn), to=os.path.join(place.root, "re[s]tored *'"))
+    assert done.returncode == 0, done.stderr
+    assert dump_of(place, restored) == original
+
+
 def test_any_lsn_between_backups_can_be_had(place):
     """Dumps at several moments of the original are what restores to those LSNs give, segments dropped or not."""
     seen = {}

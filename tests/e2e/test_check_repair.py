@@ -111,6 +111,27 @@ def test_a_damaged_log_keeps_what_is_in_front_of_the_damage(place):
         fill(server, first=50, count=1)
 
 
+def test_a_log_that_is_salvaged_is_there_whenever_it_is_killed(place):
+    with place.server() as server:
+        fill(server, count=2)
+        rows = dump(server)
+    with place.server() as server:
+        fill(server, first=10, count=6)
+        server.kill()
+    segments = sorted(glob.glob(os.path.join(place.data, "wal", "*.wal")))
+    begun = [path for path in segments if any(open(path, "rb").read()[4096:8192])]
+    flip(begun[-1], 4096 + 40 + 10)
+    damaged = open(begun[-1], "rb").read()
+    os.unlink(os.path.join(place.data, "eider.duckdb"))  # now the log is all there is, up to the damage
+    killed = run("check", "--data-dir", place.data, "--repair", env={"EIDER_FAILPOINT": "salvage.swapped:kill"})
+    assert killed.returncode == -9
+    done, said = check(place)
+    assert done.returncode == 0 and said["wal"]["records"] > 0, said
+    assert dump_of(place, place.data) == rows
+    kept = glob.glob(os.path.join(place.data, "wal.salvaged", "*.wal")) + glob.glob(os.path.join(place.data, "quarantine", "*", "*.wal"))
+    assert damaged in [open(path, "rb").read() for path in kept]
+
+
 def seal(place):
     done = run("seal", "--data-dir", place.data)
     assert done.returncode == 0, done.stderr

@@ -252,7 +252,7 @@ duck_import_rows(struct store *store, enum table_id id, const char *path, uint64
     buf_add_cstr(&sql, "INSERT INTO main.");
     catalog_hot_name(table, &sql);
     buf_add_cstr(&sql, " BY NAME SELECT * FROM read_parquet(");
-    add_path(&sql, path);
+    duck_cold_add_path(path, &sql);
     buf_add_cstr(&sql, ", hive_partitioning = false)");
     buf_add_char(&sql, '\0');
     enum err_code code = ERR_OK;
