@@ -103,6 +103,37 @@ test_seal_fails_whole_at_every_step(void **state)
     place_expect(place, TABLE_SAMPLES, PLACE_TWO_DAYS);
 }
 
+/* The watchdog may come too late for one sealing, and is then in time for another. */
+static void
+test_seal_ends_at_its_timeout_and_says_so(void **state)
+{
+    enum { ROWS = 20000, TRIES = 100 };
+    struct place *place = *state;
+    struct store_seal what = {.table = TABLE_SAMPLES, .day = 0, .timeout_ms = 1};
+    struct buf lines BUF_AUTO = {0};
+    struct err err = {0};
+    enum err_code code = ERR_OK;
+
+    buf_init(&lines, 0);
+    for (int i = 0; i < ROWS; i++) {
+        buf_add_fmt(&lines, "1|%d|%d.5\n", i * 1000, i);
+    }
+    buf_add_char(&lines, '\0');
+    place_put(place, TABLE_SAMPLES, lines.ptr);
+    for (int i = 0; i < TRIES && !code; i++) {
+        struct store_sealing *sealing = NULL;
+        code = store_seal_begin(place->store, &what, &sealing, &err);
+        if (!code) {
+            store_seal_free(place->store, sealing);
+        }
+    }
+    assert_int_equal(code, ERR_TIMEOUT);
+    assert_non_null(strstr(err.msg, "took longer than its timeout"));
+    assert_int_equal(place_files_on_disk(place), 0);
+    place_seal_day(place, TABLE_SAMPLES, 0, false);
+    place_expect_sql(place, "SELECT count(*) FROM samples", "20000\n");
+}
+
 static void
 limit_files(rlim_t bytes)
 {
@@ -285,6 +316,7 @@ main(void)
         CASE(test_seal_gives_up_when_rows_of_the_day_came_meanwhile),
         CASE(test_merge_gives_up_when_a_file_was_dropped_meanwhile),
         CASE(test_seal_fails_whole_at_every_step),
+        CASE(test_seal_ends_at_its_timeout_and_says_so),
         CASE(test_seal_on_a_full_disk_leaves_everything_as_it_was),
         CASE(test_a_damaged_file_fails_reads_alone),
         CASE(test_a_file_with_its_size_but_damaged_does_not_keep_from_opening),
