@@ -166,8 +166,10 @@ answer_applied(struct engine_waiter *waiter, bool applied)
 
     if (!applied) {
         err_set(&err, ERR_UNAVAILABLE,
-                "the entries are durable (LSN %llu), but the server stops before the store has "
-                "them; it will after the next start",
+                waiter->late ? "the entries are durable (LSN %llu), but the store takes nothing at "
+                               "present; it will have them when it does again"
+                             : "the entries are durable (LSN %llu), but the server stops before "
+                               "the store has them; it will after the next start",
                 (unsigned long long)waiter->lsn);
         buf_reset(http_out(exchange));
         refuse_op(op, &err, NULL);
@@ -204,7 +206,8 @@ answer_append(void *ctx, const struct meter_answer *answer)
     reply_json(exchange, &w);
     write_stored(&w, answer);
     if (op->applied && answer->lsn > 0) {
-        op->waiter = (struct engine_waiter){.lsn = answer->lsn, .fn = answer_applied, .ctx = op};
+        op->waiter = (struct engine_waiter){
+            .lsn = answer->lsn, .fn = answer_applied, .ctx = op, .timeout_ms = ENGINE_APPLY_MS};
         engine_when_applied(op->engine, &op->waiter);
         return;
     }

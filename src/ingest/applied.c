@@ -33,10 +33,13 @@ give_answer(struct applied_wait *wait, bool applied)
     struct err err;
 
     if (!applied) {
-        wait->answer.code = err_set(&err, ERR_UNAVAILABLE,
-                                    "the rows are durable (LSN %llu), but the server stops before "
-                                    "the store has them; it will after the next start",
-                                    (unsigned long long)wait->answer.lsn);
+        wait->answer.code =
+            err_set(&err, ERR_UNAVAILABLE,
+                    wait->waiter.late ? "the rows are durable (LSN %llu), but the store takes "
+                                        "nothing at present; it will have them when it does again"
+                                      : "the rows are durable (LSN %llu), but the server stops "
+                                        "before the store has them; it will after the next start",
+                    (unsigned long long)wait->answer.lsn);
         wait->answer.err = &err;
         wait->answer.retry_after_s = RETRY_UNAVAILABLE_S;
     }
@@ -71,7 +74,8 @@ applied_wait_start(struct ingest *ingest, struct job *job, const struct ingest_a
 {
     struct applied_wait *wait = mem_zalloc(1, sizeof(*wait));
 
-    wait->waiter = (struct engine_waiter){.lsn = answer->lsn, .fn = on_applied, .ctx = wait};
+    wait->waiter = (struct engine_waiter){
+        .lsn = answer->lsn, .fn = on_applied, .ctx = wait, .timeout_ms = ENGINE_APPLY_MS};
     atomic_flag_clear(&wait->claimed);
     atomic_init(&wait->refs, 2);
     wait->ingest = ingest;

@@ -75,11 +75,40 @@ keep_payload(struct group *group, struct slice payload)
     return copy;
 }
 
+/* Those who have waited for as long as they can. */
+static void
+dismiss_late(struct engine *engine)
+{
+    struct timespec now = engine_deadline(0);
+    struct engine_waiter *late = NULL;
+
+    pthread_mutex_lock(&engine->lock);
+    struct engine_waiter **at = &engine->waiters;
+    while (*at) {
+        struct engine_waiter *waiter = *at;
+        if (waiter->timeout_ms > 0 && engine_is_before(&waiter->until, &now)) {
+            *at = waiter->next;
+            waiter->next = late;
+            late = waiter;
+        } else {
+            at = &waiter->next;
+        }
+    }
+    pthread_mutex_unlock(&engine->lock);
+    while (late) {
+        struct engine_waiter *next = late->next;
+        late->late = true;
+        late->fn(late, false);
+        late = next;
+    }
+}
+
 bool
 applier_pause(struct engine *engine, int ms)
 {
-    struct timespec until = engine_deadline(ms);
+    dismiss_late(engine);
 
+    struct timespec until = engine_deadline(ms);
     pthread_mutex_lock(&engine->lock);
     int result = 0;
     while (!engine->closing && result == 0) {

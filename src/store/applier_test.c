@@ -447,6 +447,58 @@ test_applier_that_is_stalled_lets_requests_run_out(void **state)
     assert_int_equal(between.calls, 1);
 }
 
+struct late {
+    struct engine_waiter waiter;
+    _Atomic int calls;
+    bool applied;
+};
+
+static void
+note_call(struct engine_waiter *waiter, bool applied)
+{
+    struct late *late = waiter->ctx;
+
+    late->applied = applied;
+    atomic_fetch_add(&late->calls, 1);
+}
+
+/* A client must not hang for as long as the disk is full. */
+static void
+test_applier_that_is_stalled_dismisses_waiters_whose_time_is_over(void **state)
+{
+    struct rig *rig = *state;
+    struct late hasty = {.calls = 0};
+    struct late patient = {.calls = 0};
+    struct engine_compacted compacted;
+    struct err err = {0};
+
+    rig_open(rig);
+    plan_failures(ERR_NO_SPACE, 1, 1000000);
+    uint64_t lsn = submit_samples(rig, 0, 2);
+    hasty.waiter =
+        (struct engine_waiter){.lsn = lsn, .fn = note_call, .ctx = &hasty, .timeout_ms = 1};
+    patient.waiter = (struct engine_waiter){.lsn = lsn, .fn = note_call, .ctx = &patient};
+    engine_when_applied(rig->engine, &patient.waiter);
+    engine_when_applied(rig->engine, &hasty.waiter);
+    while (atomic_load(&hasty.calls) == 0) {
+        sched_yield();
+    }
+    assert_false(hasty.applied);
+    assert_true(hasty.waiter.late);
+    assert_int_equal(atomic_load(&patient.calls), 0);
+    wait_for_state(rig, ENGINE_STALLED);
+    assert_int_equal(engine_compact(rig->engine, 3600000, &compacted, &err), ERR_NO_SPACE);
+    assert_non_null(strstr(err.msg, "takes no records at present: planned"));
+    atomic_store(&rig_plan.fail_count, 0);
+    rig_applied(rig, lsn);
+    while (atomic_load(&patient.calls) == 0) {
+        sched_yield();
+    }
+    assert_true(patient.applied);
+    assert_false(patient.waiter.late);
+    assert_int_equal(atomic_load(&hasty.calls), 1);
+}
+
 int
 main(void)
 {
@@ -467,6 +519,7 @@ main(void)
         CASE(test_applier_runs_what_is_asked_between_groups),
         CASE(test_applier_opens_the_store_anew_when_a_request_finds_it_broken),
         CASE(test_applier_that_is_stalled_lets_requests_run_out),
+        CASE(test_applier_that_is_stalled_dismisses_waiters_whose_time_is_over),
     };
 
     rig_plan.open = store_duckdb_open;

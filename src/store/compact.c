@@ -18,6 +18,7 @@ enum {
     GAIN_BYTES_MIN = 1 << 20,
     STATEMENTS_FIRST_MS = 1000,
     STATEMENTS_MAX_MS = 64000,
+    GROUP_MS = 60000, /* that a group may take */
     PAUSE_TICK_MS = 50
 };
 
@@ -123,6 +124,19 @@ compact(void *ctx, struct store *store, struct err *err)
     return code;
 }
 
+/* An applier that cannot go on comes to no end of its group. */
+static enum err_code
+check_running(struct engine *engine, struct err *err)
+{
+    pthread_mutex_lock(&engine->lock);
+    bool runs = engine->state == ENGINE_RUNNING;
+    struct err problem = engine->problem;
+    pthread_mutex_unlock(&engine->lock);
+    return runs ? ERR_OK
+                : err_set(err, problem.code == ERR_NO_SPACE ? ERR_NO_SPACE : ERR_UNAVAILABLE,
+                          "the store takes no records at present: %s", problem.msg);
+}
+
 /*
  * Records wait while the applier waits for statements. So it waits a little first, then longer, and
  * works for as long between; since every statement has its time limit, one of the tries succeeds.
@@ -138,7 +152,10 @@ compact_patiently(struct compacting *compacting, int timeout_ms, struct err *err
     for (;;) {
         struct timespec now = engine_deadline(0);
         int left_ms = ms_between(&now, &until);
-        code = engine_between_groups(engine, compact, compacting, left_ms > 0 ? left_ms : 0, err);
+        code = check_running(engine, err);
+        code = code ? code
+                    : engine_between_groups(engine, compact, compacting,
+                                            left_ms < GROUP_MS ? left_ms : GROUP_MS, err);
         struct timespec next = engine_deadline(compacting->wait_ms);
         if (code != ERR_BUSY || !engine_is_before(&next, &until) || !pause_until(engine, &next)) {
             return code;

@@ -340,6 +340,7 @@ engine_when_applied(struct engine *engine, struct engine_waiter *waiter)
     applied = engine->applied_lsn >= waiter->lsn;
     closing = engine->closing;
     if (!applied && !closing) {
+        waiter->until = engine_deadline(waiter->timeout_ms);
         waiter->next = engine->waiters;
         engine->waiters = waiter;
         pthread_cond_broadcast(&engine->changed);

@@ -19,6 +19,7 @@
 #define EIDER_STORE_ENGINE_H
 
 #include <stdatomic.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/laps.h"
@@ -134,14 +135,22 @@ void engine_set_space(struct engine *engine, uint64_t used_bytes, uint64_t max_b
 
 /*
  * Calls `fn` once when all records up to `lsn` are applied (at once, on this thread, if they are),
- * or with false when the engine closes first. The waiter is the caller's memory until then.
+ * or with false when the engine closes first, or when the store takes nothing (its disk is full, it
+ * is away) and timeout_ms are over; `late` tells the two apart. The waiter is the caller's memory
+ * until then.
  */
 struct engine_waiter {
     uint64_t lsn;
     void (*fn)(struct engine_waiter *waiter, bool applied);
     void *ctx;
+    int timeout_ms; /* 0: none. It may take some seconds more */
+    bool late;      /* from here on the engine's */
+    struct timespec until;
     struct engine_waiter *next;
 };
+
+/* For timeout_ms of whoever has a client waiting. */
+enum { ENGINE_APPLY_MS = 30000 };
 void engine_when_applied(struct engine *engine, struct engine_waiter *waiter);
 
 /* Blocks until `lsn` is applied or timeout_ms passed (ERR_TIMEOUT). */

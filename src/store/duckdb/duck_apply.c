@@ -298,10 +298,16 @@ duck_run_commit(struct duck_store *duck, struct err *err)
             }
             state = duckdb_pending_execute_task(pending);
         }
-        if (duckdb_execute_pending(pending, &result) != DuckDBSuccess) {
+        if (state == DUCKDB_PENDING_ERROR) {
+            /* Executing it would only say that it cannot be executed. */
+            code = duck_fail(duck, DUCK_SIDE_APPLY, DUCKDB_ERROR_INVALID,
+                             duckdb_pending_error(pending), err);
+        } else if (duckdb_execute_pending(pending, &result) != DuckDBSuccess) {
             code = duck_fail_result(duck, DUCK_SIDE_APPLY, &result, err);
+            duckdb_destroy_result(&result);
+        } else {
+            duckdb_destroy_result(&result);
         }
-        duckdb_destroy_result(&result);
     }
     duckdb_destroy_pending(&pending);
     duckdb_destroy_prepare(&prepared);
