@@ -91,6 +91,7 @@ struct duck_reader {
     uint64_t taken; /* which taking of the pool's it was; when busy */
     bool timed_out;
     bool cancelled;              /* by the store */
+    bool stuck;                  /* in a transaction that could not be ended; the holder's */
     struct store_cancel *cancel; /* of the read that has it; NULL: none */
     int64_t deadline_us;         /* monotonic; when busy */
 };
@@ -328,8 +329,19 @@ void duck_appender_close(struct duck_appender *appender);
 
 /* duck_apply.c */
 
-/* Commits the writer's transaction. */
-enum err_code duck_run_commit(struct duck_store *duck, struct err *err);
+/* Commits the writer's transaction; the fail-point (or NULL) stands behind. ERR_INTERNAL, and the
+ * store is broken, when nobody knows whether it did: opened anew, the database tells. After any
+ * other failure it did not. */
+enum err_code duck_run_commit(struct duck_store *duck, const char *failpoint_name, struct err *err);
+
+/* Ends a connection's transaction. Neither an interrupt nor a want of memory keeps it from that for
+ * long: it is tried again. */
+enum duck_rollback {
+    DUCK_ROLLED_BACK,
+    DUCK_ROLLBACK_NONE,  /* there was no transaction (any more) */
+    DUCK_ROLLBACK_FAILED /* there may be one */
+};
+enum duck_rollback duck_roll_back(duckdb_connection connection);
 
 /* The vtable's functions */
 

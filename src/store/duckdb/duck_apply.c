@@ -17,14 +17,16 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
 #include "base/mem.h"
 #include "codec/time.h"
 #include "store/duckdb/duck_unseal.h"
 #include "store/duckdb/duck_views.h"
+#include "store/failpoint.h"
 
-enum { SQL_BYTES = 2048, COMMIT_NAP_NS = 50000 };
+enum { SQL_BYTES = 2048, COMMIT_NAP_NS = 50000, ROLLBACKS_MAX = 16 };
 
 /* Takes the place of row_ref.batch. */
 static const uint32_t dropped = UINT32_MAX;
@@ -271,12 +273,54 @@ apply_tables(struct duck_store *duck, const struct store_group *group, uint64_t 
     return ERR_OK;
 }
 
+enum duck_rollback
+duck_roll_back(duckdb_connection connection)
+{
+    const struct timespec nap = {.tv_nsec = COMMIT_NAP_NS};
+    enum duck_rollback how = DUCK_ROLLBACK_FAILED;
+    duckdb_result result;
+
+    for (int i = 0; i < ROLLBACKS_MAX && how == DUCK_ROLLBACK_FAILED; i++) {
+        if (i > 0) {
+            nanosleep(&nap, NULL);
+        }
+        if (duckdb_query(connection, "ROLLBACK", &result) == DuckDBSuccess) {
+            how = DUCK_ROLLED_BACK;
+        } else if (strstr(duckdb_result_error(&result), "no transaction is active")) {
+            how = DUCK_ROLLBACK_NONE;
+        }
+        duckdb_destroy_result(&result);
+    }
+    return how;
+}
+
+/*
+ * A COMMIT that is done may seem to have failed: what comes behind it wants memory, too. While the
+ * transaction is there to be rolled back it was not done. One that DuckDB says failed for want of
+ * memory is not on disk, but may be half in what DuckDB has in memory: rows without their LSN, or
+ * an LSN without its rows. Only what is on disk is to be trusted then (see duck_close).
+ */
+static enum err_code
+look_for_transaction(struct duck_store *duck, enum err_code code, struct err *err)
+{
+    const struct err why = *err;
+
+    bool failed = strstr(why.msg, "Failed to commit") != NULL;
+    if (atomic_load(&duck->broken) || (failed && code == ERR_NO_SPACE) ||
+        (!failed && duck_roll_back(duck->writer) == DUCK_ROLLED_BACK)) {
+        return code;
+    }
+    atomic_store(&duck->broken, true);
+    return err_set(err, ERR_INTERNAL, "whether a transaction is committed is not known: %.400s",
+                   why.msg);
+}
+
 /*
  * Runs COMMIT. A worker of DuckDB's may take it from this thread, and duckdb_query would spin until
  * the worker's fsync returns; so this thread sleeps instead.
  */
-enum err_code
-duck_run_commit(struct duck_store *duck, struct err *err)
+static enum err_code
+run_commit(struct duck_store *duck, struct err *err)
 {
     const struct timespec nap = {.tv_nsec = COMMIT_NAP_NS};
     duckdb_prepared_statement prepared = NULL;
@@ -314,6 +358,24 @@ duck_run_commit(struct duck_store *duck, struct err *err)
     return code;
 }
 
+enum err_code
+duck_run_commit(struct duck_store *duck, const char *failpoint_name, struct err *err)
+{
+    struct err why;
+
+    enum err_code code = run_commit(duck, &why);
+    if (!code && failpoint_name) {
+        code = failpoint_fails(failpoint_name, &why);
+    }
+    if (code) {
+        code = look_for_transaction(duck, code, &why);
+        if (err) {
+            *err = why;
+        }
+    }
+    return code;
+}
+
 static enum err_code
 commit(struct duck_store *duck, uint64_t lsn, struct err *err)
 {
@@ -322,7 +384,7 @@ commit(struct duck_store *duck, uint64_t lsn, struct err *err)
     snprintf(sql, sizeof(sql), "INSERT INTO main.eider_applied VALUES (%" PRIu64 ")", lsn);
     enum err_code code = duck_run(duck, sql, err);
     if (code || !duck->cold.pending) {
-        return code ? code : duck_run_commit(duck, err);
+        return code ? code : duck_run_commit(duck, NULL, err);
     }
     code = duck_cold_commit(duck, duck->cold.pending, duck->cold.pending_count, err);
     duck->cold.pending = code ? duck->cold.pending : NULL;
@@ -355,7 +417,7 @@ duck_apply(struct store *store, const struct store_group *group, struct err *err
         code = code ? code : commit(duck, group->last_lsn, err);
     }
     if (code) {
-        duck_run(duck, "ROLLBACK", NULL); /* fails when the transaction is gone already */
+        duck_roll_back(duck->writer); /* the transaction may be gone already */
         free(duck->cold.pending);
         duck->cold.pending = NULL;
         for (int id = 1; id < TABLE_ID_END; id++) {

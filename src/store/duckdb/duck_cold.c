@@ -12,9 +12,8 @@
 
 #include "base/mem.h"
 #include "store/duckdb/duck_views.h"
-#include "store/failpoint.h"
 
-enum { SQL_BYTES = 64 << 20, DIR_MODE = 0750, ROLLBACKS_MAX = 16 };
+enum { SQL_BYTES = 64 << 20, DIR_MODE = 0750 };
 
 void
 duck_cold_init(struct duck_store *duck)
@@ -300,8 +299,7 @@ enum err_code
 duck_cold_commit(struct duck_store *duck, struct cold_file *files, size_t count, struct err *err)
 {
     pthread_rwlock_wrlock(&duck->cold.lock);
-    enum err_code code = duck_run_commit(duck, err);
-    code = code ? code : failpoint_fails("commit.answered", err);
+    enum err_code code = duck_run_commit(duck, "commit.answered", err);
     if (!code) {
         free(duck->cold.files);
         duck->cold.files = files;
@@ -348,14 +346,7 @@ duck_read_begin(struct duck_store *duck, struct duck_reader *reader, struct err 
 void
 duck_read_end(struct duck_reader *reader)
 {
-    bool interrupted = true;
-    duckdb_result result;
-
-    for (int i = 0; i < ROLLBACKS_MAX && interrupted; i++) {
-        interrupted = duckdb_query(reader->connection, "ROLLBACK", &result) != DuckDBSuccess &&
-                      duckdb_result_error_type(&result) == DUCKDB_ERROR_INTERRUPT;
-        duckdb_destroy_result(&result);
-    }
+    reader->stuck = duck_roll_back(reader->connection) == DUCK_ROLLBACK_FAILED;
 }
 
 /* ---- open ---- */

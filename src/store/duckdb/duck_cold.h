@@ -108,8 +108,9 @@ struct cold_file *duck_cold_changed(const struct duck_cold *cold, const struct c
 enum err_code duck_cold_commit(struct duck_store *duck, struct cold_file *files, size_t count,
                                struct err *err);
 
-/* A read transaction on a reader; ended by duck_read_end, which an interrupt does not keep from it:
- * a reader that kept its transaction would fail whoever takes it next. */
+/* A read transaction on a reader; ended by duck_read_end, which neither an interrupt nor a want of
+ * memory keeps from it: a reader that kept its transaction would fail whoever takes it next. What
+ * it cannot end it leaves to the next who takes the reader (reader->stuck). */
 enum err_code duck_read_begin(struct duck_store *duck, struct duck_reader *reader, struct err *err);
 void duck_read_end(struct duck_reader *reader);
 

@@ -122,14 +122,27 @@ type_of_message(const char *message)
     return DUCKDB_ERROR_INVALID;
 }
 
+/* A statement that failed before it ran is told of as one that was run in vain; why it failed
+ * stands behind that. */
+static const char *
+unwrap(const char *message)
+{
+    static const char vain[] = "Invalid Input Error: Attempting to execute an unsuccessful or "
+                               "closed pending query result\nError: ";
+
+    return slice_starts(slice_of(message), vain) ? message + sizeof(vain) - 1 : message;
+}
+
 enum err_code
 duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, const char *message,
           struct err *err)
 {
     enum err_code code;
 
-    message = message && *message ? message : "DuckDB failed without a reason";
-    type = type == DUCKDB_ERROR_INVALID ? type_of_message(message) : type;
+    message = unwrap(message && *message ? message : "DuckDB failed without a reason");
+    type = type == DUCKDB_ERROR_INVALID || type == DUCKDB_ERROR_INVALID_INPUT
+               ? type_of_message(message)
+               : type;
     if (is_of_cold_file(message) && side == DUCK_SIDE_READ && type != DUCKDB_ERROR_FATAL &&
         !is_no_space(message)) {
         code = ERR_IO;

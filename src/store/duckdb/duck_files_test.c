@@ -322,7 +322,7 @@ test_files_stay_when_nobody_knows_whether_they_are_listed(void **state)
     put(place, TABLE_SAMPLES, "1|10|1\n2|10|2\n");
     assert_int_equal(store_seal_begin(place->store, &what, &sealing, NULL), ERR_OK);
     failpoint_arm("commit.answered:error");
-    assert_int_equal(store_seal_commit(place->store, sealing, &result, NULL), ERR_IO);
+    assert_int_equal(store_seal_commit(place->store, sealing, &result, NULL), ERR_INTERNAL);
     failpoint_arm(NULL);
     store_seal_free(place->store, sealing);
     store_close(place->store);

@@ -3,7 +3,7 @@
  * lost when it meets a connection between two statements, so the watchdog repeats it until the
  * reader is given back.
  */
-#include "store/duckdb/duck.h"
+#include "store/duckdb/duck_cold.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -191,6 +191,9 @@ duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *canc
     bool stopping = pool->stopping;
     pthread_mutex_unlock(&pool->lock);
     if (reader) {
+        if (reader->stuck) {
+            duck_read_end(reader);
+        }
         *ret_reader = reader;
         return ERR_OK;
     }

@@ -602,7 +602,7 @@ duck_seal_commit(struct store *store, struct store_sealing *sealing,
                                                 sealing->files, sealing->file_count, &count);
     code = commit_sealing(duck, sealing, files, count, err);
     if (code) {
-        duck_run(duck, "ROLLBACK", NULL); /* fails when the transaction is gone already */
+        duck_roll_back(duck->writer); /* the transaction may be gone already */
         free(files);
         return code;
     }

@@ -277,6 +277,33 @@ test_replaced_rows_make_a_day_hot_again(void **state)
 }
 
 static void
+test_a_commit_that_only_seems_to_fail_is_not_made_twice(void **state)
+{
+    struct place *place = *state;
+    struct batch batch;
+    struct store_group group = {.first_lsn = 3, .last_lsn = 3, .batch_count = 1, .batches = &batch};
+    struct err err;
+
+    place_put(place, TABLE_SAMPLES, "1|10|1\n");
+    place_put(place, TABLE_MARKET_DATA, "10|A|1|-|-|0|0|0\n");
+    place_seal_day(place, TABLE_MARKET_DATA, 0, false);
+    /* The day becomes hot again with it. */
+    contract_fill(&batch, TABLE_MARKET_DATA, "10|A|2|-|-|0|0|0\n");
+    failpoint_arm("commit.answered:error");
+    assert_int_equal(store_apply(place->store, &group, &err), ERR_INTERNAL);
+    assert_non_null(strstr(err.msg, "whether a transaction is committed is not known"));
+    failpoint_arm(NULL);
+    /* Not even to be tried: the store must be opened anew, and tells then. */
+    assert_int_equal(store_apply(place->store, &group, &err), ERR_CORRUPT);
+    place_reopen(place);
+    assert_int_equal(store_applied_lsn(place->store), 3);
+    assert_int_equal(store_apply(place->store, &group, &err), ERR_OK);
+    batch_fini(&batch);
+    place_expect(place, TABLE_MARKET_DATA, "10|A|2|-|-|0|0|0\n");
+    place_expect(place, TABLE_SAMPLES, "1|10|1\n");
+}
+
+static void
 test_users_reach_cold_rows_through_views_alone(void **state)
 {
     static const char *const statements[] = {"SELECT * FROM '%s'",
@@ -486,6 +513,7 @@ main(void)
         CASE(test_drop_takes_files_and_hot_days),
         CASE(test_metrics_that_match_a_pattern_are_left_out),
         CASE(test_replaced_rows_make_a_day_hot_again),
+        CASE(test_a_commit_that_only_seems_to_fail_is_not_made_twice),
         CASE(test_users_reach_cold_rows_through_views_alone),
         CASE(test_compact_gives_space_back),
         CASE(test_readers_see_every_row_once_while_days_are_sealed),

@@ -18,7 +18,7 @@
 
 static const uint64_t mib = 1 << 20;
 
-enum { THREADS_MAX = 16, MEMORY_MIN_MIB = 128, MEMORY_MAX_MIB = 4096, KEYS_SHARE = 4 };
+enum { THREADS_MAX = 16, MEMORY_MIN_MIB = 128, MEMORY_MAX_MIB = 4096, KEYS_SHARE = 4, CLOSE_TRIES = 16 };
 
 static uint64_t
 duck_applied_lsn(struct store *store)
@@ -74,6 +74,19 @@ free_refused(struct duck_store *duck)
     free(refused);
 }
 
+/* What DuckDB has in memory is in doubt: closing must not write it to the file. */
+static void
+forgo_checkpoint(struct duck_store *duck)
+{
+    duckdb_state state = DuckDBError;
+    duckdb_result result;
+
+    for (int i = 0; i < CLOSE_TRIES && state != DuckDBSuccess; i++) {
+        state = duckdb_query(duck->writer, "PRAGMA disable_checkpoint_on_shutdown", &result);
+        duckdb_destroy_result(&result);
+    }
+}
+
 static void
 duck_close(struct store *store)
 {
@@ -83,6 +96,9 @@ duck_close(struct store *store)
     duck_pool_stop(&duck->pool);
     if (duck->prober) {
         duckdb_disconnect(&duck->prober);
+    }
+    if (duck->writer && atomic_load(&duck->broken)) {
+        forgo_checkpoint(duck);
     }
     if (duck->writer) {
         duckdb_disconnect(&duck->writer);
