@@ -1,4 +1,5 @@
 """What the benchmarks share: peers that are started in a scratch directory and stopped by id, Eider itself, load, tables."""
+import contextlib
 import glob
 import json
 import os
@@ -7,6 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -43,6 +45,25 @@ def rss_mb(pid, what="VmRSS"):
         if line.startswith(what + ":"):
             return int(line.split()[1]) / 1024
     return 0
+
+
+@contextlib.contextmanager
+def peak_anon_mb(pid):
+    """Yields a list whose one figure is, at the end, the most memory of no file that the process had meanwhile, seen every 5 ms."""
+    peak, over = [0.0], threading.Event()
+
+    def look():
+        while not over.wait(0.005):
+            resident, shared = (int(field) for field in open(f"/proc/{pid}/statm").read().split()[1:3])
+            peak[0] = max(peak[0], (resident - shared) * os.sysconf("SC_PAGESIZE") / 1e6)
+
+    looker = threading.Thread(target=look)
+    looker.start()
+    try:
+        yield peak
+    finally:
+        over.set()
+        looker.join()
 
 
 def disk_mb(path):

@@ -117,8 +117,17 @@ write_store(struct page *page, const struct engine_status *s)
     page_gauge(page, "store_memory_bytes", "Memory of the store's engine.",
                (double)s->store.memory_bytes);
     page_gauge(page, "store_memory_limit_bytes", "Its limit.", (double)s->store.memory_limit_bytes);
+    if (s->store.guard.limit_bytes > 0) {
+        page_gauge(page, "memory_used_bytes", "Memory of the process that is of no file.",
+                   (double)s->store.guard.used_bytes);
+        page_gauge(page, "memory_max_bytes", "How much of it ends a statement (server.memory_max).",
+                   (double)s->store.guard.limit_bytes);
+    }
     page_counter(page, "store_queries_total", "Queries answered.", s->store.queries);
     page_counter(page, "store_query_errors_total", "Queries that failed.", s->store.query_errors);
+    page_counter(page, "store_queries_out_of_memory_total",
+                 "Those of them that were ended at a bound of memory.",
+                 s->store.queries_out_of_memory);
     page_gauge(page, "store_query_p50_seconds", "Median time of a query.",
                s->store.query_p50_us / US_PER_S);
     page_gauge(page, "store_query_p99_seconds", "99th percentile of it.",

@@ -82,6 +82,7 @@ struct config {
         int64_t connections_max;
         int64_t body_bytes_max;
         int64_t idle_timeout_ms;
+        int64_t memory_max_bytes; /* 0: from the databases' own limits (memory.h) */
     } server;
     struct {
         int level; /* enum log_level */

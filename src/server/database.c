@@ -178,6 +178,7 @@ open_engine(struct database *db, struct err *err)
     options.event = on_engine_event;
     options.event_ctx = db;
     options.laps = &db->laps;
+    options.store.guard = db->options.guard;
     backups_hook(db->options.config, &options);
     return engine_open(&options, &db->engine, err);
 }

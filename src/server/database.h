@@ -35,6 +35,7 @@ struct database_options {
     bool alone;                      /* the only one: a failure ends the program */
     struct databases *databases;     /* must outlive */
     const char *const *cors_origins; /* must outlive */
+    struct memory_guard *guard;      /* of the process; NULL: none */
     database_settled_fn *settled;    /* NULL: nobody asks */
     void *settled_ctx;
 };

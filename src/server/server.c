@@ -19,6 +19,7 @@
 #include "server/access_log.h"
 #include "server/config_databases.h"
 #include "server/database.h"
+#include "server/memory.h"
 
 enum { GRACE_MS = 10000, URL_BYTES = 512, LOG_MODE = 0644 };
 
@@ -30,6 +31,7 @@ struct server {
     struct http_server *http;
     struct http_server *metrics_http; /* NULL: /metrics has no port of its own */
     struct access_log *access;
+    struct memory_guard *guard;
     const char *cors_origins[CONFIG_LIST_MAX + 1];
     pthread_t main_thread;
     pthread_mutex_t lock; /* guards: */
@@ -178,6 +180,7 @@ make_databases(struct server *server)
                                        .alone = !others || others->count == 0,
                                        .databases = server->databases,
                                        .cors_origins = server->cors_origins,
+                                       .guard = server->guard,
                                        .settled = on_settled,
                                        .settled_ctx = server};
 
@@ -280,6 +283,7 @@ server_fini(struct server *server)
         database_free(server->items[i]);
     }
     databases_free(server->databases);
+    memory_guard_free(server->guard);
     access_log_stop(server->access);
 }
 
@@ -311,6 +315,9 @@ start(struct server *server, struct err *err)
     enum err_code code = open_log(server->config, err);
 
     limits_raise_files();
+    if (code == ERR_OK) {
+        code = server_memory_guard(server->config, &server->guard, err);
+    }
     if (code == ERR_OK) {
         make_databases(server);
         code = open_default(server, err);

@@ -25,6 +25,7 @@
 #include "base/laps.h"
 #include "store/hot.h"
 #include "store/maintain.h"
+#include "store/memory_guard.h"
 #include "store/store.h"
 #include "wal/wal.h"
 
@@ -73,7 +74,8 @@ struct store_open_options {
      * thread that applies; NULL: nobody. */
     void (*cold_damaged)(void *ctx, const struct cold_file *file);
     void *cold_damaged_ctx;
-    struct laps *laps; /* of the open; NULL: nobody looks */
+    struct laps *laps;          /* of the open; NULL: nobody looks */
+    struct memory_guard *guard; /* of the process' memory; must outlive; NULL: none */
 };
 
 typedef enum err_code store_open_fn(const struct store_open_options *options,

@@ -18,6 +18,7 @@
 #include "catalog/batch.h"
 #include "store/cancel.h"
 #include "store/lru.h"
+#include "store/memory_guard.h"
 
 struct store;
 
@@ -139,6 +140,8 @@ struct store_stats {
     double query_p99_us;
     uint64_t queries;
     uint64_t query_errors;
+    uint64_t queries_out_of_memory;  /* of those: over a bound of memory */
+    struct memory_guard_stats guard; /* zeros without one */
     unsigned readers_busy;
     unsigned readers;
     struct lru_stats lru; /* of a store that evicts; zeros otherwise */

@@ -91,9 +91,11 @@ struct duck_reader {
     uint64_t taken; /* which taking of the pool's it was; when busy */
     bool timed_out;
     bool cancelled;              /* by the store */
+    bool exhausted;              /* by the guard of memory */
     bool stuck;                  /* in a transaction that could not be ended; the holder's */
     struct store_cancel *cancel; /* of the read that has it; NULL: none */
     int64_t deadline_us;         /* monotonic; when busy */
+    struct memory_statement memory;
 };
 
 /* Lock: one, below no other. */
@@ -110,6 +112,7 @@ struct duck_pool {
     bool watching;   /* the watchdog runs */
     int64_t next_us; /* when it looks next, unless it is called */
     pthread_t watchdog;
+    struct memory_guard *guard; /* NULL: none */
 };
 
 struct duck_store {
@@ -139,6 +142,7 @@ struct duck_store {
     _Atomic uint64_t checkpoints;
     _Atomic uint64_t queries;
     _Atomic uint64_t query_errors;
+    _Atomic uint64_t queries_out_of_memory;
     _Atomic uint64_t memory_bytes;
     int64_t sampled_us; /* when, by the applier */
     struct hist apply_us;
@@ -164,7 +168,7 @@ enum err_code duck_run_count(struct duck_store *duck, const char *sql, uint64_t 
 /* duck_pool.c */
 
 enum err_code duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count,
-                              struct err *err);
+                              struct memory_guard *guard, struct err *err);
 
 /* Interrupts what runs, waits for it, ends the watchdog, closes the connections. */
 void duck_pool_stop(struct duck_pool *pool);

@@ -157,7 +157,13 @@ duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, 
         code = code_of_read(side, type, message);
     }
     struct slice line = slice_trim(slice_make(message, strcspn(message, "\n")));
-    return err_set(err, code, "%.*s", SLICE_FMT(line));
+    bool exhausted = side != DUCK_SIDE_APPLY && code == ERR_TOO_LARGE;
+    atomic_fetch_add(&duck->queries_out_of_memory, exhausted);
+    return err_set(err, code, "%.*s%s", SLICE_FMT(line),
+                   exhausted ? "; more memory than storage.duckdb.memory_limit or "
+                               "server.memory_max leave: ask of fewer rows, or in another way "
+                               "(docs/sql.md)"
+                             : "");
 }
 
 enum err_code

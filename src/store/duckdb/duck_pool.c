@@ -27,6 +27,14 @@ timespec_of(int64_t mono_us)
     return (struct timespec){mono_us / US, mono_us % US * 1000};
 }
 
+/* Whatever it was ended by. Holds the lock. */
+static bool
+is_ended(const struct duck_reader *reader)
+{
+    return reader->timed_out || reader->cancelled || reader->exhausted ||
+           store_cancel_is_tripped(reader->cancel);
+}
+
 /* Interrupts what is due; returns when to look again, or INT64_MAX. Holds the lock. */
 static int64_t
 interrupt_due(struct duck_pool *pool, int64_t at_us)
@@ -40,7 +48,7 @@ interrupt_due(struct duck_pool *pool, int64_t at_us)
         }
         int64_t due_us = reader->deadline_us;
         reader->timed_out |= due_us <= at_us;
-        if (reader->timed_out || reader->cancelled || store_cancel_is_tripped(reader->cancel)) {
+        if (is_ended(reader)) {
             duckdb_interrupt(reader->connection);
             due_us = at_us + REPEAT_US;
         }
@@ -69,14 +77,27 @@ watch(void *ctx)
     return NULL;
 }
 
+/* Not blocking; holds the guard's lock. */
+static void
+on_exhausted(void *ctx)
+{
+    struct duck_reader *reader = ctx;
+
+    pthread_mutex_lock(&reader->pool->lock);
+    reader->exhausted = true;
+    pthread_cond_broadcast(&reader->pool->watch);
+    pthread_mutex_unlock(&reader->pool->lock);
+}
+
 enum err_code
-duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count, struct err *err)
+duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count,
+                struct memory_guard *guard, struct err *err)
 {
     pthread_condattr_t attr;
 
     assert(count > 0 && count <= DUCK_READERS_MAX);
-    *pool = (struct duck_pool){.readers = mem_zalloc(count, sizeof(*pool->readers)),
-                               .next_us = INT64_MAX};
+    *pool = (struct duck_pool){
+        .readers = mem_zalloc(count, sizeof(*pool->readers)), .next_us = INT64_MAX, .guard = guard};
     pthread_mutex_init(&pool->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -85,8 +106,10 @@ duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count
     pthread_cond_init(&pool->given, &attr);
     pthread_condattr_destroy(&attr);
     for (; pool->count < count; pool->count++) {
-        pool->readers[pool->count].pool = pool;
-        if (duckdb_connect(database, &pool->readers[pool->count].connection) != DuckDBSuccess) {
+        struct duck_reader *reader = &pool->readers[pool->count];
+        reader->pool = pool;
+        reader->memory = (struct memory_statement){.interrupt = on_exhausted, .ctx = reader};
+        if (duckdb_connect(database, &reader->connection) != DuckDBSuccess) {
             return err_set(err, ERR_INTERNAL, "DuckDB gave no connection to read by");
         }
     }
@@ -180,6 +203,7 @@ duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *canc
         reader->cancel = cancel;
         reader->timed_out = false;
         reader->cancelled = false;
+        reader->exhausted = false;
         reader->deadline_us = deadline_us;
         pool->busy++;
         if (deadline_us < pool->next_us) {
@@ -191,6 +215,7 @@ duck_pool_take(struct duck_pool *pool, int timeout_ms, struct store_cancel *canc
     bool stopping = pool->stopping;
     pthread_mutex_unlock(&pool->lock);
     if (reader) {
+        memory_guard_enter(pool->guard, &reader->memory);
         if (reader->stuck) {
             duck_read_end(reader);
         }
@@ -215,6 +240,7 @@ duck_pool_give(struct duck_reader *reader)
 {
     struct duck_pool *pool = reader->pool;
 
+    memory_guard_leave(pool->guard, &reader->memory);
     pthread_mutex_lock(&pool->lock);
     assert(reader->busy && pool->busy > 0);
     struct store_cancel *cancel = reader->cancel;
@@ -275,7 +301,7 @@ duck_pool_is_over(struct duck_reader *reader)
 {
     pthread_mutex_lock(&reader->pool->lock);
     reader->timed_out |= reader->deadline_us <= now_us();
-    bool over = reader->timed_out || reader->cancelled || store_cancel_is_tripped(reader->cancel);
+    bool over = is_ended(reader);
     pthread_mutex_unlock(&reader->pool->lock);
     return over;
 }
@@ -286,6 +312,7 @@ duck_pool_why(const struct duck_reader *reader, struct err *err)
     pthread_mutex_lock(&reader->pool->lock);
     bool cancelled = reader->cancelled;
     bool timed_out = reader->timed_out;
+    bool exhausted = reader->exhausted;
     bool left = store_cancel_is_tripped(reader->cancel);
     pthread_mutex_unlock(&reader->pool->lock);
     if (cancelled) {
@@ -293,6 +320,9 @@ duck_pool_why(const struct duck_reader *reader, struct err *err)
     }
     if (left) {
         return given_up(err);
+    }
+    if (exhausted) {
+        return memory_guard_why(reader->pool->guard, &reader->memory, err);
     }
     if (timed_out) {
         return err_set(err, ERR_TIMEOUT,

@@ -272,12 +272,21 @@ is_lost(struct duck_store *duck, struct duck_reader *reader)
     return atomic_load(&duck->broken);
 }
 
+static enum err_code
+say_why(struct duck_store *duck, struct duck_reader *reader, struct err *err)
+{
+    enum err_code code = duck_pool_why(reader, err);
+
+    atomic_fetch_add(&duck->queries_out_of_memory, code == ERR_TOO_LARGE);
+    return code;
+}
+
 /* What a failed statement comes to. */
 static enum err_code
 explain(struct duck_store *duck, struct duck_reader *reader, enum err_code code, struct err *err)
 {
     if (code == ERR_TIMEOUT) {
-        return duck_pool_why(reader, err);
+        return say_why(duck, reader, err);
     }
     if (code == ERR_INTERNAL && is_lost(duck, reader)) {
         return err_set(err, ERR_UNAVAILABLE, "the database was invalidated and is reopened");
@@ -286,7 +295,7 @@ explain(struct duck_store *duck, struct duck_reader *reader, enum err_code code,
      * that.
      */
     if (code == ERR_INTERNAL && duck_pool_is_over(reader)) {
-        return duck_pool_why(reader, err);
+        return say_why(duck, reader, err);
     }
     return code;
 }

@@ -18,7 +18,13 @@
 
 static const uint64_t mib = 1 << 20;
 
-enum { THREADS_MAX = 16, MEMORY_MIN_MIB = 128, MEMORY_MAX_MIB = 4096, KEYS_SHARE = 4, CLOSE_TRIES = 16 };
+enum {
+    THREADS_MAX = 16,
+    MEMORY_MIN_MIB = 128,
+    MEMORY_MAX_MIB = 4096,
+    KEYS_SHARE = 4,
+    CLOSE_TRIES = 16
+};
 
 static uint64_t
 duck_applied_lsn(struct store *store)
@@ -47,11 +53,15 @@ duck_stats(struct store *store, struct store_stats *ret_stats)
         .query_p99_us = hist_quantile(&duck->query_us, 0.99),
         .queries = atomic_load(&duck->queries),
         .query_errors = atomic_load(&duck->query_errors),
+        .queries_out_of_memory = atomic_load(&duck->queries_out_of_memory),
         .readers = duck->pool.count,
     };
     pthread_mutex_lock(&duck->pool.lock);
     ret_stats->readers_busy = duck->pool.busy;
     pthread_mutex_unlock(&duck->pool.lock);
+    if (duck->pool.guard) {
+        memory_guard_stats(duck->pool.guard, &ret_stats->guard);
+    }
 }
 
 static void
@@ -147,8 +157,20 @@ static const struct store_ops duck_ops = {
     .close = duck_close,
 };
 
-static uint64_t
-memory_limit(uint64_t wanted)
+/* Of the jemalloc within libduckdb, where it has one and shows it. */
+extern int duckdb_je_mallctl(const char *name, void *old, size_t *old_len, void *new,
+                             size_t new_len) __attribute__((weak));
+
+void
+store_duckdb_trim(void)
+{
+    if (duckdb_je_mallctl) {
+        duckdb_je_mallctl("arena.4096.purge", NULL, NULL, NULL, 0); /* 4096: all arenas */
+    }
+}
+
+uint64_t
+store_duckdb_memory_limit(uint64_t wanted)
 {
     uint64_t limit = wanted ? wanted : limits_memory_bytes() / 4;
 
@@ -340,7 +362,7 @@ store_duckdb_open(const struct store_open_options *options, struct store **ret_s
     duck->path = mem_strdup(slice_of(options->path));
     duck->clock = options->clock ? options->clock : clock_system();
     duck->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : DUCK_TIMEOUT_MS;
-    duck->memory_limit_bytes = memory_limit(options->memory_limit_bytes);
+    duck->memory_limit_bytes = store_duckdb_memory_limit(options->memory_limit_bytes);
     duck->keys_bytes_max = (size_t)(duck->memory_limit_bytes / KEYS_SHARE);
     duck->snapshot_fd = -1;
     pthread_mutex_init(&duck->refused_lock, NULL);
@@ -358,8 +380,8 @@ store_duckdb_open(const struct store_open_options *options, struct store **ret_s
     code = code ? code : read_applied(duck, err);
     if (!code) {
         unsigned readers = clamp(options->readers, DUCK_READERS, DUCK_READERS_MAX);
-        code = duck_pool_start(&duck->pool, duck->database, readers, err);
-        code = code ? code : duck_pool_start(&duck->sealers, duck->database, 1, err);
+        code = duck_pool_start(&duck->pool, duck->database, readers, options->guard, err);
+        code = code ? code : duck_pool_start(&duck->sealers, duck->database, 1, NULL, err);
     }
     if (code) {
         duck_close(&duck->store);

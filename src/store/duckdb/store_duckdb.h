@@ -14,4 +14,10 @@
 enum err_code store_duckdb_open(const struct store_open_options *options, struct store **ret_store,
                                 struct err *err);
 
+/* Gives what DuckDB's own allocator keeps of freed memory back to the system. Any thread. */
+void store_duckdb_trim(void);
+
+/* What DuckDB may use: `wanted`, or for 0 a share of what the process may. */
+uint64_t store_duckdb_memory_limit(uint64_t wanted);
+
 #endif
