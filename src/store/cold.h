@@ -7,7 +7,8 @@
  *   cold/tmp/        files being written; emptied at open
  *   cold/manifest.json  what the list said last, with checksums
  *   cold/dropped     files that retention unlinked, one relative path a line
- *   cold/missing     files that were delisted because they were missing or damaged: never collected
+ *   cold/missing     files that were delisted because they were missing or damaged: never collected;
+ *                    cold/missing.json says what the list said of them
  *   backup/eider-<lsn>.cold  the files that this snapshot lists
  *
  * Functions that write sync what they wrote. Any thread, but one writer a list.
@@ -138,6 +139,13 @@ struct cold_manifest {
 
 enum err_code cold_manifest_write(const char *cold_dir, const struct cold_manifest *manifest,
                                   struct err *err);
+
+/* cold/missing.json, of the same form: what the list said of the files in cold/missing, so that
+ * they can be listed again. */
+enum err_code cold_missing_write(const char *cold_dir, const struct cold_manifest *missing,
+                                 struct err *err);
+enum err_code cold_missing_read(const char *cold_dir, struct cold_manifest *ret_missing,
+                                struct err *err);
 
 /* ERR_NOT_FOUND when there is none, ERR_CORRUPT when its checksum or its text is wrong. */
 enum err_code cold_manifest_read(const char *cold_dir, struct cold_manifest *ret_manifest,

@@ -276,13 +276,18 @@ write_entry(struct json_writer *json, const struct cold_file *file)
     json_object_end(json);
 }
 
+static const char manifest_name[] = "manifest.json";
+static const char missing_name[] = "missing.json";
+
 /* The manifest's own checksum is its last member, over all bytes before its comma. */
 static const char manifest_tail[] = ",\n\"checksum\":\"";
 enum { MANIFEST_TAIL_LEN = sizeof(manifest_tail) - 1 + COLD_CHECKSUM_MAX - 1 + 3 };
 
-enum err_code
-cold_manifest_write(const char *cold_dir, const struct cold_manifest *manifest, struct err *err)
+static enum err_code
+write_list(const char *cold_dir, const char *name, const struct cold_manifest *manifest,
+           struct err *err)
 {
+    bool is_manifest = strcmp(name, manifest_name) == 0;
     char path[COLD_PATH_MAX];
     char checksum[COLD_CHECKSUM_MAX];
     struct buf text BUF_AUTO = {0};
@@ -311,8 +316,21 @@ cold_manifest_write(const char *cold_dir, const struct cold_manifest *manifest, 
         return err_set(err, ERR_TOO_LARGE, "the manifest of %zu cold files is too large",
                        manifest->count);
     }
-    snprintf(path, sizeof(path), "%.4000s/manifest.json", cold_dir);
-    return cold_replace_file(path, buf_slice(&text), "manifest.written", "manifest.renamed", err);
+    snprintf(path, sizeof(path), "%.4000s/%s", cold_dir, name);
+    return cold_replace_file(path, buf_slice(&text), is_manifest ? "manifest.written" : NULL,
+                             is_manifest ? "manifest.renamed" : NULL, err);
+}
+
+enum err_code
+cold_manifest_write(const char *cold_dir, const struct cold_manifest *manifest, struct err *err)
+{
+    return write_list(cold_dir, manifest_name, manifest, err);
+}
+
+enum err_code
+cold_missing_write(const char *cold_dir, const struct cold_manifest *missing, struct err *err)
+{
+    return write_list(cold_dir, missing_name, missing, err);
 }
 
 static bool
@@ -429,8 +447,9 @@ read_manifest(struct json_reader *json, struct cold_manifest *manifest)
     return is_fine && json_read_end(json);
 }
 
-enum err_code
-cold_manifest_read(const char *cold_dir, struct cold_manifest *ret_manifest, struct err *err)
+static enum err_code
+read_list(const char *cold_dir, const char *name, struct cold_manifest *ret_manifest,
+          struct err *err)
 {
     char path[COLD_PATH_MAX];
     struct buf bytes BUF_AUTO = {0};
@@ -440,7 +459,7 @@ cold_manifest_read(const char *cold_dir, struct cold_manifest *ret_manifest, str
 
     buf_init(&bytes, COLD_FILE_BYTES_MAX);
     arena_init(&arena, ARENA_BYTES_MAX);
-    snprintf(path, sizeof(path), "%.4000s/manifest.json", cold_dir);
+    snprintf(path, sizeof(path), "%.4000s/%s", cold_dir, name);
     enum err_code code = cold_read_file(path, &bytes, err);
     if (code) {
         return code;
@@ -456,4 +475,16 @@ cold_manifest_read(const char *cold_dir, struct cold_manifest *ret_manifest, str
     }
     *ret_manifest = manifest;
     return ERR_OK;
+}
+
+enum err_code
+cold_manifest_read(const char *cold_dir, struct cold_manifest *ret_manifest, struct err *err)
+{
+    return read_list(cold_dir, manifest_name, ret_manifest, err);
+}
+
+enum err_code
+cold_missing_read(const char *cold_dir, struct cold_manifest *ret_missing, struct err *err)
+{
+    return read_list(cold_dir, missing_name, ret_missing, err);
 }

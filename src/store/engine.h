@@ -69,6 +69,10 @@ struct store_open_options {
      * at open; NULL: nobody. */
     void (*cold_lost)(void *ctx, const struct cold_file *file);
     void *cold_lost_ctx;
+    /* Tells of a file that was lost and is there again: it is listed (why NULL), or why it is not.
+     */
+    void (*cold_back)(void *ctx, const struct cold_file *file, const char *why);
+    void *cold_back_ctx;
     /* Tells, once, of a cold file for whose day rows came while it is missing or not what was
      * written, so that nobody knows whether they replace rows of it: they stand beside it. From the
      * thread that applies; NULL: nobody. */

@@ -35,6 +35,21 @@ tell_lost(void *ctx, const struct cold_file *file)
                  relative, (unsigned long long)file->rows);
 }
 
+static void
+tell_back(void *ctx, const struct cold_file *file, const char *why)
+{
+    const struct engine *engine = ctx;
+    char relative[COLD_RELATIVE_MAX];
+
+    cold_relative(file, relative);
+    if (why) {
+        engine_event(engine, true, "cold/%s is back, and not listed again: %s", relative, why);
+    } else {
+        engine_event(engine, false, "cold/%s is back: its %llu rows can be read again", relative,
+                     (unsigned long long)file->rows);
+    }
+}
+
 /* Rows came for its day: whichever they replace cannot be told. */
 static void
 tell_damaged(void *ctx, const struct cold_file *file)
@@ -58,6 +73,8 @@ open_file(struct engine *engine, struct store **ret_store, struct err *err)
     options.path = engine->store_path;
     options.cold_lost = tell_lost;
     options.cold_lost_ctx = engine;
+    options.cold_back = tell_back;
+    options.cold_back_ctx = engine;
     options.cold_damaged = tell_damaged;
     options.cold_damaged_ctx = engine;
     return engine->options.store_open(&options, ret_store, err);

@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from backups import Place, dump, dump_of
-from eider import run
+from eider import run, wait_for
 from test_backup import fill
 
 
@@ -175,6 +175,67 @@ def test_a_cold_file_that_no_backup_has_is_taken_off_the_list(place):
     mend(place, "COLD_MISSING")
     with place.server() as server:
         assert server.sql("SELECT count(*) FROM market_data") == [[6]]
+
+
+def take_away(place, directory):
+    """Moves the files of a day, raw ones and rollups, out of cold/; returns the way back."""
+    moved = [path for path in cold_files(place) if os.path.basename(os.path.dirname(path)) == directory]
+    away = os.path.join(place.root, "away")
+    os.makedirs(away)
+    for i, path in enumerate(moved):
+        shutil.move(path, os.path.join(away, str(i)))
+
+    def put_back():
+        for i, path in enumerate(moved):
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            shutil.copy(os.path.join(away, str(i)), path)
+    return put_back
+
+
+def test_a_cold_file_that_comes_back_is_listed_again(place):
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    put_back = take_away(place, "date=2026-01-06")
+    with place.server() as server:
+        assert server.sql("SELECT count(*) FROM market_data") == [[6]]
+        fill(server, first=60, count=1)  # of another day
+        later = dump(server)
+    assert os.path.exists(os.path.join(place.data, "cold", "missing.json"))
+    put_back()
+    found = dump_of(place, place.data)
+    for table in ("market_data", "trades", "samples"):
+        assert found[table] == sorted(rows[table] + [row for row in later[table] if row not in rows[table]], key=repr), table
+    with open(os.path.join(place.data, "cold", "missing")) as file:
+        assert file.read() == ""
+    done, said = check(place)
+    assert done.returncode == 0 and not codes(said), said
+    assert dump_of(place, place.data) == found
+
+
+@pytest.mark.parametrize("what", ["written again", "damaged"])
+def test_a_cold_file_that_does_not_fit_any_more_stays_out_and_is_kept(place, what):
+    with place.server() as server:
+        fill(server, count=9)
+    seal(place)
+    put_back = take_away(place, "date=2026-01-06")
+    with place.server("--log-level", "INFO") as server:
+        if what == "written again":
+            quote = {"timestamp": "2026-01-06T00:00:01.000001", "symbol": "AAPL", "last_price": 7.0}  # its key is in the file
+            assert server.ingest("market_data", quote, ack="applied").status_code == 200
+        before = server.sql("SELECT count(*) FROM market_data")
+    put_back()
+    there = cold_files(place)
+    if what == "damaged":
+        flip([path for path in there if "/market_data/date=2026-01-06" in path][0])
+    with place.server() as server:
+        assert server.sql("SELECT count(*) FROM market_data") == before
+        log = server.log()
+        assert "is back, and not listed again" in log
+        assert ("would be there twice" if what == "written again" else "not what was written") in log
+        wait_for(lambda: server.get("/api/v1/admin/cold").json()["rounds"] > 0, 60, "a round")
+    assert set(there) <= set(cold_files(place))
 
 
 def test_a_stray_file_is_set_aside(place):

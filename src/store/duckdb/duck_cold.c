@@ -465,9 +465,11 @@ note_lost(const struct duck_store *duck, const struct cold_file *gone, size_t co
             lost[(*ret_lost)++] = gone[i];
         }
     }
-    return !code && *ret_lost > 0
-               ? cold_ledger_add(duck->cold.dir, COLD_MISSING, lost, *ret_lost, err)
-               : code;
+    if (!code && *ret_lost > 0) {
+        code = cold_ledger_add(duck->cold.dir, COLD_MISSING, lost, *ret_lost, err);
+        code = code ? code : duck_back_note(duck, lost, *ret_lost, err);
+    }
+    return code;
 }
 
 static enum err_code
@@ -506,7 +508,7 @@ duck_cold_open(struct duck_store *duck, const struct store_open_options *options
     gone = mem_zalloc(duck->cold.count + 1, sizeof(*gone));
     code = find_gone(duck, gone, &count, err);
     if (code || count == 0) {
-        return code;
+        return code ? code : duck_back_open(duck, options, err);
     }
     lost = mem_zalloc(count, sizeof(*lost));
     code = duck_cold_make_dirs(duck, err);
@@ -515,5 +517,5 @@ duck_cold_open(struct duck_store *duck, const struct store_open_options *options
     for (size_t i = 0; i < lost_count && !code && options->cold_lost; i++) {
         options->cold_lost(options->cold_lost_ctx, &lost[i]);
     }
-    return code;
+    return code ? code : duck_back_open(duck, options, err);
 }

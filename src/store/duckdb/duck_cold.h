@@ -114,6 +114,15 @@ enum err_code duck_cold_commit(struct duck_store *duck, struct cold_file *files,
 enum err_code duck_read_begin(struct duck_store *duck, struct duck_reader *reader, struct err *err);
 void duck_read_end(struct duck_reader *reader);
 
+/*
+ * duck_back.c: files that were missing once. note adds to cold/missing.json what the list says of
+ * them; open lists those again that are there, whole, and have no row that came again meanwhile.
+ */
+enum err_code duck_back_note(const struct duck_store *duck, const struct cold_file *lost,
+                             size_t count, struct err *err);
+enum err_code duck_back_open(struct duck_store *duck, const struct store_open_options *options,
+                             struct err *err);
+
 /* duck_seal.c: the vtable's */
 enum err_code duck_seal_find(struct store *store, const struct store_seal_find *find,
                              struct store_day *ret_days, size_t max, size_t *ret_count,
