@@ -210,7 +210,7 @@ def test_a_cold_file_that_comes_back_is_listed_again(place):
     with open(os.path.join(place.data, "cold", "missing")) as file:
         assert file.read() == ""
     done, said = check(place)
-    assert done.returncode == 0 and not codes(said), said
+    assert done.returncode == 0 and codes(said) <= {"COLD_ORPHAN"}, said  # of a day that was merged for its late row
     assert dump_of(place, place.data) == found
 
 
