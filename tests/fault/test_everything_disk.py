@@ -1,0 +1,120 @@
+"""The load of test_everything_kill.py on a disk that becomes full, and has space again: what was acknowledged is there, what
+failed says that it is for want of space, and everything works afterwards, behind a kill on the full disk, too."""
+import os
+import select
+import subprocess
+import tempfile
+
+import pytest
+
+from eider import run, wait_for
+from test_everything_kill import DUTIES, PATIENCE_S, SEED, World, say
+
+SIZE_MIB = 192  # for two databases with their backups, archives and copies
+
+
+@pytest.fixture
+def root():
+    """A tmpfs; mounting needs root, or sudo as scripts/bootstrap does."""
+    path = tempfile.mkdtemp(prefix="eider-everything-disk-")
+    as_root = [] if os.getuid() == 0 else ["sudo"]
+    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m,uid={os.getuid()},mode=700", "tmpfs", path], check=True)
+    yield path
+    subprocess.run([*as_root, "umount", "-l", path], check=True)
+    os.rmdir(path)
+
+
+class Ballast:
+    """What fills the disk, and keeps it full: what others give back is taken, too."""
+
+    def __init__(self, root):
+        self.path = os.path.join(root, "ballast")
+
+    def fill(self):
+        with open(self.path, "ab", buffering=0) as file:
+            for size in (1 << 20, 1 << 12):
+                try:
+                    while file.write(b"x" * size):
+                        pass
+                except OSError:
+                    pass
+
+    def remove(self):
+        os.unlink(self.path)
+
+
+def of_want_of_space(side, name):
+    """How often a task failed and said that it was for want of space."""
+    return sum(count for what, count in side.counts.items() if what.startswith(f"{name}: ") and ("space" in what.lower() or "the disk has" in what))
+
+
+def fill_until_it_is_felt(world, ballast):
+    """Until a write to each database was refused, and maintenance said what it lacks."""
+    refused = {side.name: side.counts.get("refused", 0) for side in world.sides}
+
+    def felt():
+        ballast.fill()
+        assert world.server.process.poll() is None, f"the server ended with {world.server.process.returncode}: {world.server.log()}"
+        return all(side.counts.get("refused", 0) > refused[side.name] and (of_want_of_space(side, "seal") or of_want_of_space(side, "optimize"))
+                   for side in world.sides)
+
+    try:
+        wait_for(felt, PATIENCE_S)
+    except AssertionError:
+        raise AssertionError(f"a full disk and no refusals: {[side.counts for side in world.sides]}; {world.server.log()}") from None
+
+
+def answer_on_a_full_disk(world):
+    """With the server gone: whoever only looks comes to an end, and finds nothing worse than a full disk."""
+    for side in world.sides:
+        data, backups, _ = world.where(side)
+        done = run("eventlog", "verify", "--data-dir", data)
+        assert done.returncode == 0 or "space" in done.stderr, f"{done.stdout}{done.stderr}"
+        done = run("backup", "--list", "--to", backups, "--json")
+        assert done.returncode == 0, f"{done.stdout}{done.stderr}"
+
+
+def forget_duties(world):
+    """They are to be seen again."""
+    for side in world.sides:
+        for duty in sum(DUTIES.values(), []):
+            side.counts.pop(duty, None)
+
+
+def test_nothing_acknowledged_is_lost_on_a_disk_that_was_full(root, capsys):
+    world = World(SEED, root)
+    ballast = Ballast(root)
+    try:
+        world.start()
+        world.define_budgets()
+        world.begin()
+        world.run_until(50)
+        fill_until_it_is_felt(world, ballast)
+        ballast.remove()
+        world.run_until(30)  # it lives, and works on
+        ballast.fill()
+        select.select([], [], [], world.rng.uniform(0, 1))
+        world.server.kill()
+        world.end()
+        ballast.fill()
+        answer_on_a_full_disk(world)
+        world.start(wait=False)  # it comes up, or says why not
+        select.select([], [], [], world.rng.uniform(0.5, 3))
+        ballast.remove()
+        if world.server.process.poll() is not None:
+            assert "space" in world.server.log(), world.server.log()
+            world.start()
+        world.server.wait_ready(PATIENCE_S)
+        world.judge("a kill on the full disk")
+        forget_duties(world)
+        world.begin(last=True)
+        world.run_until(20)
+        world.until_all_is_seen()
+        world.end()
+        world.judge("the disk that was full")
+        assert "closed pending query" not in world.summary(), world.summary()  # DuckDB's answer to a question nobody should ask
+        assert world.server.stop() == 0, world.server.log()
+        world.verify_stopped()
+    finally:
+        world.close()
+        say(capsys, world, "full disk")
