@@ -198,8 +198,10 @@ check_drop(const struct cold_drop *drop, struct err *err)
 enum err_code
 store_cold_drop(struct store *store, const struct cold_drop *drop, struct err *err)
 {
-    enum err_code code = store->ops->cold_drop ? check_drop(drop, err) : no_cold(store, err);
-
+    if (!store->ops->cold_drop) {
+        return no_cold(store, err);
+    }
+    enum err_code code = check_drop(drop, err);
     return code ? code : store->ops->cold_drop(store, drop, err);
 }
 
