@@ -217,6 +217,21 @@ duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *
     return count;
 }
 
+size_t
+duck_cold_add_table(const struct duck_store *duck, const struct catalog_table *table,
+                    int64_t from_us, int64_t to_us, struct buf *sql)
+{
+    if (table->kind != TABLE_VIEW) {
+        return duck_cold_add_source(duck, table, from_us, to_us, DUCK_SOURCE_PLAIN, sql);
+    }
+    /* As catalog_ddl has it, but with few files. */
+    buf_add_cstr(sql, "(SELECT s.timestamp, r.metric_name, s.value, r.symbol, r.labels FROM ");
+    size_t count = duck_cold_add_source(duck, catalog_table(TABLE_SAMPLES), from_us, to_us,
+                                        DUCK_SOURCE_PLAIN, sql);
+    buf_add_cstr(sql, " AS s JOIN main.series AS r USING (series_id))");
+    return count;
+}
+
 enum err_code
 duck_cold_insert(struct duck_store *duck, const struct cold_file *files, size_t count,
                  struct err *err)

@@ -87,7 +87,11 @@ const struct cold_file **duck_cold_pointers(size_t count);
 size_t duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
                             int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql);
 
-/* The same with these files. */
+/* The same, also for the view of samples with their series. */
+size_t duck_cold_add_table(const struct duck_store *duck, const struct catalog_table *table,
+                           int64_t from_us, int64_t to_us, struct buf *sql);
+
+/* duck_cold_add_source with these files. */
 void duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,
                         const struct cold_file *const *files, size_t count, enum duck_source how,
                         struct buf *sql);

@@ -320,23 +320,13 @@ duck_reading_source(struct duck_reading *reading, const struct catalog_table *ta
                     int64_t from_us, int64_t to_us)
 {
     struct buf *sql = &reading->sql.text;
-    bool cold = false;
 
-    if (table->kind == TABLE_VIEW) {
-        /* As catalog_ddl has it, but with few files. */
-        buf_add_cstr(sql, " FROM (SELECT s.timestamp, r.metric_name, s.value, r.symbol, r.labels "
-                          "FROM ");
-        cold = duck_cold_add_source(reading->duck, catalog_table(TABLE_SAMPLES), from_us, to_us,
-                                    false, sql) > 0;
-        buf_add_cstr(sql, " AS s JOIN main.series AS r USING (series_id))");
-    } else if (table->sealed) {
-        buf_add_cstr(sql, " FROM ");
-        cold =
-            duck_cold_add_source(reading->duck, table, from_us, to_us, DUCK_SOURCE_PLAIN, sql) > 0;
-    } else {
-        buf_add_fmt(sql, " FROM main.\"%s\"", table->name);
+    buf_add_cstr(sql, " FROM ");
+    if (table->kind == TABLE_VIEW || table->sealed) {
+        return duck_cold_add_table(reading->duck, table, from_us, to_us, sql) > 0;
     }
-    return cold;
+    buf_add_fmt(sql, "main.\"%s\"", table->name);
+    return false;
 }
 
 /* SELECT columns FROM table WHERE what the scan asks for. */

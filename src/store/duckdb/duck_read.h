@@ -6,6 +6,7 @@
 #define EIDER_STORE_DUCKDB_DUCK_READ_H
 
 #include "store/duckdb/duck_cold.h"
+#include "store/duckdb/sql_range.h"
 
 enum { DUCK_SQL_BYTES = 64 << 20 };
 
@@ -67,5 +68,10 @@ void duck_reading_unlist(struct duck_reading *reading);
 /* Appends " FROM ...": hot rows, and the cold files of the range; whether there are such. */
 bool duck_reading_source(struct duck_reading *reading, const struct catalog_table *table,
                          int64_t from_us, int64_t to_us);
+
+/* duck_narrow.c: appends a user's statement with hot rows and the cold files of its times in the
+ * place of the views; false when that leaves no file out. Holds the list's lock. */
+bool duck_narrow(const struct duck_store *duck, const struct sql_ranges *ranges, struct slice sql,
+                 struct buf *text);
 
 #endif

@@ -2,8 +2,7 @@
  * Users' SQL: guarded by its text (sql_guard.h), by DuckDB's own view of it (one statement, of a
  * reading type), and by a READ ONLY transaction on a connection without files, network or settings.
  */
-#include "store/duckdb/duck.h"
-#include "store/duckdb/duck_cold.h"
+#include "store/duckdb/duck_read.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -90,21 +89,70 @@ run_user(struct duck_store *duck, struct duck_reader *reader, const struct store
 }
 
 static enum err_code
+begin(struct duck_store *duck, struct duck_reader *reader, struct err *err)
+{
+    duckdb_result result;
+    enum err_code code = ERR_OK;
+
+    /* immediate_transaction_mode is on: what the transaction sees is chosen now. */
+    if (duckdb_query(reader->connection, "BEGIN TRANSACTION READ ONLY", &result) != DuckDBSuccess) {
+        code = duck_fail_result(duck, DUCK_SIDE_READ, &result, err);
+    }
+    duckdb_destroy_result(&result);
+    return code;
+}
+
+static enum err_code
 in_transaction(struct duck_store *duck, struct duck_reader *reader, const struct store_sql *sql,
                struct batch *ret_rows, bool *ret_truncated, struct err *err)
 {
-    duckdb_result result;
-    enum err_code code;
+    enum err_code code = begin(duck, reader, err);
 
-    if (duckdb_query(reader->connection, "BEGIN TRANSACTION READ ONLY", &result) != DuckDBSuccess) {
-        code = duck_fail_result(duck, DUCK_SIDE_READ, &result, err);
-        duckdb_destroy_result(&result);
+    if (!code) {
+        code = run_user(duck, reader, sql, ret_rows, ret_truncated, err);
+        duck_read_end(reader);
+    }
+    return code;
+}
+
+/* Runs the statement over the cold files of its times alone; ERR_NOT_FOUND when these are all. */
+static enum err_code
+run_narrowed(struct duck_store *duck, struct duck_reader *reader, const struct store_sql *sql,
+             struct batch *ret_rows, bool *ret_truncated, struct err *err)
+{
+    struct buf text BUF_AUTO = {0};
+    struct store_sql narrowed = *sql;
+    struct sql_ranges ranges;
+    enum err_code code = ERR_NOT_FOUND;
+
+    if (!sql_ranges_find(sql, &ranges)) {
         return code;
     }
-    duckdb_destroy_result(&result);
-    code = run_user(duck, reader, sql, ret_rows, ret_truncated, err);
-    duck_read_end(reader);
+    buf_init(&text, DUCK_SQL_BYTES);
+    /* The files and the hot rows are to be of one moment. */
+    pthread_rwlock_rdlock(&duck->cold.lock);
+    if (duck_narrow(duck, &ranges, sql->sql, &text)) {
+        code = begin(duck, reader, err);
+    }
+    pthread_rwlock_unlock(&duck->cold.lock);
+    if (!code) {
+        narrowed.sql = buf_slice(&text);
+        code = run_user(duck, reader, &narrowed, ret_rows, ret_truncated, err);
+        duck_read_end(reader);
+    }
     return code;
+}
+
+static enum err_code
+run(struct duck_store *duck, struct duck_reader *reader, const struct store_sql *sql,
+    struct batch *ret_rows, bool *ret_truncated, struct err *err)
+{
+    enum err_code code = run_narrowed(duck, reader, sql, ret_rows, ret_truncated, err);
+
+    /* What is wrong with a statement is to be said in its own words. */
+    return code == ERR_NOT_FOUND || code == ERR_INVALID
+               ? in_transaction(duck, reader, sql, ret_rows, ret_truncated, err)
+               : code;
 }
 
 enum err_code
@@ -128,7 +176,7 @@ duck_sql(struct store *store, const struct store_sql *sql, struct batch *ret_row
     }
     code = load_refused(duck, reader, err);
     code = code ? code : sql_guard_check(sql->sql, atomic_load(&duck->refused), err);
-    code = code ? code : in_transaction(duck, reader, sql, ret_rows, ret_truncated, err);
+    code = code ? code : run(duck, reader, sql, ret_rows, ret_truncated, err);
     if (code == ERR_TIMEOUT) {
         code = duck_pool_why(reader, err);
     }
