@@ -3,6 +3,7 @@
  * older version wrote fewer of them. union_by_name would do so too, but opens every file for it.
  */
 #include <assert.h>
+#include <inttypes.h>
 
 #include "store/duckdb/duck_rollup.h"
 
@@ -71,15 +72,20 @@ duck_cold_add_files(const struct duck_store *duck, const struct cold_file *const
 {
     const struct catalog_table *table = catalog_table(files[0]->table);
     char path[COLD_PATH_MAX];
+    uint64_t rows = 0;
 
     assert(count > 0);
     buf_add_cstr(sql, "read_parquet([");
     for (size_t i = 0; i < count; i++) {
+        rows += files[i]->rows;
         cold_path(duck->cold.dir, files[i], path, sizeof(path));
         buf_add_cstr(sql, i ? ", " : "");
         duck_cold_add_path(path, sql);
     }
-    buf_add_cstr(sql, "], hive_partitioning=false, schema=MAP {");
+    /* With a schema given DuckDB looks into no file before it plans, and takes one for empty and
+     * more for 1000 rows each: it would make the hash table of a join of the millions. */
+    buf_add_fmt(sql, "], hive_partitioning=false, explicit_cardinality=%" PRIu64 ", schema=MAP {",
+                rows);
     if (files[0]->kind == COLD_RAW) {
         add_raw(table, mask, sql);
     } else {

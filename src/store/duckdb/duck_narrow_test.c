@@ -219,6 +219,21 @@ test_what_is_wrong_is_said_of_the_statement_as_it_was_written(void **state)
                      "4.5\n");
 }
 
+/* A plan is made for as many rows as the files have: the small side of a join is the one hashed. */
+static void
+test_plans_know_how_many_rows_files_have(void **state)
+{
+    struct place *place = *state;
+    static char plan[ANSWER_BYTES];
+
+    fill(place);
+    ask(place, "EXPLAIN SELECT value FROM samples WHERE timestamp < '1970-01-02'", plan);
+    assert_non_null(strstr(plan, "READ_PARQUET"));
+    assert_null(strstr(plan, "~0 rows"));
+    ask(place, "EXPLAIN SELECT value FROM samples", plan);
+    assert_non_null(strstr(plan, "~12 rows"));
+}
+
 struct crowd {
     struct place *place;
     atomic_bool stop;
@@ -279,6 +294,7 @@ main(void)
         CASE(test_statements_leave_the_other_files_closed),
         CASE(test_narrowed_statements_answer_as_all_files_do),
         CASE(test_what_is_wrong_is_said_of_the_statement_as_it_was_written),
+        CASE(test_plans_know_how_many_rows_files_have),
         CASE(test_narrowed_statements_see_every_row_once_while_days_are_sealed),
     };
 
