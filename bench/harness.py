@@ -3,6 +3,7 @@ import contextlib
 import glob
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -161,6 +162,13 @@ class Postgres:
     def psql(self, sql, data=None):
         return subprocess.run(["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bench", "-d", "postgres", "-qAt", "-c", sql],
                               input=data, capture_output=True, check=True)
+
+    def timings(self, statements):
+        """What psql waits for each of them on one connection, ms; the answers are thrown away."""
+        script = "\\timing on\n\\o /dev/null\n" + "".join(f"{sql};\n" for sql in statements)
+        out = subprocess.run(["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bench", "-d", "postgres", "-qAt"],
+                             input=script.encode(), capture_output=True, check=True).stdout.decode()
+        return [float(ms) for ms in re.findall(r"Time: ([\d.]+) ms", out)]
 
     def cpu(self):
         pids = subprocess.run(["pgrep", "-f", self.dir], capture_output=True, text=True).stdout.split()

@@ -1,8 +1,13 @@
 """The five query shapes of the guide that Eider's users come from, beside PostgreSQL with sensible indexes: the same rows in
 both, the same questions, in one run; the answers are compared before the times are.
 
-Time is that inside the server: Eider's elapsed_ms, PostgreSQL's EXPLAIN (ANALYZE, TIMING OFF) execution time, which leaves out
-the sending of the answer in both. Eider's days are sealed as they would be (all but the last two)."""
+The rows end now and Eider seals what it seals by default, and is waited for: the last two days are hot, those before are files.
+So the questions are asked twice, of the last hour and day, and of an hour and a day that are sealed. Every round asks for other
+times (but for the OLAP shape, which has none), so that no answer and no plan of the round before helps.
+
+Time is that inside the server: Eider's elapsed_ms (parsing, planning and gathering the answer included), PostgreSQL's EXPLAIN
+(ANALYZE, TIMING OFF) execution time (they are not, nor is the sending in either); and that of a client on one connection: HTTP
+with JSON, psql with \\timing."""
 import datetime
 import gzip
 import json
@@ -11,30 +16,31 @@ import os
 import random
 import re
 import statistics
+import time
 import urllib.request
 
+from cold import seal, settled
 from harness import Postgres, disk_mb, own_server, table
 
 METRICS = ["price", "volume", "spread", "latency", "pnl", "position", "orders", "fills", "cpu", "memory"]
 SYMBOLS = [f"S{n:03d}" for n in range(100)]
 STEP_S, BATCH = 60, 60
-FIRST = 1_767_225_600  # 2026-01-01 00:00 UTC
 ROUNDS = 9
 
-# {b} begins the last hour, {d} the last day; both are literals in both dialects. {bucket} is 5 minutes of the time column.
+# {hour} and {day} are conditions on the time, {p_day} and {v_day} those of a join; {bucket} is 5 minutes of the time column.
 SHAPES = [
     ("simple SELECT: one metric, all symbols, an hour", 3,
-     "SELECT timestamp, symbol, value FROM trading_metrics WHERE metric_name = 'price' AND timestamp >= {b}"),
+     "SELECT timestamp, symbol, value FROM trading_metrics WHERE metric_name = 'price' AND {hour}"),
     ("aggregates: one metric by symbol, a day", 10,
      "SELECT symbol, avg(value), min(value), max(value), count(*) FROM trading_metrics WHERE metric_name = 'price' AND "
-     "timestamp >= {d} GROUP BY symbol ORDER BY symbol"),
+     "{day} GROUP BY symbol ORDER BY symbol"),
     ("time buckets: one metric, 5 minutes, by symbol, a day", 10,
      "SELECT {bucket} AS bucket, symbol, avg(value), max(value) FROM trading_metrics WHERE metric_name = 'price' AND "
-     "timestamp >= {d} GROUP BY 1, 2 ORDER BY 1, 2"),
+     "{day} GROUP BY 1, 2 ORDER BY 1, 2"),
     ("complex join: price with volume by symbol and time, a day, weighted by hour", 10,
      "SELECT p.symbol, date_trunc('hour', p.timestamp) AS hour, sum(p.value * v.value) / sum(v.value) AS vwap, count(*) "
      "FROM trading_metrics p JOIN trading_metrics v ON v.symbol = p.symbol AND v.timestamp = p.timestamp "
-     "WHERE p.metric_name = 'price' AND v.metric_name = 'volume' AND p.timestamp >= {d} AND v.timestamp >= {d} "
+     "WHERE p.metric_name = 'price' AND v.metric_name = 'volume' AND {p_day} AND {v_day} "
      "GROUP BY 1, 2 ORDER BY 1, 2"),
     ("OLAP: average, p95, deviation by metric, symbol and day, all rows", 20,
      "SELECT metric_name, symbol, date_trunc('day', timestamp) AS day, avg(value), {p95}, stddev(value) FROM trading_metrics "
@@ -42,7 +48,7 @@ SHAPES = [
 ]
 
 
-def rows_of(count):
+def rows_of(first, count):
     """Batches of (epoch second, metric, symbol, value): a random walk each, two decimals."""
     walk = random.Random(7)
     values = {(m, s): 100.0 + 10 * i for i, m in enumerate(METRICS) for s in SYMBOLS}
@@ -51,15 +57,15 @@ def rows_of(count):
         for step in range(start, start + BATCH):
             for key in values:
                 values[key] = round(max(1.0, values[key] + walk.gauss(0, 0.5)), 2)
-                rows.append((FIRST + step * STEP_S, *key, values[key]))
+                rows.append((first + step * STEP_S, *key, values[key]))
         yield rows
 
 
-def fill(server, pg, count):
+def fill(server, pg, first, count):
     pg.psql("CREATE TABLE trading_metrics (timestamp TIMESTAMP NOT NULL, metric_name TEXT NOT NULL, value DOUBLE PRECISION NOT NULL, "
             "symbol TEXT, labels JSONB)")
     last = 0
-    for rows in rows_of(count):
+    for rows in rows_of(first, count):
         lines = "\n".join(f"{m},symbol={s} value={v} {t}" for t, m, s, v in rows).encode()
         request = urllib.request.Request(f"{server.url}/write?precision=s", gzip.compress(lines, 1), {"Content-Encoding": "gzip"})
         urllib.request.urlopen(request)
@@ -90,37 +96,70 @@ def answers_agree(server, pg, ours, theirs):
     return len(left) == len(right) and all(same(a, b) for x, y in zip(left, right) for a, b in zip(x, y))
 
 
-def our_ms(server, sql):
-    return statistics.median(server.post("/api/v1/sql", json={"sql": sql}).json()["elapsed_ms"] for _ in range(ROUNDS))
+def between(column, begin, end):
+    """A condition on the time; `end` None: up to now."""
+    until = f" AND {column} < TIMESTAMP '{stamp(end)}'" if end else ""
+    return f"{column} >= TIMESTAMP '{stamp(begin)}'{until}"
 
 
-def their_ms(pg, sql):
-    took = []
-    for _ in range(ROUNDS):
+def questions(shape, last, sealed, earlier):
+    """A shape in both dialects, of times `earlier` minutes before the last, or before the end of a sealed day."""
+    end = (sealed or last + STEP_S) - earlier * STEP_S
+    hour, day, until = end - 3600, end - 86400, end if sealed else None
+    words = {"hour": between("timestamp", hour, until), "day": between("timestamp", day, until),
+             "p_day": between("p.timestamp", day, until), "v_day": between("v.timestamp", day, until)}
+    return (shape.format(bucket="time_bucket(INTERVAL 5 MINUTE, timestamp)", p95="quantile_cont(value, 0.95)", **words),
+            shape.format(bucket="date_bin(INTERVAL '5 minutes', timestamp, TIMESTAMP '2000-01-03')",
+                         p95="percentile_cont(0.95) WITHIN GROUP (ORDER BY value)", **words))
+
+
+def our_ms(server, asked):
+    """Inside the server, and at the client."""
+    inside, outside = [], []
+    for sql in asked:
+        begin = time.perf_counter()
+        answer = server.session.post(f"{server.url}/api/v1/sql", json={"sql": sql}, timeout=120)
+        outside.append((time.perf_counter() - begin) * 1000)
+        inside.append(answer.json()["elapsed_ms"])
+    return statistics.median(inside), statistics.median(outside)
+
+
+def their_ms(pg, asked):
+    inside = []
+    for sql in asked:
         plan = pg.psql(f"EXPLAIN (ANALYZE, TIMING OFF, FORMAT JSON) {sql}").stdout
-        took.append(json.loads(plan)[0]["Execution Time"])
-    return statistics.median(took)
+        inside.append(json.loads(plan)[0]["Execution Time"])
+    outside = pg.timings(asked)
+    return statistics.median(inside), statistics.median(outside)
+
+
+def bench_questions(server, pg, title, last, sealed):
+    rows = []
+    for name, wanted, shape in SHAPES:
+        asked = [questions(shape, last, sealed, earlier) for earlier in range(ROUNDS)]
+        agree = "yes" if answers_agree(server, pg, *asked[0]) else "NO"
+        mine, my_client = our_ms(server, [ours for ours, _ in asked])
+        other, other_client = their_ms(pg, [theirs for _, theirs in asked])
+        rows.append([name, f"{mine:.1f}", f"{other:.1f}", f"{other / mine:.1f}x", f"{wanted}x", f"{my_client:.1f}", f"{other_client:.1f}",
+                     f"{other_client / my_client:.1f}x", agree])
+    table(title, ["shape", "Eider ms", "PostgreSQL ms", "ratio", "wanted", "Eider client ms", "PostgreSQL client ms", "client ratio",
+                  "answers agree"], rows)
 
 
 def bench_shapes(args, scratch):
-    count = 1_200_000 if args.quick else 10_080_000
+    count = 5_040_000 if args.quick else 10_080_000
     server, pg = own_server(scratch), Postgres(scratch)
     try:
         server.start()
-        last = fill(server, pg, count)
-        seal = server.session.post(f"{server.url}/api/v1/admin/seal", timeout=600)
-        sealed = seal.json() if seal.ok else {}
-        words = {"b": f"TIMESTAMP '{stamp(last - 3540)}'", "d": f"TIMESTAMP '{stamp(last - 86340)}'"}
-        rows = []
-        for name, wanted, sql in SHAPES:
-            ours = sql.format(bucket="time_bucket(INTERVAL 5 MINUTE, timestamp)", p95="quantile_cont(value, 0.95)", **words)
-            theirs = sql.format(bucket="date_bin(INTERVAL '5 minutes', timestamp, TIMESTAMP '2000-01-03')",
-                                p95="percentile_cont(0.95) WITHIN GROUP (ORDER BY value)", **words)
-            agree = "yes" if answers_agree(server, pg, ours, theirs) else "NO"
-            mine, other = our_ms(server, ours), their_ms(pg, theirs)
-            rows.append([name, f"{mine:.1f}", f"{other:.1f}", f"{other / mine:.1f}x", f"{wanted}x", agree])
-        table(f"Five query shapes on {count} rows (sealed: {json.dumps(sealed)[:80]})",
-              ["shape", "Eider ms", "PostgreSQL ms", "ratio", "wanted", "answers agree"], rows)
+        first = int(time.time()) // STEP_S * STEP_S - count // (len(METRICS) * len(SYMBOLS)) * STEP_S
+        last = fill(server, pg, first, count)
+        settled(server)
+        status = seal(server)
+        cold = sum(t["rows"] for t in status["tables"] if t["kind"] == "raw")
+        bench_questions(server, pg, f"Five query shapes on {count} rows, {cold} of them sealed: the last hour and day", last, None)
+        # The end of the first whole day; of few rows, that of the day in which they begin.
+        sealed = (first // 86400 + (1 if args.quick else 2)) * 86400
+        bench_questions(server, pg, "The same of sealed days", last, sealed)
         size = int(re.search(rb"\d+", pg.psql("SELECT pg_total_relation_size('trading_metrics')").stdout)[0]) / 1e6
         kept = sum(disk_mb(os.path.join(server.data_dir, part)) for part in ("eider.duckdb", "cold")
                    if os.path.exists(os.path.join(server.data_dir, part)))
