@@ -152,7 +152,8 @@ struct duck_store {
 
 /* duck_error.c */
 
-/* The message's first line becomes `err`; whose statement it was decides the code (store.h). */
+/* The message's first line becomes `err`, for a user's statement with the names that DuckDB
+ * proposes; whose statement it was decides the code (store.h). */
 enum duck_side { DUCK_SIDE_APPLY, DUCK_SIDE_READ, DUCK_SIDE_USER };
 enum err_code duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type,
                         const char *message, struct err *err);

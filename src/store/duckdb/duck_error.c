@@ -133,6 +133,18 @@ unwrap(const char *message)
     return slice_starts(slice_of(message), vain) ? message + sizeof(vain) - 1 : message;
 }
 
+/* The second line of a message, when it proposes names that are there. */
+static struct slice
+proposal_of(const char *message)
+{
+    const char *end = message + strcspn(message, "\n");
+    const char *next = end + strspn(end, "\n");
+    struct slice line = slice_trim(slice_make(next, strcspn(next, "\n")));
+    bool proposes = slice_starts(line, "Did you mean ") || slice_starts(line, "Candidate ");
+
+    return proposes ? line : slice_make(next, 0);
+}
+
 enum err_code
 duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, const char *message,
           struct err *err)
@@ -159,6 +171,10 @@ duck_fail(struct duck_store *duck, enum duck_side side, duckdb_error_type type, 
     struct slice line = slice_trim(slice_make(message, strcspn(message, "\n")));
     bool exhausted = side != DUCK_SIDE_APPLY && code == ERR_TOO_LARGE;
     atomic_fetch_add(&duck->queries_out_of_memory, exhausted);
+    struct slice proposal = side == DUCK_SIDE_USER ? proposal_of(message) : slice_of("");
+    if (proposal.len > 0) {
+        return err_set(err, code, "%.*s %.*s", SLICE_FMT(line), SLICE_FMT(proposal));
+    }
     return err_set(err, code, "%.*s%s", SLICE_FMT(line),
                    exhausted ? "; more memory than storage.duckdb.memory_limit or "
                                "server.memory_max leave: ask of fewer rows, or in another way "

@@ -99,6 +99,20 @@ expect_refused(struct place *place, const char *text)
 }
 
 static void
+test_sql_refused_proposes_names_that_are_there(void **state)
+{
+    struct place *place = *state;
+    struct err err = {0};
+    struct batch rows;
+
+    assert_int_equal(run(place, "SELECT * FROM market_dat", &rows, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "Table with name market_dat does not exist! Did you mean"));
+    assert_int_equal(run(place, "SELECT pric FROM market_data", &rows, &err), ERR_INVALID);
+    assert_non_null(strstr(err.msg, "Candidate bindings: "));
+    assert_null(strchr(err.msg, '\n'));
+}
+
+static void
 test_sql_cannot_leave_the_sandbox(void **state)
 {
     struct place *place = *state;
@@ -539,6 +553,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(test_sql_refused_proposes_names_that_are_there),
         CASE(test_sql_cannot_leave_the_sandbox),
         CASE(test_sql_reads_tables_and_views),
         CASE(test_sql_sends_every_scalar_type),
