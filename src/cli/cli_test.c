@@ -174,10 +174,16 @@ test_cli_import_and_export_say_what_is_missing(void **state)
 }
 
 static void
-test_cli_does_not_make_a_data_directory_to_read(void **state)
+test_cli_does_not_make_a_data_directory_to_read_or_maintain(void **state)
 {
     (void)state;
     expect_failure(WORDS("sql", "--data-dir", "/nonexistent/d", "SELECT 1"), 1,
+                   "eider: no server runs and there is no data directory /nonexistent/d; start "
+                   "`eider serve`, or give --data-dir or --url\n");
+    expect_failure(WORDS("seal", "--data-dir", "/nonexistent/d"), 1,
+                   "eider: no server runs and there is no data directory /nonexistent/d; start "
+                   "`eider serve`, or give --data-dir or --url\n");
+    expect_failure(WORDS("retention", "plan", "--data-dir", "/nonexistent/d"), 1,
                    "eider: no server runs and there is no data directory /nonexistent/d; start "
                    "`eider serve`, or give --data-dir or --url\n");
     expect_failure(WORDS("check", "--data-dir", "/nonexistent/d"), 1,
@@ -327,7 +333,7 @@ main(void)
         cmocka_unit_test(test_cli_suggests_the_nearest_option),
         cmocka_unit_test(test_cli_refuses_values_that_do_not_fit),
         cmocka_unit_test(test_cli_import_and_export_say_what_is_missing),
-        cmocka_unit_test(test_cli_does_not_make_a_data_directory_to_read),
+        cmocka_unit_test(test_cli_does_not_make_a_data_directory_to_read_or_maintain),
         cmocka_unit_test(test_cli_helps_everywhere),
         cmocka_unit_test(test_cli_help_fits_a_terminal),
         cmocka_unit_test(test_cli_prints_versions_and_settings),

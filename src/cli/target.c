@@ -288,20 +288,21 @@ target_open(struct cli *cli, const struct config *config, enum target_use use,
                        "storage.type is %s and no server runs; start it, or give --url",
                        config->storage.type == CONFIG_STORAGE_MEMORY ? "memory" : "postgres");
     }
-    if (use == TARGET_READ && access(config->data_dir, F_OK) != 0) {
+    bool wants_data = use == TARGET_READ || use == TARGET_MAINTAIN;
+    if (wants_data && access(config->data_dir, F_OK) != 0) {
         return err_set(err, ERR_NOT_FOUND,
                        "no server runs and there is no data directory %s; start `eider serve`, or "
                        "give --data-dir or --url",
                        config->data_dir);
     }
-    if (use == TARGET_READ && !target_has_data(config)) {
+    if (wants_data && !target_has_data(config)) {
         return err_set(err, ERR_NOT_FOUND,
                        "no server runs and %s is no data directory of Eider; start `eider serve`, "
                        "or give --data-dir or --url",
                        config->data_dir);
     }
     code = open_engine(cli, config, use, &target.engine, err);
-    if (code == ERR_OK && (use == TARGET_READ || use == TARGET_MAINTAIN)) {
+    if (code == ERR_OK && wants_data) {
         code = wait_applied(target.engine, err);
     } else if (code == ERR_OK && use == TARGET_WRITE) {
         code = open_ingest(config, &target, err);

@@ -44,8 +44,9 @@ struct target {
 };
 
 /*
- * Finds and opens the target. Without a server TARGET_READ wants a data directory that is there
- * (ERR_NOT_FOUND) and waits until all that is durable is applied; the others make one.
+ * Finds and opens the target. Without a server TARGET_READ and TARGET_MAINTAIN want a data
+ * directory that is there (ERR_NOT_FOUND) and wait until all that is durable is applied; the others
+ * make one.
  */
 enum err_code target_open(struct cli *cli, const struct config *config, enum target_use use,
                           struct target *ret_target, struct err *err);
