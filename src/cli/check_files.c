@@ -207,7 +207,11 @@ check_cold_manifest(struct check *check)
     if (code == ERR_OK || (code == ERR_NOT_FOUND && check->cold_count == 0)) {
         return;
     }
-    struct finding *finding = check_add(check, "COLD_MANIFEST", SEVERITY_WARNING, "%s", err.msg);
+    struct finding *finding =
+        check_add(check, "COLD_MANIFEST", SEVERITY_WARNING, "%s",
+                  code == ERR_NOT_FOUND ? "there is no cold/manifest.json, the copy of the list of "
+                                          "cold files; the next start writes it"
+                                        : err.msg);
     finding->repair = check->has_database ? REPAIR_OPEN : REPAIR_NONE;
     say(finding->meaning, "It is a copy of the database's list; no query reads it.");
     say(finding->remedy, "writes it anew, as the next start does.");
