@@ -28,7 +28,9 @@ find_work(struct api *api, const struct route *route, struct http_exchange *exch
         }
     }
     if (slice_is(name, "backup")) {
-        err_set(&err, ERR_NOT_FOUND, "this server makes no backups: set backup.dir, and it does");
+        err_set(&err, ERR_NOT_FOUND,
+                "this server makes no backups: set backup.dir in its configuration and start it "
+                "again");
     } else {
         err_set(&err, ERR_NOT_FOUND, "there is no work \"%.*s\"; there is backup, and optimize",
                 (int)(name.len < 40 ? name.len : 40), name.ptr);

@@ -163,9 +163,9 @@ quote(struct meter *meter, const struct meter_reserve *reserve, int64_t now_us, 
 
     if (code == ERR_OK && !found.found) {
         code = err_set(err, ERR_INVALID,
-                       "max_credits is missing and no price rule fits %.*s %.*s; give max_credits "
-                       "or add a rule to the price book",
-                       SLICE_FMT(slice_sub(call.api, 0, 100)),
+                       "max_credits is missing and no price rule fits %.*s%s%.*s; give "
+                       "max_credits or add a rule to the price book",
+                       SLICE_FMT(slice_sub(call.api, 0, 100)), call.path.len > 0 ? " " : "",
                        SLICE_FMT(slice_sub(call.path, 0, 100)));
     }
     if (code == ERR_OK) {
