@@ -628,7 +628,7 @@ static const struct config_setting settings[] = {
      .min = 1,
      .max = 16,
      .help = "Threads that forward calls to `gateway.upstreams` (a mapping in the file; see "
-             "src/gateway/README.md)."},
+             "docs/metering.md)."},
     {.name = "gateway.calls_max",
      .type = CONFIG_INT,
      .offset = FIELD(gateway.calls_max),

@@ -135,7 +135,7 @@ refuse_key(const struct reader *reader, const char *path, size_t line)
     return err_set(reader->err, ERR_USAGE, "%s:%zu: unknown setting gateway.upstreams.%s.%s%s%s%s",
                    reader->yaml->name, line, reader->upstream->name, path,
                    suggest.best ? "; did you mean " : "", suggest.best ? suggest.best : "",
-                   suggest.best ? "?" : "; see src/gateway/README.md");
+                   suggest.best ? "?" : "; see docs/metering.md");
 }
 
 static enum err_code
