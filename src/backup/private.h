@@ -50,6 +50,7 @@ struct replay_result {
     uint64_t last_lsn; /* of the staged log; from_lsn - 1: nothing is staged */
     int64_t last_us;
     uint64_t log_end_lsn;
+    bool went_on; /* a record behind what was wanted was seen: nothing that is wanted is missing */
 };
 
 /* Gathers the segments from from_lsn on out of all logs into `staging`, as copies, and cuts the

@@ -346,6 +346,7 @@ replay_stage(const struct replay *replay, struct replay_result *ret_result, stru
     }
     if (code == ERR_OK) {
         *ret_result = run.result;
+        ret_result->went_on = run.stopped;
     }
     run_fini(&run);
     return code;

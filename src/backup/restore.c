@@ -521,6 +521,29 @@ check_schema(const struct restoring *restoring, struct err *err)
     return ERR_OK;
 }
 
+/* Whether there were more records before the time that is wanted, only a record behind it shows. */
+static void
+tell_short(const struct restoring *restoring)
+{
+    const struct restore_options *options = restoring->options;
+    char text[EVENT_BYTES];
+    char end[TIME_TEXT_MAX];
+    char wanted[TIME_TEXT_MAX];
+
+    if (!options->event) {
+        return;
+    }
+    time_format_iso8601(
+        restoring->log.last_us ? restoring->log.last_us : restoring->manifest.taken_us, end);
+    time_format_iso8601(options->to_us, wanted);
+    snprintf(text, sizeof(text),
+             "what was found ends at LSN %" PRIu64 ", written %s, before %s, which is wanted: what "
+             "was written between is missing, if there was anything; name the old data directory "
+             "with --wal, too",
+             restoring->log.last_lsn, end, wanted);
+    options->event(options->ctx, true, text);
+}
+
 static enum err_code
 plan(struct restoring *restoring, struct err *err)
 {
@@ -535,7 +558,11 @@ plan(struct restoring *restoring, struct err *err)
     code = code ? code : files_join(options->data_dir, "wal", restoring->wal_dir, err);
     code = code ? code : verify(restoring, err);
     /* Read once before anything is made: a gap in the log is told while nothing has happened. */
-    return code ? code : stage_log(restoring, true, err);
+    code = code ? code : stage_log(restoring, true, err);
+    if (code == ERR_OK && options->has_time && !restoring->log.went_on) {
+        tell_short(restoring);
+    }
+    return code;
 }
 
 static void

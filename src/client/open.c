@@ -57,11 +57,11 @@ env_open(const struct eider_client_options *options, struct client_env *ret_env,
     struct client_env env = {0};
     struct err err = {0};
 
-    if (new_transport(options, false, &env.transport, &err) == ERR_OK &&
-        (options->eider_url || options->data_dir)) {
-        (void)new_backend(options, &env.metering, &err);
+    enum err_code code = new_transport(options, false, &env.transport, &err);
+    if (code == ERR_OK && (options->eider_url || options->data_dir)) {
+        code = new_backend(options, &env.metering, &err);
     }
-    if (err.code == ERR_OK) {
+    if (code == ERR_OK) {
         *ret_env = env;
         return EIDER_CLIENT_OK;
     }
@@ -69,7 +69,7 @@ env_open(const struct eider_client_options *options, struct client_env *ret_env,
     if (ret_problem && problem_size > 0) {
         snprintf(ret_problem, problem_size, "%s", err.msg);
     }
-    return err.code == ERR_INVALID ? EIDER_CLIENT_INVALID : EIDER_CLIENT_FAILED;
+    return code == ERR_INVALID ? EIDER_CLIENT_INVALID : EIDER_CLIENT_FAILED;
 }
 
 void

@@ -110,6 +110,11 @@ def test_the_moment_before_a_mistake_can_be_had(place):
     done, restored = place.restore("--to-time", moment, "--wal", place.data)
     assert done.returncode == 0, done.stderr
     assert dump_of(place, restored) == good
+    assert "is missing" not in done.stderr
+    # A log that ends before that moment may not be all there is.
+    done, restored = place.restore("--to-time", moment)
+    assert done.returncode == 0 and "before " + moment[:19] in done.stderr and "--wal" in done.stderr, done.stderr
+    assert dump_of(place, restored) != good
     done, _ = place.restore("--to-time", "yesterday")
     assert done.returncode == 2 and "--to-time" in done.stderr
 
