@@ -439,11 +439,15 @@ begin_read(struct engine *engine, struct err *err)
 static enum err_code
 end_read(struct engine *engine, enum err_code code, struct err *err)
 {
-    bool interrupting = atomic_load(&engine->interrupting) || atomic_load(&engine->reads_stopped);
+    bool closing = atomic_load(&engine->reads_stopped);
+    bool interrupting = atomic_load(&engine->interrupting);
 
     pthread_rwlock_unlock(&engine->store_lock);
     if (code != ERR_CORRUPT && code != ERR_UNAVAILABLE) {
         return code;
+    }
+    if (closing) {
+        return err_set(err, ERR_UNAVAILABLE, "the store is closing");
     }
     if (interrupting) {
         return err_set(err, ERR_UNAVAILABLE, "the store is being rebuilt; try again");

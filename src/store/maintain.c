@@ -252,7 +252,7 @@ end_round(struct maintain *maintain, const struct work *work, enum err_code code
         int64_t backoff_ms = (int64_t)BACKOFF_FIRST_MS << doublings;
         wait_ms = (int)(backoff_ms < BACKOFF_MAX_MS ? backoff_ms : BACKOFF_MAX_MS);
         maintain->failures_in_row++;
-        if (!atomic_load(&maintain->stopping)) {
+        if (!atomic_load(&maintain->stopping) && !atomic_load(&maintain->engine->reads_stopped)) {
             engine_event(maintain->engine, true, "maintenance of the store failed: %s", err->msg);
         }
     }
