@@ -8,7 +8,7 @@ import tempfile
 import pytest
 
 from eider import run, wait_for
-from test_everything_kill import DUTIES, PATIENCE_S, SEED, World, say
+from test_everything_kill import DUTIES, DUTIES_S, PATIENCE_S, SEED, World, say
 
 SIZE_MIB = 192  # for two databases with their backups, archives and copies
 
@@ -49,17 +49,18 @@ def of_want_of_space(side, name):
 
 
 def fill_until_it_is_felt(world, ballast):
-    """Until a write to each database was refused, and maintenance said what it lacks."""
+    """Until a write to each database was refused, and maintenance of one said what it lacks: that of the other may wait for an
+    applier that is stalled by then, a minute a step."""
     refused = {side.name: side.counts.get("refused", 0) for side in world.sides}
 
     def felt():
         ballast.fill()
         assert world.server.process.poll() is None, f"the server ended with {world.server.process.returncode}: {world.server.log()}"
-        return all(side.counts.get("refused", 0) > refused[side.name] and (of_want_of_space(side, "seal") or of_want_of_space(side, "optimize"))
-                   for side in world.sides)
+        return (all(side.counts.get("refused", 0) > refused[side.name] for side in world.sides)
+                and any(of_want_of_space(side, name) for side in world.sides for name in ("seal", "optimize", "backup")))
 
     try:
-        wait_for(felt, PATIENCE_S)
+        wait_for(felt, DUTIES_S)
     except AssertionError:
         raise AssertionError(f"a full disk and no refusals: {[side.counts for side in world.sides]}; {world.server.log()}") from None
 
