@@ -99,6 +99,12 @@ cold_day_end_us(int32_t day)
     return midnight_us((int64_t)day + 1);
 }
 
+bool
+cold_day_in_range(int32_t day)
+{
+    return day >= TIME_MIN_US / TIME_US_PER_DAY && day < TIME_MAX_US / TIME_US_PER_DAY;
+}
+
 void
 cold_day_format(int32_t day, char ret_text[COLD_DAY_TEXT])
 {

@@ -7,9 +7,9 @@
  *   cold/tmp/        files being written; emptied at open
  *   cold/manifest.json  what the list said last, with checksums
  *   cold/dropped     files that retention unlinked, one relative path a line
- *   cold/missing     files that were delisted because they were missing or damaged: never collected;
- *                    cold/missing.json says what the list said of them
- *   backup/eider-<lsn>.cold  the files that this snapshot lists
+ *   cold/missing     files that were delisted because they were missing or damaged: never
+ * collected; cold/missing.json says what the list said of them backup/eider-<lsn>.cold  the files
+ * that this snapshot lists
  *
  * Functions that write sync what they wrote. Any thread, but one writer a list.
  */
@@ -43,6 +43,9 @@ int64_t cold_kind_width_us(enum cold_kind kind);
 int32_t cold_day_of(int64_t us);
 int64_t cold_day_begin_us(int32_t day);
 int64_t cold_day_end_us(int32_t day);
+
+/* Whether a day lies within the years that rows may have. */
+bool cold_day_in_range(int32_t day);
 
 /* "YYYY-MM-DD" (years 1 to 9999); and back, strictly. */
 void cold_day_format(int32_t day, char ret_text[COLD_DAY_TEXT]);

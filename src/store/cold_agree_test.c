@@ -159,19 +159,9 @@ add_line(struct place *place, enum table_id table, struct buf *lines, int64_t *t
 static void
 apply_both(struct place *place, enum table_id table, const char *lines)
 {
-    struct batch batch;
-    struct err err = {0};
-    struct store_group group = {.first_lsn = place->lsn + 1,
-                                .last_lsn = place->lsn + 1,
-                                .batch_count = 1,
-                                .batches = &batch};
-
-    contract_fill(&batch, table, lines);
-    if (store_apply(place->duck, &group, &err) || store_apply(place->memory, &group, &err)) {
-        fail_msg("apply: %s", err.msg);
-    }
-    batch_fini(&batch);
     place->lsn++;
+    contract_apply(place->duck, place->lsn, table, lines);
+    contract_apply(place->memory, place->lsn, table, lines);
 }
 
 static void
@@ -422,16 +412,11 @@ expect_sql(struct place *place, const char *sql, const char *lines)
     struct store_sql statement = {.sql = slice_of(sql)};
     struct batch rows;
     struct err err = {0};
-    struct buf text BUF_AUTO;
 
     if (store_sql(place->duck, &statement, &rows, NULL, &err)) {
         fail_msg("%s: %s", sql, err.msg);
     }
-    buf_init(&text, 0);
-    contract_dump(&rows, &text);
-    batch_fini(&rows);
-    buf_add_char(&text, '\0');
-    assert_string_equal(text.ptr, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 static void
@@ -446,16 +431,11 @@ expect_hours(struct place *place, int64_t bucket_us, int64_t from_us, int64_t to
         .aggregate_count = 2};
     struct batch rows;
     struct err err = {0};
-    struct buf text BUF_AUTO;
 
     if (store_bucket(place->duck, &bucket, &rows, &err)) {
         fail_msg("bucket: %s", err.msg);
     }
-    buf_init(&text, 0);
-    contract_dump(&rows, &text);
-    batch_fini(&rows);
-    buf_add_char(&text, '\0');
-    assert_string_equal(text.ptr, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 static const int64_t HOUR_US = 3600 * TIME_US_PER_S;
@@ -583,16 +563,11 @@ expect_latest(struct place *place, const char *lines)
 {
     struct batch rows;
     struct err err = {0};
-    struct buf text BUF_AUTO;
 
     if (store_latest(place->duck, TABLE_SAMPLES, &rows, &err)) {
         fail_msg("latest: %s", err.msg);
     }
-    buf_init(&text, 0);
-    contract_dump(&rows, &text);
-    batch_fini(&rows);
-    buf_add_char(&text, '\0');
-    assert_string_equal(text.ptr, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 static void

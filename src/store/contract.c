@@ -244,8 +244,8 @@ contract_all(enum table_id table)
     return (struct store_scan){.table = table, .from_us = INT64_MIN, .to_us = INT64_MAX};
 }
 
-static void
-expect_rows(struct batch *rows, const char *lines)
+void
+contract_expect_rows(struct batch *rows, const char *lines)
 {
     struct buf text BUF_AUTO;
 
@@ -257,6 +257,21 @@ expect_rows(struct batch *rows, const char *lines)
 }
 
 void
+contract_apply(struct store *store, uint64_t lsn, enum table_id table, const char *lines)
+{
+    struct batch batch;
+    struct err err = {0};
+    struct store_group group = {
+        .first_lsn = lsn, .last_lsn = lsn, .batch_count = 1, .batches = &batch};
+
+    contract_fill(&batch, table, lines);
+    if (store_apply(store, &group, &err)) {
+        fail_msg("apply: %s", err.msg);
+    }
+    batch_fini(&batch);
+}
+
+void
 contract_expect_scan(struct contract_store *at, const struct store_scan *scan, const char *lines)
 {
     struct err err = {0};
@@ -265,7 +280,7 @@ contract_expect_scan(struct contract_store *at, const struct store_scan *scan, c
     if (store_scan(at->store, scan, &rows, &err)) {
         fail_msg("scan: %s", err.msg);
     }
-    expect_rows(&rows, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 void
@@ -286,7 +301,7 @@ contract_expect_bucket(struct contract_store *at, const struct store_bucket *buc
     if (store_bucket(at->store, bucket, &rows, &err)) {
         fail_msg("bucket: %s", err.msg);
     }
-    expect_rows(&rows, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 void
@@ -298,7 +313,7 @@ contract_expect_latest(struct contract_store *at, enum table_id table, const cha
     if (store_latest(at->store, table, &rows, &err)) {
         fail_msg("latest: %s", err.msg);
     }
-    expect_rows(&rows, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 int

@@ -27,4 +27,10 @@ void contract_fill(struct batch *batch, enum table_id table, const char *lines);
 /* Writes an answer in the same form. */
 void contract_dump(const struct batch *rows, struct buf *ret_text);
 
+/* Compares an answer with lines of rows; takes it. */
+void contract_expect_rows(struct batch *rows, const char *lines);
+
+/* Applies lines of rows as record `lsn`; fails the test when the store does not take them. */
+void contract_apply(struct store *store, uint64_t lsn, enum table_id table, const char *lines);
+
 #endif

@@ -24,16 +24,20 @@ drop_in_store(void *ctx, struct store *store, struct err *err)
     return store_cold_drop(store, ctx, err);
 }
 
+enum err_code
+maintain_drop_between(struct maintain *maintain, struct cold_drop *drop, struct err *err)
+{
+    return engine_between_groups(maintain->engine, drop_in_store, drop, MAINTAIN_COMMIT_MS, err);
+}
+
 /* Space may be short: behind a backup that takes very long it does not wait for its turn. */
 static enum err_code
 drop_at_turn(struct maintain *maintain, struct cold_drop *drop, struct err *err)
 {
     enum err_code code = maintain_turn_take(maintain, "retention", MAINTAIN_DROP_MS, err);
 
-    return code == ERR_OK || code == ERR_TIMEOUT
-               ? engine_between_groups(maintain->engine, drop_in_store, drop, MAINTAIN_COMMIT_MS,
-                                       err)
-               : code;
+    return code == ERR_OK || code == ERR_TIMEOUT ? maintain_drop_between(maintain, drop, err)
+                                                 : code;
 }
 
 /* Takes `files` off the list, and hot rows of a day when `step` says so. One call a kind, for a raw

@@ -7,12 +7,6 @@
  */
 #define KEPT_US (2 * TIME_US_PER_DAY)
 
-static enum err_code
-drop_in_store(void *ctx, struct store *store, struct err *err)
-{
-    return store_cold_drop(store, ctx, err);
-}
-
 enum err_code
 maintain_forget(struct maintain *maintain, struct err *err)
 {
@@ -26,8 +20,7 @@ maintain_forget(struct maintain *maintain, struct err *err)
     if (day == maintain->forgotten_day) {
         return ERR_OK;
     }
-    enum err_code code =
-        engine_between_groups(maintain->engine, drop_in_store, &drop, MAINTAIN_COMMIT_MS, err);
+    enum err_code code = maintain_drop_between(maintain, &drop, err);
     if (code != ERR_OK) {
         return err_context(err, code, "forgetting old idempotency keys");
     }

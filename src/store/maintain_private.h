@@ -131,6 +131,10 @@ enum err_code maintain_receipt_recover(struct maintain *maintain, struct err *er
 
 /* ---- maintain_collect.c ---- */
 
+/* One transaction of the applier's, between two groups. Rows alone need no turn. */
+enum err_code maintain_drop_between(struct maintain *maintain, struct cold_drop *drop,
+                                    struct err *err);
+
 /* Takes files off the list that stand in cold/dropped: a crash came between. */
 enum err_code maintain_finish_drops(struct maintain *maintain, struct err *err);
 

@@ -7,6 +7,7 @@
 
 #include "catalog/catalog.h"
 #include "codec/time.h"
+#include "store/cold.h"
 
 enum err_code
 store_apply(struct store *store, const struct store_group *group, struct err *err)
@@ -129,6 +130,10 @@ store_seal_find(struct store *store, const struct store_seal_find *find, struct 
     if (!store->ops->seal_find) {
         return no_cold(store, err);
     }
+    if (!time_in_range(find->before_us)) {
+        return err_set(err, ERR_INVALID, "%" PRId64 " us is no time to seal days before",
+                       find->before_us);
+    }
     return store->ops->seal_find(store, find, ret_days, max, ret_count, err);
 }
 
@@ -171,12 +176,6 @@ store_cold_list(struct store *store, struct cold_file **ret_files, size_t *ret_c
     return store->ops->cold_list(store, ret_files, ret_count, err);
 }
 
-static bool
-has_rows(int32_t day)
-{
-    return day >= TIME_MIN_US / TIME_US_PER_DAY && day < TIME_MAX_US / TIME_US_PER_DAY;
-}
-
 static enum err_code
 check_drop(const struct cold_drop *drop, struct err *err)
 {
@@ -187,8 +186,8 @@ check_drop(const struct cold_drop *drop, struct err *err)
         return err_set(err, ERR_INVALID, "table number %d has no days of rows to delete",
                        (int)drop->table);
     }
-    if (drop->hot && (drop->first_day > drop->last_day || !has_rows(drop->first_day) ||
-                      !has_rows(drop->last_day))) {
+    if (drop->hot && (drop->first_day > drop->last_day || !cold_day_in_range(drop->first_day) ||
+                      !cold_day_in_range(drop->last_day))) {
         return err_set(err, ERR_INVALID, "days %" PRId32 " to %" PRId32 " are no range of days",
                        drop->first_day, drop->last_day);
     }

@@ -25,13 +25,6 @@ void duck_cold_init(struct duck_store *duck);
 enum err_code duck_cold_locate(struct duck_store *duck, struct err *err);
 void duck_cold_fini(struct duck_store *duck);
 
-/* Whether a day lies within the years that rows may have. */
-static inline bool
-duck_cold_day_in_range(int32_t day)
-{
-    return day >= TIME_MIN_US / TIME_US_PER_DAY && day < TIME_MAX_US / TIME_US_PER_DAY;
-}
-
 /* Makes the cold directory and its tmp, unless they are there. */
 enum err_code duck_cold_make_dirs(const struct duck_store *duck, struct err *err);
 

@@ -106,32 +106,7 @@ teardown(void **state)
 static void
 put(struct place *place, enum table_id table, const char *lines)
 {
-    struct batch batch;
-    struct err err = {0};
-    struct store_group group = {.first_lsn = place->lsn + 1,
-                                .last_lsn = place->lsn + 1,
-                                .batch_count = 1,
-                                .batches = &batch};
-
-    contract_fill(&batch, table, lines);
-    if (store_apply(place->store, &group, &err)) {
-        fail_msg("apply: %s", err.msg);
-    }
-    place->lsn++;
-    batch_fini(&batch);
-}
-
-/* Takes the batch. */
-static void
-expect_rows(struct batch *rows, const char *lines)
-{
-    struct buf text BUF_AUTO = {0};
-
-    buf_init(&text, 0);
-    contract_dump(rows, &text);
-    batch_fini(rows);
-    buf_add_char(&text, '\0');
-    assert_string_equal(text.ptr, lines);
+    contract_apply(place->store, ++place->lsn, table, lines);
 }
 
 static void
@@ -144,7 +119,7 @@ expect(struct place *place, enum table_id table, const char *lines)
     if (store_scan(place->store, &scan, &rows, &err)) {
         fail_msg("scan: %s", err.msg);
     }
-    expect_rows(&rows, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 static void
@@ -157,7 +132,7 @@ expect_sql(struct place *place, const char *sql, const char *lines)
     if (store_sql(place->store, &statement, &rows, NULL, &err)) {
         fail_msg("%s: %s", sql, err.msg);
     }
-    expect_rows(&rows, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 static void
@@ -263,7 +238,7 @@ expect_volumes(struct place *place, const char *lines)
     if (store_bucket(place->store, &bucket, &rows, &err)) {
         fail_msg("bucket: %s", err.msg);
     }
-    expect_rows(&rows, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 /* The files of day `old` lack a column, those of the other day have it. */
@@ -290,7 +265,7 @@ check_older(struct place *place, int32_t old)
                                 : "0|2|14|2|2\n86400000000|3|-|0|1\n172800000000|4|7|1|1\n");
     struct batch rows;
     assert_int_equal(store_latest(place->store, TABLE_MARKET_DATA, &rows, NULL), ERR_OK);
-    expect_rows(&rows, "172800000010|A|4|-|-|7|-|-\n");
+    contract_expect_rows(&rows, "172800000010|A|4|-|-|7|-|-\n");
     /* Late rows, merging and replacing read them, too. */
     put(place, TABLE_MARKET_DATA, "12|B|5|-|-|-|-|-\n86400000012|B|5|-|-|-|-|-\n");
     seal_day(place, TABLE_MARKET_DATA, old, true);

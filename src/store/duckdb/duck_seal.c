@@ -106,10 +106,6 @@ duck_seal_find(struct store *store, const struct store_seal_find *find, struct s
     struct buf sql BUF_AUTO = {0};
     const char *glue = "";
 
-    if (!time_in_range(find->before_us)) {
-        return err_set(err, ERR_INVALID, "%" PRId64 " us is no time to seal days before",
-                       find->before_us);
-    }
     int64_t before_us = cold_day_begin_us(cold_day_of(find->before_us));
     buf_init(&sql, SQL_BYTES);
     for (size_t i = 0; (table = catalog_at(i)); i++) {
@@ -257,7 +253,7 @@ check_seal(const struct store_seal *seal, struct err *err)
         return err_set(err, ERR_INVALID, "table number %d (%s) is not sealed", (int)seal->table,
                        table ? table->name : "unknown");
     }
-    if (!duck_cold_day_in_range(seal->day)) {
+    if (!cold_day_in_range(seal->day)) {
         return err_set(err, ERR_INVALID, "day %" PRId32 " is beyond the years that are sealed",
                        seal->day);
     }

@@ -5,10 +5,10 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "codec/time.h"
+#include "store/duckdb/limit_testing.h"
 #include "store/duckdb/store_duckdb.h"
 #include "store/engine.h"
 #include "store/failpoint.h"
@@ -132,16 +132,6 @@ test_seal_ends_at_its_timeout_and_says_so(void **state)
     assert_int_equal(place_files_on_disk(place), 0);
     place_seal_day(place, TABLE_SAMPLES, 0, false);
     place_expect_sql(place, "SELECT count(*) FROM samples", "20000\n");
-}
-
-static void
-limit_files(rlim_t bytes)
-{
-    struct rlimit limit;
-
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 static void

@@ -81,19 +81,7 @@ place_cold_dir(const struct place *place, char ret_path[PLACE_PATH_BYTES])
 void
 place_put(struct place *place, enum table_id table, const char *lines)
 {
-    struct batch batch;
-    struct err err = {0};
-    struct store_group group = {.first_lsn = place->lsn + 1,
-                                .last_lsn = place->lsn + 1,
-                                .batch_count = 1,
-                                .batches = &batch};
-
-    contract_fill(&batch, table, lines);
-    if (store_apply(place->store, &group, &err)) {
-        fail_msg("apply: %s", err.msg);
-    }
-    place->lsn++;
-    batch_fini(&batch);
+    contract_apply(place->store, ++place->lsn, table, lines);
 }
 
 void
@@ -102,16 +90,11 @@ place_expect(struct place *place, enum table_id table, const char *lines)
     struct store_scan scan = {.table = table, .from_us = INT64_MIN, .to_us = INT64_MAX};
     struct err err = {0};
     struct batch rows;
-    struct buf text BUF_AUTO = {0};
 
     if (store_scan(place->store, &scan, &rows, &err)) {
         fail_msg("scan: %s", err.msg);
     }
-    buf_init(&text, 0);
-    contract_dump(&rows, &text);
-    batch_fini(&rows);
-    buf_add_char(&text, '\0');
-    assert_string_equal(text.ptr, lines);
+    contract_expect_rows(&rows, lines);
 }
 
 enum err_code

@@ -13,13 +13,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/mem.h"
 #include "store/contract.h"
+#include "store/duckdb/limit_testing.h"
 #include "store/duckdb/store_duckdb.h"
 
 struct place {
@@ -521,16 +521,6 @@ count_rows(struct store *store)
 
     assert_int_equal(store_table_stats(store, TABLE_MARKET_DATA, &stats, NULL), ERR_OK);
     return stats.rows;
-}
-
-static void
-limit_files(rlim_t bytes)
-{
-    struct rlimit limit;
-
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = bytes;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
 }
 
 static void
