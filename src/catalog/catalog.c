@@ -516,8 +516,8 @@ catalog_ddl(const struct catalog_table *table, struct buf *ret_sql)
 {
     if (table->kind == TABLE_VIEW) {
         buf_add_fmt(ret_sql,
-                    "CREATE VIEW IF NOT EXISTS %s AS SELECT s.timestamp, r.metric_name, s.value, "
-                    "r.symbol, r.labels FROM samples AS s JOIN series AS r USING (series_id)",
+                    "CREATE VIEW IF NOT EXISTS %s AS " CATALOG_METRICS_SELECT
+                    "samples AS s JOIN series AS r USING (series_id)",
                     table->name);
         return;
     }

@@ -139,6 +139,11 @@ const char *catalog_type_expected(enum col_type type);
  * Without PRIMARY KEY, UNIQUE or indexes: uniqueness is kept before the append. */
 void catalog_ddl(const struct catalog_table *table, struct buf *ret_sql);
 
+/* How the columns of TABLE_METRICS come about; samples AS s, joined with series AS r by series_id,
+ * stand behind it. */
+#define CATALOG_METRICS_SELECT                                                                     \
+    "SELECT s.timestamp, r.metric_name, s.value, r.symbol, r.labels FROM "
+
 /* Appends the name of the table that holds the rows which are not in cold files: "x_hot" for a
  * sealed table x, which is a view then; for others their own name. */
 void catalog_hot_name(const struct catalog_table *table, struct buf *ret_name);

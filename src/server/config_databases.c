@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "server/config_internal.h"
 #include "server/suggest.h"
+#include "store/duckdb/store_duckdb.h"
 
 enum { PATH_BYTES = 128, KEYS_DEPTH = 4, DIR_BYTES = 4096 };
 
@@ -467,8 +468,7 @@ memory_of(const struct config *view)
     if (view->storage.type != CONFIG_STORAGE_DUCKDB) {
         return 0;
     }
-    uint64_t limit = (uint64_t)view->storage.duckdb.memory_limit_bytes;
-    return limit ? limit : limits_memory_bytes() / 4;
+    return store_duckdb_memory_limit((uint64_t)view->storage.duckdb.memory_limit_bytes);
 }
 
 static void

@@ -374,7 +374,7 @@ add_rows(struct duck_reading *reading, const struct plan *plan)
 
     buf_add_cstr(sql, " FROM ");
     if (plan->table->kind == TABLE_VIEW) {
-        buf_add_cstr(sql, "(SELECT s.timestamp, r.metric_name, s.value, r.symbol, r.labels FROM ");
+        buf_add_cstr(sql, "(" CATALOG_METRICS_SELECT);
     }
     if (plan->table->sealed || plan->table->kind == TABLE_VIEW) {
         duck_cold_add_rows(reading->duck, plan->base, plan->files[COLD_RAW], plan->counts[COLD_RAW],

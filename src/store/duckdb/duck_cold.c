@@ -224,8 +224,8 @@ duck_cold_add_table(const struct duck_store *duck, const struct catalog_table *t
     if (table->kind != TABLE_VIEW) {
         return duck_cold_add_source(duck, table, from_us, to_us, DUCK_SOURCE_PLAIN, sql);
     }
-    /* As catalog_ddl has it, but with few files. */
-    buf_add_cstr(sql, "(SELECT s.timestamp, r.metric_name, s.value, r.symbol, r.labels FROM ");
+    /* The view, but with few files. */
+    buf_add_cstr(sql, "(" CATALOG_METRICS_SELECT);
     size_t count = duck_cold_add_source(duck, catalog_table(TABLE_SAMPLES), from_us, to_us,
                                         DUCK_SOURCE_PLAIN, sql);
     buf_add_cstr(sql, " AS s JOIN main.series AS r USING (series_id))");
