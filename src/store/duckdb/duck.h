@@ -232,6 +232,9 @@ struct duck_bounds {
     bool cut; /* more rows are cut; otherwise they are an error */
 };
 
+/* Counts one question to the database and what came of it; start_us is monotonic. */
+void duck_count_query(struct duck_store *duck, int64_t start_us, enum err_code code);
+
 /* Runs a statement and gathers the whole answer. */
 enum err_code duck_select(struct duck_store *duck, struct duck_reader *reader, enum duck_side side,
                           const struct duck_statement *statement, const struct duck_bounds *bounds,

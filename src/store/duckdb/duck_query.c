@@ -300,8 +300,8 @@ explain(struct duck_store *duck, struct duck_reader *reader, enum err_code code,
     return code;
 }
 
-static void
-count_query(struct duck_store *duck, int64_t start_us, enum err_code code)
+void
+duck_count_query(struct duck_store *duck, int64_t start_us, enum err_code code)
 {
     atomic_fetch_add(&duck->queries, 1);
     atomic_fetch_add(&duck->query_errors, code != ERR_OK);
@@ -330,7 +330,9 @@ duck_select(struct duck_store *duck, struct duck_reader *reader, enum duck_side 
     if (!code && ret_truncated) {
         *ret_truncated = truncated;
     }
-    count_query(duck, start_us, code);
+    if (side != DUCK_SIDE_USER) {
+        duck_count_query(duck, start_us, code); /* a user's is counted whole (duck_sql) */
+    }
     return code;
 }
 
@@ -398,6 +400,6 @@ duck_stream(struct duck_store *duck, struct duck_reader *reader,
     if (!refused) {
         code = explain(duck, reader, code, err);
     }
-    count_query(duck, start_us, refused ? ERR_OK : code);
+    duck_count_query(duck, start_us, refused ? ERR_OK : code);
     return code;
 }

@@ -174,12 +174,14 @@ duck_sql(struct store *store, const struct store_sql *sql, struct batch *ret_row
     if (code) {
         return code;
     }
+    int64_t start_us = clock_mono_us(duck->clock);
     code = load_refused(duck, reader, err);
     code = code ? code : sql_guard_check(sql->sql, atomic_load(&duck->refused), err);
     code = code ? code : run(duck, reader, sql, ret_rows, ret_truncated, err);
     if (code == ERR_TIMEOUT) {
         code = duck_pool_why(reader, err);
     }
+    duck_count_query(duck, start_us, code);
     duck_pool_give(reader);
     return code;
 }

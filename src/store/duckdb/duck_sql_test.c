@@ -412,6 +412,11 @@ test_sql_ends_at_its_timeout_and_the_reader_works_on(void **state)
     assert_int_equal(stats.readers_busy, 0);
     assert_int_equal(stats.readers, 2);
     assert_true(stats.query_errors >= 3);
+    uint64_t before = stats.query_errors;
+    sql.sql = slice_of("SELEC 1"); /* a statement that DuckDB cannot read is one, too */
+    assert_int_equal(store_sql(place->store, &sql, &rows, NULL, &err), ERR_INVALID);
+    store_stats(place->store, &stats);
+    assert_int_equal(stats.query_errors, before + 1);
 }
 
 static void *
