@@ -371,11 +371,13 @@ cli_load_config(const struct cli *cli, bool for_a_server, struct config *ret_con
         .flag_count = cli->flag_count,
         .env = cli->env,
         .for_a_server = for_a_server,
+        .missing_later = !for_a_server,
     };
 
     enum err_code code = config_load(&options, ret_config, err);
     if (code == ERR_OK) {
         code = target_choose_database(cli, ret_config, err);
+        code = code ? code : config_need_usual(ret_config, err);
         if (code != ERR_OK) {
             config_fini(ret_config);
         }

@@ -113,7 +113,9 @@ size_t cli_all_values(const struct cli *cli, const char *name, const char **ret_
 enum err_code cli_number(const struct cli *cli, const char *name, int64_t min, int64_t max,
                          int64_t preset, int64_t *ret_value, struct err *err);
 
-/* Loads the configuration with the flags of this command line. */
+/* Loads the configuration with the flags of this command line. For a command that is no server (and
+ * does not show what one would have) a ${NAME} that is not set is an error only if it is used: see
+ * config_need. */
 enum err_code cli_load_config(const struct cli *cli, bool for_a_server, struct config *ret_config,
                               struct err *err);
 

@@ -353,11 +353,15 @@ load_prices(struct reprice *job, struct err *err)
     const struct config *config = job->log->config;
     const char *dir = cli_value(job->log->cli, "prices");
 
-    dir = dir ? dir : config->meter.prices_dir;
+    enum err_code code = config_need(config, "meter.price_books", err);
+    if (!dir) {
+        code = code ? code : config_need(config, "meter.prices_dir", err);
+        dir = config->meter.prices_dir;
+    }
     if (!dir && access(preset, F_OK) == 0) {
         dir = preset;
     }
-    enum err_code code = prices_load(dir, &job->prices, err);
+    code = code ? code : prices_load(dir, &job->prices, err);
     for (size_t i = 0; code == ERR_OK && i < config->meter.price_books.count; i++) {
         struct slice book = slice_of(config->meter.price_books.items[i]);
         struct slice api;

@@ -102,8 +102,12 @@ open_client(const struct config *config, const char *url, bool same_machine,
         .ca_file = same_machine ? config->server.tls.certfile : NULL,
         .same_machine = same_machine,
     };
+    enum err_code code = config_need(config, "server.token", err);
 
-    return client_open(&options, ret_client, err);
+    if (code == ERR_OK && same_machine) {
+        code = config_need(config, "server.tls.certfile", err);
+    }
+    return code == ERR_OK ? client_open(&options, ret_client, err) : code;
 }
 
 /* A flag is nearer than the environment: --data-dir says where, whatever EIDER_URL is. */

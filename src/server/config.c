@@ -178,7 +178,7 @@ load_file(struct config *config, const struct config_options *options, char *con
         return code;
     }
     config->file = mem_strdup(slice_of(path));
-    return config_read_yaml(config, path, buf_slice(&text), env, err);
+    return config_read_yaml(config, path, buf_slice(&text), env, options->missing_later, err);
 }
 
 /* A variable of another system that is never refused; see env_word_or. */
@@ -496,6 +496,7 @@ config_fini(struct config *config)
     }
     config_upstreams_free(config->gateway.upstreams);
     config_databases_free(config->databases);
+    config_missing_free(&config->missing);
     free(config->file);
     *config = (struct config){0};
 }

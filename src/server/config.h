@@ -61,6 +61,20 @@ struct config_origin {
     char where[CONFIG_WHERE_MAX];
 };
 
+/* A value of the file that was not taken, since a variable it names is not set. */
+struct config_missing {
+    char *database; /* below `databases`; "": the top level's */
+    char *setting;
+    char *variable;
+    char *where;    /* "eider.yaml:12" */
+    bool elsewhere; /* not a value of the database that the configuration is for */
+};
+
+struct config_missing_list {
+    size_t count;
+    struct config_missing *items;
+};
+
 struct config_upstreams; /* see config_upstreams.h */
 struct config_databases; /* see config_databases.h */
 
@@ -206,7 +220,8 @@ struct config {
     char *file; /* the configuration file that was read, or NULL */
     struct config_origin origins[CONFIG_SETTINGS_MAX]; /* by index of the setting */
     size_t note_count;
-    char *notes[CONFIG_NOTES_MAX]; /* accepted without effect, and why; one line each */
+    char *notes[CONFIG_NOTES_MAX];      /* accepted without effect, and why; one line each */
+    struct config_missing_list missing; /* with missing_later alone; see config_need */
 };
 
 struct config_setting {
@@ -255,8 +270,10 @@ struct config_options {
     const char *file; /* NULL: eider.yaml in the working directory, if there is one */
     const struct config_flag *flags;
     size_t flag_count;
-    char *const *env;  /* "NAME=value", ends in NULL; NULL: the process's */
-    bool for_a_server; /* also check what only a server needs: token off loopback, certificates */
+    char *const *env;   /* "NAME=value", ends in NULL; NULL: the process's */
+    bool for_a_server;  /* also check what only a server needs: token off loopback, certificates */
+    bool missing_later; /* ${NAME} of a variable that is not set leaves the setting as it is, and
+                           config_need refuses it; else loading does */
 };
 
 /*
@@ -266,6 +283,15 @@ struct config_options {
 enum err_code config_load(const struct config_options *options, struct config *ret_config,
                           struct err *err);
 void config_fini(struct config *config);
+
+/*
+ * For a program that loaded with `missing_later`: ERR_USAGE, with file, line, setting and variable,
+ * when the setting of this name (or, with a "." at the end, one of the section) has a value in the
+ * file that names a variable which is not set, and nothing else gives one. Asked before the value
+ * is used. config_need_usual asks for all that such a program uses without asking.
+ */
+enum err_code config_need(const struct config *config, const char *name, struct err *err);
+enum err_code config_need_usual(const struct config *config, struct err *err);
 
 /* Appends the effective value as text that config_load would read back; secrets as "****". */
 void config_format(const struct config *config, const struct config_setting *setting,

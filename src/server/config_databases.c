@@ -234,8 +234,10 @@ read_database(const struct config_yaml *yaml, const yaml_node_t *key, const yaml
         }
     }
     struct config_database *database = &databases->items[databases->count++];
-    struct reader reader = {.yaml = yaml, .database = database, .err = err};
+    struct config_yaml of_database = *yaml;
+    struct reader reader = {.yaml = &of_database, .database = database, .err = err};
     slice_to_cstr(name, database->name, sizeof(database->name));
+    of_database.database = database->name;
     database->line = line_of(key);
     if (is_null(value)) {
         return ERR_OK; /* all as at the top level */
@@ -505,7 +507,8 @@ config_databases_settle(struct config *config, bool for_a_server, struct err *er
     for (size_t i = 0; i < databases->count; i++) {
         make_view(config, &databases->items[i], databases->count);
     }
-    for (size_t i = 0; i < databases->count; i++) {
+    /* What lacks a value looks as if it were the top level's. */
+    for (size_t i = 0; i < databases->count && config->missing.count == 0; i++) {
         enum err_code code = check_view(config, databases, i, err);
         code = code == ERR_OK ? check_tables(config, databases, i, err) : code;
         if (code != ERR_OK) {
@@ -518,20 +521,28 @@ config_databases_settle(struct config *config, bool for_a_server, struct err *er
     return ERR_OK;
 }
 
+static const struct config_database *
+find_named(const struct config *config, struct slice name)
+{
+    const struct config_databases *databases = config->databases;
+
+    for (size_t i = 0; databases && i < databases->count; i++) {
+        if (slice_is(name, databases->items[i].name)) {
+            return &databases->items[i];
+        }
+    }
+    return NULL;
+}
+
 const struct config *
 config_database_find(const struct config *config, struct slice name)
 {
-    const struct config_databases *databases = config->databases;
+    const struct config_database *database = find_named(config, name);
 
     if (slice_is(name, CONFIG_DATABASE_DEFAULT)) {
         return config;
     }
-    for (size_t i = 0; databases && i < databases->count; i++) {
-        if (slice_is(name, databases->items[i].name)) {
-            return &databases->items[i].view;
-        }
-    }
-    return NULL;
+    return database ? &database->view : NULL;
 }
 
 static void
@@ -563,19 +574,20 @@ config_database_choose(struct config *config, struct slice name)
 {
     struct config_origin *origin =
         &config->origins[config_setting_index(config_find(SLICE_LITERAL("data_dir")))];
-    const struct config *view = config_database_find(config, name);
+    const struct config_database *database = find_named(config, name);
     const struct config_setting *setting;
 
-    if (view == config) {
+    if (slice_is(name, CONFIG_DATABASE_DEFAULT)) {
         return true;
     }
-    if (!view && config->databases && config->databases->count > 0) {
+    if (!database && config->databases && config->databases->count > 0) {
         return false;
     }
-    if (view) {
+    if (database) {
         for (size_t i = 0; (setting = config_setting_at(i)); i++) {
-            adopt(config, view, setting);
+            adopt(config, &database->view, setting);
         }
+        config_missing_choose(&config->missing, database->name, database->own);
     } else {
         char text[CONFIG_DATABASE_NAME_MAX + 1];
         slice_to_cstr(name, text, sizeof(text));

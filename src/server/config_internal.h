@@ -50,9 +50,10 @@ void config_add_note(struct config *config, const char *fmt, ...)
 /* Frees the memory of one field and clears it. */
 void config_clear(struct config *config, const struct config_setting *setting);
 
-/* Reads bytes of YAML into the file layer; `name` is for messages. */
+/* Reads bytes of YAML into the file layer; `name` is for messages. With `missing_later` a variable
+ * that is not set is noted in config->missing. */
 enum err_code config_read_yaml(struct config *config, const char *name, struct slice text,
-                               char *const *env, struct err *err);
+                               char *const *env, bool missing_later, struct err *err);
 
 /* Reads a JSON list ("[...]") given in an environment variable or a flag. */
 enum err_code config_read_list(struct config *config, const struct config_setting *setting,
@@ -67,6 +68,19 @@ enum err_code config_check_items(const struct config_setting *setting, const str
 
 /* How much of an item may be shown: all of it, or what is before a token. */
 struct slice config_item_shown(const struct config_setting *setting, struct slice item);
+
+/* ---- values whose variable is not set (config_missing.c) ---- */
+
+/* Adds one, whose texts are the list's from now on. */
+void config_missing_take(struct config_missing_list *list, const struct config_missing *missing);
+void config_missing_free(struct config_missing_list *list);
+
+/* The error; `database` is empty for a setting of the top level. */
+enum err_code config_refuse_variable(const char *where, const char *database, const char *setting,
+                                     struct slice variable, struct err *err);
+
+/* The configuration becomes that of a database, which says the settings `own` (by index) itself. */
+void config_missing_choose(struct config_missing_list *list, const char *database, const bool *own);
 
 /* Value of a variable in an environment block, or NULL. */
 const char *config_getenv(char *const *env, struct slice name);

@@ -175,12 +175,43 @@ test_config_expands_variables_in_values_only(void **state)
     assert_string_equal(config.server.token, "a: b # c");
     assert_int_equal(config.server.port, 8180);
     assert_string_equal(config.data_dir, "/x/${HOME}");
-    expect_refusal("server:\n  token: ${NONE}\n",
-                   "eider.yaml:2: environment variable NONE is not set; set it or write "
-                   "${NONE:-default}");
+    expect_refusal(
+        "server:\n  token: ${NONE}\n",
+        "eider.yaml:2: server.token: environment variable NONE is not set; set it or write "
+        "${NONE:-default}");
     expect_refusal("data_dir: \"${NONE\"\n", "eider.yaml:1: \"${\" has no closing \"}\"");
     expect_refusal("data_dir: ${}\n",
                    "eider.yaml:1: ${} names no variable; expected ${NAME} or ${NAME:-default}");
+}
+
+static void
+test_config_needs_a_variable_only_for_what_is_used(void **state)
+{
+    const struct config_options options = {.env = no_env, .missing_later = true};
+    struct config config CONFIG_AUTO = {0};
+    struct err err = {0};
+
+    (void)state;
+    write_text("eider.yaml", "server:\n  cors_origins: [a, \"${ONE}\"]\n  port: ${TWO}\n"
+                             "meter: {price_books: {Birdeye: \"${THREE}\"}}\n"
+                             "gateway: {upstreams: {a: {retries: \"${FOUR}\"}}}\n"
+                             "sql: {rows_max: \"${FIVE:-5}${FIVE}\"}\n");
+    assert_int_equal(config_load(&options, &config, &err), ERR_OK);
+    assert_int_equal(origin(&config, "server.cors_origins")->layer, CONFIG_DEFAULT);
+    assert_int_equal(config.server.port, 8000);
+    assert_int_equal(config.meter.price_books.count, 0);
+    assert_int_equal(config.sql.rows_max, 100000);
+    assert_int_equal(config_need(&config, "server.token", &err), ERR_OK);
+    assert_int_equal(config_need(&config, "server.por", &err), ERR_OK);
+    assert_int_equal(config_need(&config, "server.port", &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "eider.yaml:3: server.port: environment variable TWO is not"));
+    assert_int_equal(config_need(&config, "server.", &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "eider.yaml:2: server.cors_origins: environment variable ONE"));
+    assert_int_equal(config_need(&config, "meter.price_books", &err), ERR_USAGE);
+    assert_int_equal(config_need(&config, "gateway.", &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "gateway.upstreams.a.retries: environment variable FOUR"));
+    assert_int_equal(config_need_usual(&config, &err), ERR_USAGE);
+    assert_non_null(strstr(err.msg, "eider.yaml:6: sql.rows_max: environment variable FIVE"));
 }
 
 static void
@@ -665,6 +696,7 @@ main(void)
         cmocka_unit_test(test_config_reads_every_type_in_yaml),
         cmocka_unit_test(test_config_reads_json_and_the_originals_section),
         cmocka_unit_test(test_config_expands_variables_in_values_only),
+        cmocka_unit_test(test_config_needs_a_variable_only_for_what_is_used),
         cmocka_unit_test(test_config_refuses_unknown_keys_with_line_and_nearest_name),
         cmocka_unit_test(test_config_refuses_values_with_what_was_expected),
         cmocka_unit_test(test_config_refuses_stores_it_does_not_have),

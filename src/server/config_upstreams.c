@@ -105,6 +105,7 @@ struct reader {
     const struct config_yaml *yaml;
     struct config_upstream *upstream;
     size_t lines[KEY_COUNT]; /* where a key was given, to refuse it a second time */
+    bool missed;             /* a value names a variable that is not set */
     struct err *err;
 };
 
@@ -158,7 +159,12 @@ set_key(struct reader *reader, size_t index, const yaml_node_t *node)
         return config_refuse(&setting, SLICE_LITERAL("{...}"), &origin, reader->err);
     }
     buf_init(&text, CONFIG_FILE_BYTES_MAX);
-    enum err_code code = config_yaml_expand(reader->yaml, node, &text, reader->err);
+    bool missed = false;
+    enum err_code code = config_yaml_expand(reader->yaml, name, node, &text, &missed, reader->err);
+    if (missed) {
+        reader->missed = true;
+        return code;
+    }
     if (code == ERR_OK) {
         code = config_set_value(reader->upstream, &setting, buf_slice(&text), &origin, reader->err);
     }
@@ -195,9 +201,18 @@ read_headers(struct reader *reader, const yaml_node_t *node)
                            "VALUE",
                            reader->yaml->name, line_of(key), upstream->name, GATEWAY_HEADERS_MAX);
         }
-        enum err_code code = config_yaml_expand(reader->yaml, value, &text, reader->err);
+        char name[PATH_BYTES];
+        bool missed = false;
+        snprintf(name, sizeof(name), "gateway.upstreams.%s.headers.%.*s", upstream->name,
+                 SLICE_FMT(slice_sub(text_of(key), 0, 80)));
+        enum err_code code =
+            config_yaml_expand(reader->yaml, name, value, &text, &missed, reader->err);
         if (code != ERR_OK) {
             return code;
+        }
+        if (missed) {
+            reader->missed = true;
+            continue;
         }
         size_t at = upstream->header_count++;
         upstream->header_names[at] = mem_strdup(text_of(key));
@@ -280,8 +295,8 @@ read_upstream(const struct config_yaml *yaml, const yaml_node_t *key, const yaml
     if (code == ERR_OK) {
         code = read_keys(&reader, value, "", 0);
     }
-    if (code != ERR_OK) {
-        return code;
+    if (code != ERR_OK || reader.missed) {
+        return code; /* what lacks a value is checked by whoever uses it: a server has it */
     }
     struct gateway_upstream options;
     config_upstream_options(upstream, &options);

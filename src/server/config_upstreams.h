@@ -57,6 +57,8 @@ struct config_yaml {
     const char *name; /* of the file */
     yaml_document_t *document;
     char *const *env;
+    struct config_missing_list *missing; /* NULL: a variable that is not set is an error */
+    const char *database;                /* whose settings are read; NULL: the top level's */
 };
 
 /* Reads the map; errors are ERR_USAGE and begin with file and line. */
@@ -68,9 +70,11 @@ void config_upstreams_free(struct config_upstreams *upstreams); /* NULL is fine 
 void config_upstream_options(const struct config_upstream *upstream,
                              struct gateway_upstream *ret_options);
 
-/* Appends the value of a scalar with ${VAR} expanded (config_yaml.c). */
-enum err_code config_yaml_expand(const struct config_yaml *yaml, const yaml_node_t *node,
-                                 struct buf *ret_text, struct err *err);
+/* Appends the value of a scalar of a setting with ${VAR} expanded (config_yaml.c); *ret_missing: a
+ * variable is not set, which was noted, and the setting should stay as it is. */
+enum err_code config_yaml_expand(const struct config_yaml *yaml, const char *setting,
+                                 const yaml_node_t *node, struct buf *ret_text, bool *ret_missing,
+                                 struct err *err);
 
 /* Sets one setting of a configuration from its node; as at the top level of the file. */
 enum err_code config_yaml_set(const struct config_yaml *yaml, struct config *config,

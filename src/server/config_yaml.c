@@ -1,7 +1,8 @@
 /*
  * The file layer: YAML (and so JSON) through libyaml's document tree, walked against the table of
  * settings. ${VAR} and ${VAR:-default} are expanded in values after parsing, so that a variable
- * cannot change the structure of the file; "$${" stands for a literal "${".
+ * cannot change the structure of the file; "$${" stands for a literal "${". A variable that is not
+ * set is refused at once, or noted for config_need (config_missing.c).
  */
 #include <stdio.h>
 #include <string.h>
@@ -19,6 +20,10 @@ struct reader {
     const char *name;
     yaml_document_t *document;
     char *const *env;
+    struct config_missing_list *missing; /* NULL: a variable that is not set is an error */
+    const char *database;
+    const char *setting; /* whose value is expanded */
+    bool missed;         /* the value names a variable that is not set */
     struct err *err;
     size_t lines[CONFIG_SETTINGS_MAX]; /* where a setting was given, to refuse it a second time */
 };
@@ -47,6 +52,25 @@ node_line(const yaml_node_t *node)
     return node->start_mark.line + 1;
 }
 
+static enum err_code
+miss_variable(struct reader *reader, struct slice name, size_t line)
+{
+    char where[CONFIG_WHERE_MAX];
+
+    snprintf(where, sizeof(where), "%s:%zu", reader->name, line);
+    reader->missed = true;
+    if (!reader->missing) {
+        return config_refuse_variable(where, "", reader->setting, name, reader->err);
+    }
+    config_missing_take(reader->missing, &(struct config_missing){
+                                             .database = mem_strdup(slice_of(reader->database)),
+                                             .setting = mem_strdup(slice_of(reader->setting)),
+                                             .variable = mem_strdup(name),
+                                             .where = mem_strdup(slice_of(where)),
+                                         });
+    return ERR_OK;
+}
+
 /* Appends the value of "NAME" or "NAME:-default". */
 static enum err_code
 expand_variable(struct reader *reader, struct slice inner, size_t line, struct buf *ret_text)
@@ -70,10 +94,7 @@ expand_variable(struct reader *reader, struct slice inner, size_t line, struct b
     } else if (found) {
         buf_add_slice(ret_text, fallback);
     } else {
-        return err_set(reader->err, ERR_USAGE,
-                       "%s:%zu: environment variable %.*s is not set; set it or write "
-                       "${%.*s:-default}",
-                       reader->name, line, SLICE_FMT(name), SLICE_FMT(name));
+        return miss_variable(reader, name, line);
     }
     return ERR_OK;
 }
@@ -240,7 +261,7 @@ set_pairs(struct reader *reader, const struct config_setting *setting, const yam
         code = expand(reader, value, &texts[used - 1]);
         items[used - 1] = buf_slice(&texts[used - 1]);
     }
-    if (code == ERR_OK) {
+    if (code == ERR_OK && !reader->missed) {
         code = config_set_items(reader->config, setting, items, used, &origin, reader->err);
     }
     for (size_t i = 0; i < used; i++) {
@@ -279,7 +300,7 @@ set_sequence(struct reader *reader, const struct config_setting *setting, const 
             items[i] = buf_slice(&texts[i]);
         }
     }
-    if (code == ERR_OK) {
+    if (code == ERR_OK && !reader->missed) {
         code = config_set_items(reader->config, setting, items, count, &origin, reader->err);
     }
     for (size_t i = 0; i < used; i++) {
@@ -299,6 +320,8 @@ set_node(struct reader *reader, const struct config_setting *setting, const yaml
                        reader->name, node_line(node), setting->name, reader->lines[index]);
     }
     reader->lines[index] = node_line(node);
+    reader->setting = setting->name;
+    reader->missed = false;
     if (node_is_null(node)) {
         return ERR_OK;
     }
@@ -314,39 +337,58 @@ set_node(struct reader *reader, const struct config_setting *setting, const yaml
     struct buf text BUF_AUTO = {0};
     buf_init(&text, CONFIG_FILE_BYTES_MAX);
     enum err_code code = expand(reader, node, &text);
-    if (code == ERR_OK) {
+    if (code == ERR_OK && !reader->missed) {
         code = config_set(reader->config, setting, buf_slice(&text), &origin, reader->err);
     }
     return code;
 }
 
-enum err_code
-config_yaml_expand(const struct config_yaml *yaml, const yaml_node_t *node, struct buf *ret_text,
-                   struct err *err)
+static struct reader
+reader_of(const struct config_yaml *yaml, struct err *err)
 {
-    struct reader reader = {
-        .name = yaml->name, .document = yaml->document, .env = yaml->env, .err = err};
+    return (struct reader){.name = yaml->name,
+                           .document = yaml->document,
+                           .env = yaml->env,
+                           .missing = yaml->missing,
+                           .database = yaml->database,
+                           .err = err};
+}
 
-    return expand(&reader, node, ret_text);
+static struct config_yaml
+yaml_of(const struct reader *reader)
+{
+    return (struct config_yaml){.name = reader->name,
+                                .document = reader->document,
+                                .env = reader->env,
+                                .missing = reader->missing};
+}
+
+enum err_code
+config_yaml_expand(const struct config_yaml *yaml, const char *setting, const yaml_node_t *node,
+                   struct buf *ret_text, bool *ret_missing, struct err *err)
+{
+    struct reader reader = reader_of(yaml, err);
+    reader.setting = setting;
+    enum err_code code = expand(&reader, node, ret_text);
+
+    *ret_missing = reader.missed;
+    return code;
 }
 
 enum err_code
 config_yaml_set(const struct config_yaml *yaml, struct config *config,
                 const struct config_setting *setting, const yaml_node_t *node, struct err *err)
 {
-    struct reader reader = {.config = config,
-                            .name = yaml->name,
-                            .document = yaml->document,
-                            .env = yaml->env,
-                            .err = err};
+    struct reader reader = reader_of(yaml, err);
 
+    reader.config = config;
     return set_node(&reader, setting, node);
 }
 
 static enum err_code
 read_databases(struct reader *reader, const yaml_node_t *node)
 {
-    const struct config_yaml yaml = {reader->name, reader->document, reader->env};
+    const struct config_yaml yaml = yaml_of(reader);
 
     if (reader->config->databases) {
         return err_set(reader->err, ERR_USAGE, "%s:%zu: databases is given twice", reader->name,
@@ -358,7 +400,7 @@ read_databases(struct reader *reader, const yaml_node_t *node)
 static enum err_code
 read_upstreams(struct reader *reader, const yaml_node_t *node)
 {
-    const struct config_yaml yaml = {reader->name, reader->document, reader->env};
+    const struct config_yaml yaml = yaml_of(reader);
 
     if (reader->config->gateway.upstreams) {
         return err_set(reader->err, ERR_USAGE, "%s:%zu: gateway.upstreams is given twice",
@@ -452,7 +494,7 @@ refuse_syntax(const yaml_parser_t *parser, const char *name, struct err *err)
 
 enum err_code
 config_read_yaml(struct config *config, const char *name, struct slice text, char *const *env,
-                 struct err *err)
+                 bool missing_later, struct err *err)
 {
     yaml_parser_t parser;
     yaml_document_t document;
@@ -467,8 +509,12 @@ config_read_yaml(struct config *config, const char *name, struct slice text, cha
         yaml_parser_delete(&parser);
         return code;
     }
-    struct reader reader = {
-        .config = config, .name = name, .document = &document, .env = env, .err = err};
+    struct reader reader = {.config = config,
+                            .name = name,
+                            .document = &document,
+                            .env = env,
+                            .missing = missing_later ? &config->missing : NULL,
+                            .err = err};
     const yaml_node_t *root = yaml_document_get_root_node(&document);
     if (root && root->type == YAML_MAPPING_NODE) {
         code = read_mapping(&reader, root, "", 0);

@@ -34,10 +34,16 @@ use_duckdb(const struct config *config, struct engine_options *options)
     options->store.threads = (unsigned)config->storage.duckdb.threads;
 }
 
-struct store_postgres_options
-server_postgres_options(const struct config *config)
+enum err_code
+server_postgres_options(const struct config *config, struct store_postgres_options *ret_options,
+                        struct err *err)
 {
-    return (struct store_postgres_options){
+    enum err_code code = config_need(config, "storage.postgres.", err);
+
+    if (code != ERR_OK) {
+        return code;
+    }
+    *ret_options = (struct store_postgres_options){
         .dsn = config->storage.postgres.dsn,
         .host = config->storage.postgres.host,
         .port = (int)config->storage.postgres.port,
@@ -47,16 +53,17 @@ server_postgres_options(const struct config *config)
         .sslmode = config->storage.postgres.sslmode,
         .max_connections = (unsigned)config->storage.postgres.max_connections,
     };
+    return ERR_OK;
 }
 
-static void
-use_postgres(const struct config *config, struct engine_options *options)
+static enum err_code
+use_postgres(const struct config *config, struct engine_options *options, struct err *err)
 {
     use_maintenance(config, options);
     options->store_open = store_postgres_open;
     options->store_remote = true;
     options->keep_wal_bytes = (uint64_t)config->storage.postgres.keep_wal_bytes;
-    options->store.postgres = server_postgres_options(config);
+    return server_postgres_options(config, &options->store.postgres, err);
 }
 
 enum err_code
@@ -72,6 +79,7 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
         .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
         .hot_cache_bytes = (uint64_t)config->storage.hot_cache_bytes,
     };
+    enum err_code code = ERR_OK;
 
     switch ((enum config_storage)config->storage.type) {
     case CONFIG_STORAGE_DUCKDB:
@@ -84,8 +92,11 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
         options.store.memory_limit_bytes = (uint64_t)config->storage.memory.bytes_max;
         break;
     case CONFIG_STORAGE_POSTGRES:
-        use_postgres(config, &options);
+        code = use_postgres(config, &options, err);
         break;
+    }
+    if (code != ERR_OK) {
+        return code;
     }
     if (!options.store_open) {
         return err_set(err, ERR_UNSUPPORTED, "storage.type is none that this program has");

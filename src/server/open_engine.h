@@ -8,8 +8,9 @@
 #include "server/config.h"
 #include "store/engine.h"
 
-/* What storage.postgres says; texts stay the configuration's. */
-struct store_postgres_options server_postgres_options(const struct config *config);
+/* What storage.postgres says; texts stay the configuration's. ERR_USAGE: see config_need. */
+enum err_code server_postgres_options(const struct config *config,
+                                      struct store_postgres_options *ret_options, struct err *err);
 
 /* Fills everything but the events; texts stay the configuration's. ERR_UNSUPPORTED when this
  * program lacks the store. */

@@ -32,8 +32,9 @@ server_schema_open(const struct config *config, bool change, struct schema_sessi
             err, ERR_UNSUPPORTED,
             "storage.type memory keeps no tables on disk: there is no schema to migrate");
     case CONFIG_STORAGE_POSTGRES: {
-        const struct store_open_options options = {.postgres = server_postgres_options(config)};
-        return store_postgres_schema_open(&options, change, ret_session, err);
+        struct store_open_options options = {0};
+        enum err_code code = server_postgres_options(config, &options.postgres, err);
+        return code ? code : store_postgres_schema_open(&options, change, ret_session, err);
     }
     }
     return err_set(err, ERR_UNSUPPORTED, "storage.type is none that this program has");

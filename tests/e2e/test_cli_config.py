@@ -2,6 +2,8 @@
 import json
 import os
 
+import pytest
+
 from eider import run
 
 
@@ -63,4 +65,81 @@ def test_serve_refuses_what_is_unsafe(tmp_path):
 
 def test_a_variable_that_is_not_set_is_an_error(tmp_path):
     (tmp_path / "eider.yaml").write_text("server:\n  token: ${NO_SUCH_TOKEN}\n")
-    assert refuse(tmp_path) == "eider.yaml:2: environment variable NO_SUCH_TOKEN is not set; set it or write ${NO_SUCH_TOKEN:-default}"
+    assert refuse(tmp_path) == "eider.yaml:2: server.token: environment variable NO_SUCH_TOKEN is not set; set it or write ${NO_SUCH_TOKEN:-default}"
+
+
+SECRETS = """
+data_dir: {dir}/data
+server:
+  token: ${{NO_SUCH_TOKEN}}
+  tokens: [{{name: reader, scopes: [read], token: "${{NO_SUCH_READER}}"}}]
+storage:
+  postgres: {{dsn: "${{NO_SUCH_DSN}}", password: "${{NO_SUCH_PASSWORD}}"}}
+meter:
+  prices_dir: ${{NO_SUCH_PRICES}}
+  head_nats: {{url: "nats://u:${{NO_SUCH_NATS}}@127.0.0.1:1"}}
+gateway:
+  upstreams:
+    a: {{base_url: "${{NO_SUCH_BASE}}", headers: {{X-API-KEY: "${{NO_SUCH_KEY}}"}}}}
+databases:
+  eu:
+    tokens: [{{name: writer, scopes: [ingest], token: "${{NO_SUCH_EU}}"}}]
+    storage: {{postgres: {{database: "${{NO_SUCH_EU_NAME}}"}}}}
+    data_dir: {dir}/eu
+  us:
+    data_dir: ${{NO_SUCH_US_DIR}}
+"""
+
+
+@pytest.fixture
+def secrets(tmp_path):
+    """A directory with a file of secrets, none of whose variables is set."""
+    (tmp_path / "eider.yaml").write_text(SECRETS.format(dir=tmp_path).lstrip())
+    (tmp_path / "rows.ndjson").write_text('{"metric_name": "m", "value": 1, "timestamp": "2026-01-02T03:04:05Z"}\n')
+    return tmp_path
+
+
+@pytest.mark.parametrize("database", [[], ["--database", "eu"]])
+def test_a_command_asks_only_for_the_variables_it_uses(secrets, database):
+    assert run("import", "rows.ndjson", "--table", "metrics", cwd=secrets).returncode == 0
+    for command in (["import", "rows.ndjson", "--table", "metrics"], ["sql", "SELECT count(*) FROM samples"], ["export", "samples"],
+                    ["check"], ["check", "--explain", "--repair"], ["migrate", "schema", "status"], ["seal"], ["retention", "plan"],
+                    ["optimize"], ["eventlog", "verify"], ["backup", "--to", "backups"], ["backup", "--to", "backups", "--list"],
+                    ["restore", "--from", "backups", "--data-dir", "restored"]):
+        done = run(*command, *([] if command[0] in ("restore", "eventlog") else database), cwd=secrets)
+        assert done.returncode == 0, (command, done.stderr)
+
+
+def test_a_command_names_the_variable_that_it_uses(secrets):
+    """By file, line, setting and variable; a value that something else gives is not asked for."""
+    def refused(*args, env=None):
+        done = run(*args, env=env, cwd=secrets)
+        assert done.returncode == 2 and done.stdout == "", args
+        return done.stderr
+
+    def text(line, setting, name):
+        return (f"eider: eider.yaml:{line}: {setting}: environment variable {name} is not set; set it or write "
+                f"${{{name}:-default}}\n")
+    token = text(3, "server.token", "NO_SUCH_TOKEN")
+    assert refused("check", "--url", "http://127.0.0.1:1") == token
+    assert refused("spend", "budgets", "--url", "http://127.0.0.1:1") == token
+    for given in (["--token", "t"], []):
+        done = run("check", "--url", "http://127.0.0.1:1", *given, env={} if given else {"EIDER_TOKEN": "t"}, cwd=secrets)
+        assert done.returncode == 1 and "NO_SUCH" not in done.stderr
+    assert run("import", "rows.ndjson", "--table", "metrics", cwd=secrets).returncode == 0
+    assert refused("eventlog", "reprice", "--dry-run") == text(8, "meter.prices_dir", "NO_SUCH_PRICES")
+    postgres = ["--set", "storage.type=postgres"]
+    assert refused("migrate", "schema", "status", *postgres) == text(6, "storage.postgres.dsn", "NO_SUCH_DSN")
+    assert refused("migrate", "schema", "status", *postgres, "--set", "storage.postgres.dsn=host=127.0.0.1") == text(
+        6, "storage.postgres.password", "NO_SUCH_PASSWORD")
+    assert refused("migrate", "schema", "status", *postgres, "--database", "eu", env={
+        "NO_SUCH_DSN": "host=127.0.0.1", "NO_SUCH_PASSWORD": "p"}) == text(
+            16, "databases.eu.storage.postgres.database", "NO_SUCH_EU_NAME")
+    assert refused("sql", "SELECT 1", "--database", "us") == text(19, "databases.us.data_dir", "NO_SUCH_US_DIR")
+    for command in ("serve", "config"):
+        assert refused(command) == token
+        assert refused(command, "--token", "t") == token
+    given = {name: "long-enough" for name in ("NO_SUCH_TOKEN", "NO_SUCH_READER", "NO_SUCH_DSN", "NO_SUCH_PASSWORD", "NO_SUCH_PRICES",
+                                       "NO_SUCH_NATS")}
+    assert refused("config", env={**given, "NO_SUCH_BASE": "http://127.0.0.1:1"}) == text(
+        12, "gateway.upstreams.a.headers.X-API-KEY", "NO_SUCH_KEY")
