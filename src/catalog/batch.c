@@ -252,6 +252,12 @@ batch_keep_text(struct batch *batch, struct slice text)
     return arena_dup(&batch->arena, text);
 }
 
+size_t
+batch_bytes(const struct batch *batch)
+{
+    return batch->rows * batch->column_count * sizeof(struct slice) + batch->arena.used_bytes;
+}
+
 bool
 batch_is_null(const struct batch *batch, size_t column, size_t row)
 {

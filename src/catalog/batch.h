@@ -89,6 +89,9 @@ void batch_set_null(struct batch *batch, size_t column, size_t row);
 /* Copies a text into the batch's arena; the empty slice with arena.overflow set over its cap. */
 struct slice batch_keep_text(struct batch *batch, struct slice text);
 
+/* What the rows take, their kept texts included; an estimate, for bounds. */
+size_t batch_bytes(const struct batch *batch);
+
 bool batch_is_null(const struct batch *batch, size_t column, size_t row);
 
 /* Value as a double: bool, ints, double, timestamp (microseconds), decimal (as a number, the

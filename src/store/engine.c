@@ -535,7 +535,10 @@ engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret
     enum err_code code = begin_read(engine, err);
 
     if (code == ERR_OK) {
-        code = store_sql(engine->store, sql, ret_rows, ret_truncated, err);
+        if (!engine->hot || !store_has_sql(engine->store) ||
+            !hot_sql(engine->hot, engine->store, sql, ret_rows, ret_truncated)) {
+            code = store_sql(engine->store, sql, ret_rows, ret_truncated, err);
+        }
         code = end_read(engine, code, err);
     }
     return code;

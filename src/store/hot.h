@@ -33,7 +33,7 @@
 #include "store/store.h"
 
 enum {
-    HOT_SERIES_MAX = 64,            /* of one answer */
+    HOT_SERIES_MAX = 512,           /* of one answer */
     HOT_ANSWER_POINTS_MAX = 1 << 17 /* looked at for one answer */
 };
 
@@ -75,6 +75,10 @@ bool hot_scan(struct hot *hot, struct store *store, const struct store_scan *sca
 bool hot_bucket(struct hot *hot, struct store *store, const struct store_bucket *bucket,
                 struct batch *ret_rows);
 bool hot_latest(struct hot *hot, struct store *store, enum table_id table, struct batch *ret_rows);
+
+/* A user's statement that asks for rows as they are; needs its rows_max and bytes_max. */
+bool hot_sql(struct hot *hot, struct store *store, const struct store_sql *sql,
+             struct batch *ret_rows, bool *ret_truncated);
 
 void hot_stats_of(struct hot *hot, struct hot_stats *ret_stats);
 

@@ -65,35 +65,43 @@ compare_groups(enum group_by by, const struct hot_series *a, const struct hot_se
     return slice_cmp(x, y);
 }
 
+/* The first group that does not come before a series' own. */
+static size_t
+find_group(enum group_by by, const struct groups *groups, const struct hot_series *series)
+{
+    size_t low = 0;
+    size_t high = groups->count;
+
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (compare_groups(by, groups->named[middle], series) < 0) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
 /* Groups in the order of their values, NULL last. */
 static void
 make_groups(enum group_by by, const struct hot_chosen *chosen, struct groups *groups)
 {
     groups->count = 0;
     for (size_t i = 0; i < chosen->count; i++) {
-        size_t at = 0;
-        int order = 1;
-        while (by != BY_NOTHING && at < groups->count) {
-            order = compare_groups(by, chosen->series[i], groups->named[at]);
-            if (order <= 0) {
-                break;
-            }
-            at++;
-        }
-        if (by == BY_NOTHING ? i == 0 : order != 0) {
-            for (size_t to = groups->count; to > at; to--) {
-                groups->named[to] = groups->named[to - 1];
-            }
-            groups->named[at] = chosen->series[i];
+        const struct hot_series *series = chosen->series[i];
+        size_t at = by == BY_NOTHING ? 0 : find_group(by, groups, series);
+        bool known = at < groups->count &&
+                     (by == BY_NOTHING || compare_groups(by, series, groups->named[at]) == 0);
+        if (!known) {
+            memmove(&groups->named[at + 1], &groups->named[at],
+                    (groups->count - at) * sizeof(*groups->named));
+            groups->named[at] = series;
             groups->count++;
         }
     }
     for (size_t i = 0; i < chosen->count; i++) {
-        groups->of[i] = 0;
-        while (by != BY_NOTHING &&
-               compare_groups(by, chosen->series[i], groups->named[groups->of[i]]) != 0) {
-            groups->of[i]++;
-        }
+        groups->of[i] = by == BY_NOTHING ? 0 : find_group(by, groups, chosen->series[i]);
     }
 }
 
@@ -112,16 +120,14 @@ is_plain(const struct store_bucket *bucket)
     return plain;
 }
 
-static struct cell *
+static void
 add_cell(struct cells *cells, int64_t bucket_us, size_t group)
 {
     if (cells->count == cells->cap) {
         cells->cap = cells->cap ? cells->cap * 2 : CELLS_FIRST;
         cells->all = mem_resize(cells->all, cells->cap, sizeof(*cells->all));
     }
-    struct cell *cell = &cells->all[cells->count++];
-    *cell = (struct cell){.bucket_us = bucket_us, .group = group};
-    return cell;
+    cells->all[cells->count++] = (struct cell){.bucket_us = bucket_us, .group = group};
 }
 
 /* False when the order of equal times would tell. */
@@ -144,41 +150,31 @@ add_to_cell(struct cell *cell, struct ring_point point)
     return true;
 }
 
-/* The cell of the newest bucket's group. */
-static struct cell *
-cell_of(struct cells *cells, size_t bucket_begin, int64_t bucket_us, size_t group)
-{
-    for (size_t i = bucket_begin; i < cells->count; i++) {
-        if (cells->all[i].group == group) {
-            return &cells->all[i];
-        }
-    }
-    return add_cell(cells, bucket_us, group);
-}
-
 /* Goes over the points in the order of time; false for what only the store answers. */
 static bool
-sum_up(const struct store_bucket *bucket, const struct hot_chosen *chosen,
-       const struct groups *groups, struct hot_merge *merge, struct cells *cells)
+sum_up(const struct store_bucket *bucket, const struct groups *groups, struct hot_merge *merge,
+       struct cells *cells)
 {
-    const struct hot_series *series;
+    size_t cell_of[HOT_SERIES_MAX] = {0}; /* of a group, behind its place: in the newest bucket */
     size_t bucket_begin = 0;
     int64_t bucket_us = 0;
-    struct ring_point point = {0};
+    struct ring_point point;
+    size_t which;
     bool fine = true;
 
-    while (fine && (series = hot_next_point(merge, &point))) {
-        size_t which = 0;
-        while (chosen->series[which] != series) {
-            which++;
-        }
+    while (fine && hot_next_point(merge, &point, &which)) {
+        size_t group = groups->of[which];
         int64_t mine_us =
             bucket->bucket_us > 0 ? store_bucket_of(point.time_us, bucket->bucket_us) : 0;
         if (cells->count == 0 || mine_us != bucket_us) {
             bucket_begin = cells->count;
             bucket_us = mine_us;
         }
-        struct cell *cell = cell_of(cells, bucket_begin, bucket_us, groups->of[which]);
+        if (cell_of[group] <= bucket_begin) {
+            add_cell(cells, bucket_us, group);
+            cell_of[group] = cells->count;
+        }
+        struct cell *cell = &cells->all[cell_of[group] - 1];
         fine = !merge->tied && isfinite(point.value) &&
                !(point.value == 0 && signbit(point.value)) && add_to_cell(cell, point) &&
                isfinite(cell->sum);
@@ -306,7 +302,7 @@ hot_bucket(struct hot *hot, struct store *store, const struct store_bucket *buck
     if (verdict == HOT_ANSWERED) {
         hot_note_reads(&chosen, &merge, &scan);
         make_groups(group_by_of(bucket), &chosen, &groups);
-        verdict = sum_up(bucket, &chosen, &groups, &merge, &cells) ? HOT_ANSWERED : HOT_NOT_OURS;
+        verdict = sum_up(bucket, &groups, &merge, &cells) ? HOT_ANSWERED : HOT_NOT_OURS;
     }
     if (verdict == HOT_ANSWERED) {
         batch_init_answer(&rows, hot_answer_bytes_max);

@@ -32,17 +32,6 @@ unlink_fill(struct hot *hot, struct hot_fill *fill)
     }
 }
 
-static struct hot_series *
-series_in(const struct hot_fill *fill, int32_t id)
-{
-    for (size_t i = 0; i < fill->count; i++) {
-        if (fill->series[i]->id == id) {
-            return fill->series[i];
-        }
-    }
-    return NULL;
-}
-
 /* The rows are those of the range, newest first; fewer than rows_max means all of them. */
 static void
 install(struct hot *hot, const struct hot_fill *fill, const struct batch *rows)
@@ -61,12 +50,13 @@ install(struct hot *hot, const struct hot_fill *fill, const struct batch *rows)
         ring_init(&series->points, false, from_us);
         series->cached = true;
         series->read_points = read_points;
-        series->too_large = is_cut && fill->from_us == INT64_MIN;
+        series->cut_among = is_cut ? fill->count : 0;
+        series->cut_us = fill->from_us;
         lru_add(&hot->lru, &series->item, (uint64_t)series->id);
     }
     for (size_t row = rows->rows; row-- > 0;) {
-        struct hot_series *series = series_in(fill, (int32_t)batch_get_i64(rows, 0, row));
-        assert(series);
+        struct hot_series *series = hot_series_of(hot, (int32_t)batch_get_i64(rows, 0, row));
+        assert(series && series->filling == fill);
         ring_add(&series->points, (struct ring_point){.time_us = batch_get_i64(rows, 1, row),
                                                       .value = batch_get_f64(rows, 2, row)});
     }

@@ -18,12 +18,13 @@ struct hot_series {
     bool cached;
     bool newest_known; /* newest_us is the newest in the store, or there is none */
     bool has_newest;
-    bool odd;       /* has a time no row should have: left to the store */
-    bool too_large; /* all of it did not fit a fill */
+    bool odd; /* has a time no row should have: left to the store */
     int32_t id;
     int64_t newest_us;
     double newest_value;
     size_t read_points; /* how far back reads went lately */
+    size_t cut_among;   /* so many series from cut_us on were too much for a fill; 0: none were */
+    int64_t cut_us;
     struct hot_fill *filling;
     struct slice name; /* these stand in the arena; ptr NULL: NULL */
     struct slice symbol;
@@ -114,11 +115,14 @@ struct hot_cursor {
     struct hot_series *series;
     size_t from; /* [from, to) are left */
     size_t to;
+    int64_t next_us; /* the time of the next of them */
 };
 
 struct hot_merge {
     struct hot_cursor cursors[HOT_SERIES_MAX];
     size_t count;
+    uint16_t heap[HOT_SERIES_MAX]; /* those with points left; the first has the next */
+    size_t heap_count;
     bool newest_first;
     bool tied; /* two points of one series and time were met */
 };
@@ -130,8 +134,9 @@ struct hot_merge {
 enum hot_verdict hot_prepare(struct hot *hot, struct store *store, const struct store_scan *scan,
                              struct hot_chosen *chosen, struct hot_merge *merge);
 
-/* The next point in the order of the scan; NULL at the end. */
-struct hot_series *hot_next_point(struct hot_merge *merge, struct ring_point *ret_point);
+/* The next point in the order of the scan, and the place of its series among the chosen; false at
+ * the end. */
+bool hot_next_point(struct hot_merge *merge, struct ring_point *ret_point, size_t *ret_which);
 
 /* Remembers how far back a read went; before the first hot_next_point. */
 void hot_note_reads(const struct hot_chosen *chosen, const struct hot_merge *merge,

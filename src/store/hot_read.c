@@ -26,16 +26,26 @@ enum {
 static bool
 choose(struct hot_chosen *chosen, struct hot_series *series)
 {
-    for (size_t i = 0; i < chosen->count; i++) {
-        if (chosen->series[i] == series) {
-            return true;
-        }
-    }
     if (chosen->count == HOT_SERIES_MAX || series->odd) {
         return false;
     }
     chosen->series[chosen->count++] = series;
     return true;
+}
+
+/* A name that stands twice in a filter chose its series twice. */
+static void
+sort_chosen(struct hot_chosen *chosen, int (*compare)(const void *left, const void *right))
+{
+    size_t kept = 0;
+
+    qsort(chosen->series, chosen->count, sizeof(struct hot_series *), compare);
+    for (size_t i = 0; i < chosen->count; i++) {
+        if (kept == 0 || chosen->series[kept - 1] != chosen->series[i]) {
+            chosen->series[kept++] = chosen->series[i];
+        }
+    }
+    chosen->count = kept;
 }
 
 static bool
@@ -82,7 +92,7 @@ choose_by_name(const struct hot *hot, const struct store_filter *name,
             }
         }
     }
-    qsort(chosen->series, chosen->count, sizeof(struct hot_series *), hot_compare_definitions);
+    sort_chosen(chosen, hot_compare_definitions);
     return !has_twins(chosen);
 }
 
@@ -109,7 +119,7 @@ choose_by_id(const struct hot *hot, const struct store_filter *filter, struct ho
             return false; /* samples without a definition are the store's */
         }
     }
-    qsort(chosen->series, chosen->count, sizeof(struct hot_series *), compare_ids);
+    sort_chosen(chosen, compare_ids);
     return true;
 }
 
@@ -144,6 +154,47 @@ choose_series(const struct hot *hot, const struct store_scan *scan, struct hot_c
 
 /* ---- going over their points ---- */
 
+static int64_t
+time_at(const struct hot_merge *merge, const struct hot_cursor *cursor)
+{
+    return ring_time(&cursor->series->points, merge->newest_first ? cursor->to - 1 : cursor->from);
+}
+
+/* Whether the point of one cursor comes before that of another; of one time the series' order
+ * tells. */
+static bool
+comes_first(const struct hot_merge *merge, uint16_t left, uint16_t right)
+{
+    int64_t a = merge->cursors[left].next_us;
+    int64_t b = merge->cursors[right].next_us;
+
+    return a == b ? left < right : merge->newest_first ? a > b : a < b;
+}
+
+/* Lets the cursor at a place of the heap sink to where it belongs. */
+static void
+sink(struct hot_merge *merge, size_t place)
+{
+    uint16_t sinking = merge->heap[place];
+
+    for (;;) {
+        size_t child = 2 * place + 1;
+        if (child >= merge->heap_count) {
+            break;
+        }
+        if (child + 1 < merge->heap_count &&
+            comes_first(merge, merge->heap[child + 1], merge->heap[child])) {
+            child++;
+        }
+        if (!comes_first(merge, merge->heap[child], sinking)) {
+            break;
+        }
+        merge->heap[place] = merge->heap[child];
+        place = child;
+    }
+    merge->heap[place] = sinking;
+}
+
 /* Prepares the points of [from_us, to_us]; returns how many there are. */
 static size_t
 begin_merge(struct hot_merge *merge, const struct hot_chosen *chosen, int64_t from_us,
@@ -152,6 +203,7 @@ begin_merge(struct hot_merge *merge, const struct hot_chosen *chosen, int64_t fr
     size_t points = 0;
 
     merge->count = chosen->count;
+    merge->heap_count = 0;
     merge->newest_first = newest_first;
     merge->tied = false;
     for (size_t i = 0; i < chosen->count; i++) {
@@ -162,44 +214,40 @@ begin_merge(struct hot_merge *merge, const struct hot_chosen *chosen, int64_t fr
         cursor->to = to_us == INT64_MAX ? of->count : ring_before(of, to_us + 1);
         cursor->to = cursor->to > cursor->from ? cursor->to : cursor->from;
         points += cursor->to - cursor->from;
+        if (cursor->to > cursor->from) {
+            cursor->next_us = time_at(merge, cursor);
+            merge->heap[merge->heap_count++] = (uint16_t)i;
+        }
+    }
+    for (size_t place = merge->heap_count / 2; place-- > 0;) {
+        sink(merge, place);
     }
     return points;
 }
 
-static int64_t
-time_at(const struct hot_merge *merge, const struct hot_cursor *cursor)
+bool
+hot_next_point(struct hot_merge *merge, struct ring_point *ret_point, size_t *ret_which)
 {
-    return ring_time(&cursor->series->points, merge->newest_first ? cursor->to - 1 : cursor->from);
-}
-
-/* The next point; NULL at the end. */
-struct hot_series *
-hot_next_point(struct hot_merge *merge, struct ring_point *ret_point)
-{
-    struct hot_cursor *best = NULL;
-    int64_t best_us = 0;
-
-    for (size_t i = 0; i < merge->count; i++) {
-        struct hot_cursor *cursor = &merge->cursors[i];
-        if (cursor->from == cursor->to) {
-            continue;
-        }
-        int64_t time_us = time_at(merge, cursor);
-        if (!best || (merge->newest_first ? time_us > best_us : time_us < best_us)) {
-            best = cursor;
-            best_us = time_us;
-        }
+    if (merge->heap_count == 0) {
+        return false;
     }
-    if (!best) {
-        return NULL;
+    size_t which = merge->heap[0];
+    struct hot_cursor *cursor = &merge->cursors[which];
+    size_t at = merge->newest_first ? --cursor->to : cursor->from++;
+    *ret_which = which;
+    *ret_point = (struct ring_point){.time_us = cursor->next_us,
+                                     .value = ring_value(&cursor->series->points, at)};
+    if (cursor->from == cursor->to) {
+        merge->heap[0] = merge->heap[--merge->heap_count];
+    } else {
+        int64_t next_us = time_at(merge, cursor);
+        merge->tied = merge->tied || next_us == cursor->next_us;
+        cursor->next_us = next_us;
     }
-    size_t at = merge->newest_first ? --best->to : best->from++;
-    *ret_point =
-        (struct ring_point){.time_us = best_us, .value = ring_value(&best->series->points, at)};
-    if (best->from < best->to && time_at(merge, best) == best_us) {
-        merge->tied = true;
+    if (merge->heap_count > 0) {
+        sink(merge, 0);
     }
-    return best->series;
+    return true;
 }
 
 /* ---- is it all there ---- */
@@ -273,17 +321,21 @@ static bool
 is_fillable(const struct hot_chosen *chosen, const struct store_scan *scan)
 {
     int64_t newest_us = INT64_MIN;
-    bool too_large = false;
+    bool cut = false;
 
     for (size_t i = 0; i < chosen->count; i++) {
         const struct hot_series *series = chosen->series[i];
         if (series->has_newest && series->newest_us > newest_us) {
             newest_us = series->newest_us;
         }
-        too_large = too_large || series->too_large;
+        cut = cut || (series->cut_among > 0 && chosen->count >= series->cut_among &&
+                      scan->from_us <= series->cut_us);
+    }
+    if (cut && !(scan->newest_first && rows_wanted(scan) < UINT64_MAX)) {
+        return false;
     }
     if (scan->from_us == INT64_MIN) {
-        return !too_large || (scan->newest_first && rows_wanted(scan) < UINT64_MAX);
+        return true;
     }
     uint64_t width = (uint64_t)scan->to_us - (uint64_t)scan->from_us;
     return scan->to_us >= newest_us ||
@@ -395,21 +447,16 @@ emit_rows(const struct store_scan *scan, const struct column_list *columns,
 {
     const struct catalog_table *table = catalog_table(scan->table);
     struct texts *texts = mem_zalloc(chosen->count + 1, sizeof(*texts));
-    struct hot_series *series;
     struct ring_point point;
+    size_t which;
 
-    for (uint64_t at = 0; (series = hot_next_point(merge, &point)) && !merge->tied; at++) {
-        size_t which = 0;
+    for (uint64_t at = 0; hot_next_point(merge, &point, &which) && !merge->tied; at++) {
         if (scan->limit > 0 && rows->rows == scan->limit) {
             break;
         }
-        if (at < scan->offset) {
-            continue;
+        if (at >= scan->offset) {
+            emit(table, columns, chosen->series[which], point, &texts[which], rows);
         }
-        while (chosen->series[which] != series) {
-            which++;
-        }
-        emit(table, columns, series, point, &texts[which], rows);
     }
     free(texts);
     return !merge->tied && !rows->arena.overflow;

@@ -38,6 +38,12 @@ store_visit(struct store *store, const struct store_scan *scan, store_visit_fn *
     return store->ops->visit(store, scan, fn, ctx, err);
 }
 
+bool
+store_has_sql(const struct store *store)
+{
+    return store->ops->sql != NULL;
+}
+
 enum err_code
 store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
           bool *ret_truncated, struct err *err)

@@ -352,6 +352,8 @@ enum err_code store_bucket(struct store *store, const struct store_bucket *bucke
                            struct batch *ret_rows, struct err *err);
 enum err_code store_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
                           void *ctx, struct err *err);
+/* Whether store_sql is more than a refusal. */
+bool store_has_sql(const struct store *store);
 enum err_code store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                         bool *ret_truncated, struct err *err);
 enum err_code store_latest(struct store *store, enum table_id table, struct batch *ret_rows,

@@ -202,13 +202,6 @@ duck_cursor_close(struct duck_cursor *cursor)
     *cursor = (struct duck_cursor){0};
 }
 
-/* Bytes that an answer takes, its texts included. */
-static size_t
-batch_bytes(const struct batch *rows)
-{
-    return rows->rows * rows->column_count * sizeof(struct slice) + rows->arena.used_bytes;
-}
-
 static enum err_code
 gather(struct duck_cursor *cursor, const struct duck_bounds *bounds, struct batch *rows,
        bool *ret_truncated, struct err *err)

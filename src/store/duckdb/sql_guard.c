@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "store/duckdb/sql_token.h"
+#include "store/sql_token.h"
 
 static const char *const harmless[] = {"duckdb_columns",
                                        "duckdb_constraints",

@@ -17,7 +17,7 @@
 #define EIDER_STORE_DUCKDB_SQL_RANGE_H
 
 #include "catalog/catalog.h"
-#include "store/duckdb/sql_token.h"
+#include "store/sql_token.h"
 #include "store/store.h"
 
 enum { SQL_RANGE_REFS_MAX = 8 };

@@ -5,8 +5,8 @@
  *
  * Pure; any thread.
  */
-#ifndef EIDER_STORE_DUCKDB_SQL_TOKEN_H
-#define EIDER_STORE_DUCKDB_SQL_TOKEN_H
+#ifndef EIDER_STORE_SQL_TOKEN_H
+#define EIDER_STORE_SQL_TOKEN_H
 
 #include "base/slice.h"
 

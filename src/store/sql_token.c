@@ -1,5 +1,5 @@
 /* The tokeniser of users' statements. */
-#include "store/duckdb/sql_token.h"
+#include "store/sql_token.h"
 
 #include <ctype.h>
 #include <stdbool.h>
