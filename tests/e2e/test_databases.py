@@ -205,6 +205,7 @@ def samples(text):
 
 
 def test_metrics_of_all_have_a_label_but_for_the_default_one_s(two):
+    two.write("eu", [metric("counted", 1)])
     families = samples(two.get("/metrics").text)
     durable = families["eider_wal_durable_lsn"]
     assert re.fullmatch(r"eider_wal_durable_lsn \d+", durable[0])
