@@ -98,6 +98,23 @@ shortest(uint64_t bits, struct decimal *ret_decimal)
     return true;
 }
 
+/* A number of at most four decimals and 15 digits in all, as most are. No two decimals of so few
+ * digits are one double: the one that reads back is the shortest. */
+static bool
+has_few_decimals(double value, struct decimal *ret_decimal)
+{
+    enum { DECIMALS = 4 };
+    const double scale = 1e4;
+    double scaled = value * scale;
+
+    if (scaled >= 1e15) {
+        return false;
+    }
+    uint64_t digits = (uint64_t)(scaled + 0.5);
+    *ret_decimal = (struct decimal){digits, -DECIMALS};
+    return digits > 0 && (double)digits / scale == value;
+}
+
 static void
 strip_zeros(struct decimal *decimal)
 {
@@ -231,7 +248,7 @@ number_format_f64(double value, char ret_text[NUMBER_F64_MAX])
         memcpy(ret_text + len, ".0", 3);
         return len + 2;
     }
-    if (!shortest(bits & ~(1ULL << 63), &decimal)) {
+    if (!has_few_decimals(value, &decimal) && !shortest(bits & ~(1ULL << 63), &decimal)) {
         decimal = ask_library(value);
     }
     strip_zeros(&decimal);

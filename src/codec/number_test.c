@@ -158,6 +158,31 @@ count_digits(const char *text)
     return count;
 }
 
+/* Prices and their neighbours: the text is printf's shortest that reads back. */
+static void
+test_number_of_few_decimals_is_the_shortest(void **state)
+{
+    static const double scales[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e8};
+    struct rng rng;
+    char text[NUMBER_F64_MAX];
+    char oracle[64];
+
+    (void)state;
+    rng_init(&rng, 15);
+    for (int i = 0; i < ROUNDS / 10; i++) {
+        uint64_t digits = 1 + rng_below(&rng, 1000000000000000ULL >> rng_below(&rng, 48));
+        double value = (double)digits / scales[rng_below(&rng, 7)];
+        value = i % 3 == 0 ? value : nextafter(value, i % 3 == 1 ? 0 : INFINITY);
+        int precision = 0;
+        do {
+            snprintf(oracle, sizeof(oracle), "%.*e", precision++, value);
+        } while (strtod(oracle, NULL) < value || strtod(oracle, NULL) > value);
+        number_format_f64(value, text);
+        assert_int_equal(count_digits(text), count_digits(oracle));
+        assert_same(strtod(text, NULL), value);
+    }
+}
+
 static void
 test_number_written_is_the_shortest_and_nearest(void **state)
 {
@@ -390,6 +415,7 @@ main(void)
         cmocka_unit_test(test_number_reads_decimals_next_to_halfway_as_strtod_does),
         cmocka_unit_test(test_number_written_reads_back_for_random_doubles),
         cmocka_unit_test(test_number_written_is_the_shortest_and_nearest),
+        cmocka_unit_test(test_number_of_few_decimals_is_the_shortest),
         cmocka_unit_test(test_number_written_has_the_form_of_python),
         cmocka_unit_test(test_number_refuses_what_is_none),
         cmocka_unit_test(test_number_reads_integers_up_to_their_limits),

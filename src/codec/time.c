@@ -256,10 +256,21 @@ put_digits(char *at, int64_t value, int count)
 }
 
 static char *
+put_two(char *at, int value)
+{
+    at[0] = (char)('0' + value / 10);
+    at[1] = (char)('0' + value % 10);
+    return at + 2;
+}
+
+static char *
 put_year(char *at, int64_t year)
 {
     int count = 4;
 
+    if (year >= 0 && year <= 9999) {
+        return put_two(put_two(at, (int)year / 100), (int)year % 100);
+    }
     if (year < 0 || year > 9999) {
         *at++ = year < 0 ? '-' : '+';
         year = year < 0 ? -year : year;
@@ -278,15 +289,15 @@ time_format_iso8601(int64_t us, char ret_text[TIME_TEXT_MAX])
     time_to_civil(us, &civil);
     char *at = put_year(ret_text, civil.year);
     *at++ = '-';
-    at = put_digits(at, civil.month, 2);
+    at = put_two(at, civil.month);
     *at++ = '-';
-    at = put_digits(at, civil.day, 2);
+    at = put_two(at, civil.day);
     *at++ = 'T';
-    at = put_digits(at, civil.hour, 2);
+    at = put_two(at, civil.hour);
     *at++ = ':';
-    at = put_digits(at, civil.minute, 2);
+    at = put_two(at, civil.minute);
     *at++ = ':';
-    at = put_digits(at, civil.second, 2);
+    at = put_two(at, civil.second);
     if (civil.micros != 0) {
         *at++ = '.';
         at = put_digits(at, civil.micros, MICRO_DIGITS);
