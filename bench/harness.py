@@ -159,9 +159,9 @@ class Postgres:
     def _run(self, tool, *args):
         subprocess.run([*self.user, os.path.join(self.bin, tool), *args], check=True, stdout=subprocess.DEVNULL)
 
-    def psql(self, sql, data=None):
-        return subprocess.run(["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bench", "-d", "postgres", "-qAt", "-c", sql],
-                              input=data, capture_output=True, check=True)
+    def psql(self, *statements, data=None):
+        return subprocess.run(["psql", "-h", "127.0.0.1", "-p", str(self.port), "-U", "bench", "-d", "postgres", "-qAt",
+                               *(part for sql in statements for part in ("-c", sql))], input=data, capture_output=True, check=True)
 
     def timings(self, statements):
         """What psql waits for each of them on one connection, ms; the answers are thrown away."""
