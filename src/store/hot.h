@@ -19,7 +19,8 @@
  * is parked until the feed tells.
  *
  * Two points of one series and time are left to the store: SQL promises no order between them. So
- * are NaN, infinities and negative zero in buckets. Sums are added in the order of time.
+ * are NaN, infinities and negative zero in buckets. Sums are added in the order of time; over
+ * several series the store may add in another, and differ in the last digits.
  *
  * Threads: hot_begin, hot_feed and hot_reset by the applier, or while nobody reads; all others by
  * any thread. One mutex, held for no query and no more than HOT_ANSWER_POINTS_MAX points: a

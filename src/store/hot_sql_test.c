@@ -41,13 +41,18 @@ check_text(struct bed *bed, const char *text)
     return check(bed, &sql);
 }
 
+/* One group a row: the store keeps groups, not rows of one group, in the order they came in. */
 static struct bed *
 filled(void)
 {
+    static const char *const rows[] = {"1|10|1.5\n", "2|11|2\n", "1|20|3\n",   "3|25|4\n",
+                                       "4|26|5\n",   "5|27|6\n", "1|30|0.1\n", "2|31|-0\n"};
     struct bed *bed = make_bed(store_duckdb_open, 1 << 20);
 
-    put(bed, "1|price|A|-\n2|price|B|{\"x\":1}\n3|volume|A|-\n4|price|-|-\n5|price||-\n",
-        "1|10|1.5\n2|11|2\n1|20|3\n3|25|4\n4|26|5\n5|27|6\n1|30|0.1\n2|31|-0\n");
+    put(bed, "1|price|A|-\n2|price|B|{\"x\":1}\n3|volume|A|-\n4|price|-|-\n5|price||-\n", rows[0]);
+    for (size_t i = 1; i < sizeof(rows) / sizeof(*rows); i++) {
+        put(bed, NULL, rows[i]);
+    }
     return bed;
 }
 

@@ -264,10 +264,11 @@ struct store_ops {
     enum err_code (*bucket)(struct store *store, const struct store_bucket *bucket,
                             struct batch *ret_rows, struct err *err);
     /* Gives the rows that match to `fn`, at most STORE_VISIT_ROWS at a time and one batch in memory
-     * at a time, in the order they were appended in; where a replaced row and the rows of a view
-     * come is not promised. newest_first, limit and offset must be unset (asserted). The time limit
-     * counts what fn takes. Rows that are applied meanwhile are not among them. Returns what fn
-     * did, when that was an error. */
+     * at a time, in the order they were appended in; where a replaced row, the rows of a view
+     * and, among those of one group, the samples of different series come is not promised.
+     * newest_first, limit and offset must be unset (asserted). The time limit counts what fn takes.
+     * Rows that are applied meanwhile are not among them. Returns what fn did, when that was an
+     * error. */
     enum err_code (*visit)(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
                            void *ctx, struct err *err);
     /* NULL when the store does not speak SQL. *ret_truncated may be NULL. */

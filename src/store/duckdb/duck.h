@@ -12,7 +12,8 @@
  *   duck_cold.c     the list of cold files           duck_seal.c    days into files
  *   duck_unseal.c   files into days                  duck_drop.c    retention
  *   duck_rollup.c   aggregates of files              duck_compact.c a copy without free space
- *   duck_narrow.c   users' SQL over fewer files      sql_range.c    which times a statement asks for
+ *   duck_narrow.c   users' SQL over fewer files      sql_range.c    which times a statement asks
+ * for
  */
 #ifndef EIDER_STORE_DUCKDB_DUCK_H
 #define EIDER_STORE_DUCKDB_DUCK_H
@@ -329,6 +330,8 @@ enum err_code duck_appender_open(struct duck_appender *appender, struct duck_sto
 enum err_code duck_appender_open_keys(struct duck_appender *appender, struct duck_store *duck,
                                       const struct duck_table *table, const char *sql,
                                       struct err *err);
+/* Whether a row of [first, first + count) is NULL. */
+bool duck_has_nulls(const struct column *column, size_t first, size_t count);
 enum err_code duck_appender_rows(struct duck_appender *appender, const struct batch *batch,
                                  size_t first, size_t count, struct err *err);
 enum err_code duck_appender_finish(struct duck_appender *appender, struct err *err);

@@ -110,9 +110,8 @@ copy_nulls(duckdb_vector vector, idx_t at, const struct column *column, size_t f
     }
 }
 
-/* Whether a row of [first, first + count) is NULL. */
-static bool
-has_nulls(const struct column *column, size_t first, size_t count)
+bool
+duck_has_nulls(const struct column *column, size_t first, size_t count)
 {
     size_t row = first;
     size_t end = first + count;
@@ -136,7 +135,7 @@ static void
 copy_column(duckdb_vector vector, idx_t at, const struct column *column, size_t first, size_t count)
 {
     char *data = duckdb_vector_get_data(vector);
-    bool nulls = has_nulls(column, first, count);
+    bool nulls = duck_has_nulls(column, first, count);
 
     switch (column->type) {
     case COL_BOOL:

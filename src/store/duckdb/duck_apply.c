@@ -22,6 +22,7 @@
 
 #include "base/mem.h"
 #include "codec/time.h"
+#include "store/duckdb/duck_cluster.h"
 #include "store/duckdb/duck_unseal.h"
 #include "store/duckdb/duck_views.h"
 #include "store/failpoint.h"
@@ -58,7 +59,7 @@ add_late(struct part *part, size_t batch, size_t row)
     part->late[part->late_count++] = (struct row_ref){(uint32_t)batch, (uint32_t)row};
 }
 
-/* Step 1 for one batch: runs of new rows are appended at once. */
+/* For one batch: runs of new rows are appended at once. */
 static enum err_code
 append_new(struct part *part, size_t index, struct err *err)
 {
@@ -66,7 +67,6 @@ append_new(struct part *part, size_t index, struct err *err)
     enum err_code code = ERR_OK;
     size_t from = 0;
 
-    part->rows += batch->rows;
     if (part->table->policy == DUCK_APPEND) {
         return duck_appender_rows(&part->appender, batch, 0, batch->rows, err);
     }
@@ -219,6 +219,37 @@ replace_late(struct part *part, struct err *err)
     return code;
 }
 
+static bool
+is_mine(const struct part *part, size_t index)
+{
+    return part->group->batches[index].table == part->table->table;
+}
+
+/* Step 1: late rows are noted, the others are appended, series by series where that suits. */
+static enum err_code
+append_all(struct part *part, struct err *err)
+{
+    bool clustered = duck_cluster_suits(part->table);
+    struct duck_cluster cluster;
+    enum err_code code = ERR_OK;
+
+    if (clustered) {
+        duck_cluster_init(&cluster, part->table->table, &part->appender, part->rows);
+    }
+    for (size_t i = 0; i < part->group->batch_count && !code; i++) {
+        if (is_mine(part, i)) {
+            duck_table_touch(part->table, &part->group->batches[i], part->group->last_lsn);
+            code = clustered ? duck_cluster_add(&cluster, &part->group->batches[i], err)
+                             : append_new(part, i, err);
+        }
+    }
+    if (clustered) {
+        code = code ? code : duck_cluster_flush(&cluster, err);
+        duck_cluster_fini(&cluster);
+    }
+    return code ? code : duck_appender_finish(&part->appender, err);
+}
+
 static enum err_code
 apply_table(struct part *part, struct err *err)
 {
@@ -227,16 +258,11 @@ apply_table(struct part *part, struct err *err)
     if (code) {
         return code;
     }
+    for (size_t i = 0; i < part->group->batch_count; i++) {
+        part->rows += is_mine(part, i) ? part->group->batches[i].rows : 0;
+    }
     code = duck_appender_open(&part->appender, part->duck, part->table, err);
-    for (size_t i = 0; i < part->group->batch_count && !code; i++) {
-        if (part->group->batches[i].table == part->table->table) {
-            duck_table_touch(part->table, &part->group->batches[i], part->group->last_lsn);
-            code = append_new(part, i, err);
-        }
-    }
-    if (!code) {
-        code = duck_appender_finish(&part->appender, err);
-    }
+    code = code ? code : append_all(part, err);
     duck_appender_close(&part->appender);
     if (!code && part->late_count > 0) {
         code = replace_late(part, err);
