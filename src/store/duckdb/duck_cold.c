@@ -171,7 +171,7 @@ duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *ta
     char hot[DUCK_NAME_MAX];
 
     duck_hot_name(table, hot);
-    if (count == 0 && !placed) {
+    if (count == 0 && how == DUCK_SOURCE_PLAIN) {
         buf_add_fmt(sql, "main.\"%s\"", hot);
         return;
     }
@@ -219,10 +219,10 @@ duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *
 
 size_t
 duck_cold_add_table(const struct duck_store *duck, const struct catalog_table *table,
-                    int64_t from_us, int64_t to_us, struct buf *sql)
+                    int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql)
 {
     if (table->kind != TABLE_VIEW) {
-        return duck_cold_add_source(duck, table, from_us, to_us, DUCK_SOURCE_PLAIN, sql);
+        return duck_cold_add_source(duck, table, from_us, to_us, how, sql);
     }
     /* The view, but with few files. */
     buf_add_cstr(sql, "(" CATALOG_METRICS_SELECT);

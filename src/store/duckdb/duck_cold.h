@@ -65,6 +65,8 @@ void duck_cold_add_columns(const struct catalog_table *table, const struct colum
 
 enum duck_source {
     DUCK_SOURCE_PLAIN,
+    DUCK_SOURCE_VIEW, /* never the hot table itself: it would show its rowid, and the columns in the
+                         order in which it got them */
     DUCK_SOURCE_PLACED /* with columns eider_part and eider_row, whose order is that of writing
                           among rows of one time */
 };
@@ -80,9 +82,9 @@ const struct cold_file **duck_cold_pointers(size_t count);
 size_t duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
                             int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql);
 
-/* The same, also for the view of samples with their series. */
+/* The same, also for the view of samples with their series (in which `how` makes no difference). */
 size_t duck_cold_add_table(const struct duck_store *duck, const struct catalog_table *table,
-                           int64_t from_us, int64_t to_us, struct buf *sql);
+                           int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql);
 
 /* duck_cold_add_source with these files. */
 void duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,

@@ -23,9 +23,8 @@ duck_narrow(const struct duck_store *duck, const struct sql_ranges *ranges, stru
         size_t end = duck_cold_range(&duck->cold, id, COLD_RAW, &first);
         all += end - first;
         buf_add_slice(text, slice_sub(sql, copied, ref->begin - copied));
-        buf_add_cstr(text, "(SELECT * FROM "); /* a table would show its rowid, a view does not */
-        named += duck_cold_add_table(duck, ref->table, ref->from_us, ref->to_us, text);
-        buf_add_cstr(text, ")");
+        named +=
+            duck_cold_add_table(duck, ref->table, ref->from_us, ref->to_us, DUCK_SOURCE_VIEW, text);
         copied = ref->end;
         if (!ref->aliased) {
             buf_add_fmt(text, " AS \"%s\"", ref->table->name);

@@ -323,7 +323,9 @@ duck_reading_source(struct duck_reading *reading, const struct catalog_table *ta
 
     buf_add_cstr(sql, " FROM ");
     if (table->kind == TABLE_VIEW || table->sealed) {
-        return duck_cold_add_table(reading->duck, table, from_us, to_us, sql) > 0;
+        size_t files =
+            duck_cold_add_table(reading->duck, table, from_us, to_us, DUCK_SOURCE_PLAIN, sql);
+        return files > 0;
     }
     buf_add_fmt(sql, "main.\"%s\"", table->name);
     return false;
