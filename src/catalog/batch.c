@@ -144,15 +144,14 @@ batch_add_row(struct batch *batch)
 static void
 set_bits(uint64_t *words, size_t from, size_t to)
 {
-    while (from < to && from % WORD_BITS != 0) {
-        words[from / WORD_BITS] |= 1ULL << (from % WORD_BITS);
-        from++;
-    }
-    for (; to - from >= WORD_BITS; from += WORD_BITS) {
-        words[from / WORD_BITS] = UINT64_MAX;
-    }
-    if (from < to) {
-        words[from / WORD_BITS] |= (1ULL << (to - from)) - 1;
+    while (from < to) {
+        size_t end = (from / WORD_BITS + 1) * WORD_BITS;
+        uint64_t bits = UINT64_MAX << from % WORD_BITS;
+        if (end > to) {
+            bits &= UINT64_MAX >> (end - to);
+        }
+        words[from / WORD_BITS] |= bits;
+        from = end;
     }
 }
 

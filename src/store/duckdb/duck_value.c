@@ -124,6 +124,10 @@ copy_times(duckdb_type type, const int64_t *data, int64_t *to, size_t count)
                      : type == DUCKDB_TYPE_TIMESTAMP_MS ? US_PER_MS
                                                         : 1;
 
+    if (factor == 1 && type != DUCKDB_TYPE_TIMESTAMP_NS) {
+        memcpy(to, data, count * sizeof(*to));
+        return;
+    }
     for (size_t i = 0; i < count; i++) {
         int64_t value = data[i];
         bool infinite = value == INT64_MAX || value == -INT64_MAX;
@@ -206,30 +210,59 @@ copy_sums(const struct duck_column *column, duckdb_vector vector, int64_t *to, s
     return true;
 }
 
+/* As DuckDB's functions say it, which would be two calls a text. */
 struct slice
 duck_string(const duckdb_string_t *text)
 {
-    const char *bytes =
-        duckdb_string_is_inlined(*text) ? text->value.inlined.inlined : text->value.pointer.ptr;
+    uint32_t length = text->value.inlined.length;
+    bool inlined = length <= sizeof(text->value.inlined.inlined);
 
-    return slice_make(bytes, duckdb_string_t_length(*text));
+    return slice_make(inlined ? text->value.inlined.inlined : text->value.pointer.ptr, length);
 }
 
+/* Texts as they are, in one piece of memory, each with a NUL behind. Over the cap they are left
+ * empty. */
+static void
+copy_strings(duckdb_vector vector, struct batch *rows, struct slice *to, size_t count)
+{
+    const duckdb_string_t *data = duckdb_vector_get_data(vector);
+    uint64_t *validity = duckdb_vector_get_validity(vector);
+    size_t bytes = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        if (!validity || duckdb_validity_row_is_valid(validity, i)) {
+            to[i] = duck_string(&data[i]);
+            bytes += to[i].len + 1;
+        }
+    }
+    char *next = bytes > 0 ? arena_alloc(&rows->arena, bytes) : NULL;
+    for (size_t i = 0; i < count; i++) {
+        if (!to[i].ptr) {
+            continue; /* NULL */
+        }
+        if (!next) {
+            to[i] = slice_of("");
+            continue;
+        }
+        memcpy(next, to[i].ptr, to[i].len);
+        to[i].ptr = next;
+        next += to[i].len;
+        *next++ = '\0';
+    }
+}
+
+/* Values of other types, as texts. */
 static void
 copy_texts(const struct duck_column *column, duckdb_vector vector, struct batch *rows,
            struct slice *to, size_t count)
 {
-    const duckdb_string_t *data = duckdb_vector_get_data(vector);
+    const void *data = duckdb_vector_get_data(vector);
     uint64_t *validity = duckdb_vector_get_validity(vector);
     struct buf text BUF_AUTO;
 
     buf_init(&text, DUCK_TEXT_BYTES_MAX);
     for (size_t i = 0; i < count; i++) {
         if (validity && !duckdb_validity_row_is_valid(validity, i)) {
-            continue;
-        }
-        if (column->type == DUCKDB_TYPE_VARCHAR) {
-            to[i] = batch_keep_text(rows, duck_string(&data[i]));
             continue;
         }
         buf_reset(&text);
@@ -298,7 +331,11 @@ duck_column_copy(const struct duck_column *column, duckdb_vector vector, struct 
         break;
     case COL_TEXT:
     case COL_JSON:
-        copy_texts(column, vector, rows, to->text + first, count);
+        if (column->type == DUCKDB_TYPE_VARCHAR) {
+            copy_strings(vector, rows, to->text + first, count);
+        } else {
+            copy_texts(column, vector, rows, to->text + first, count);
+        }
         break;
     case COL_TYPE_COUNT:
         assert(false && "a column type");
