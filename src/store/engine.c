@@ -532,12 +532,14 @@ enum err_code
 engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret_rows,
            bool *ret_truncated, struct err *err)
 {
+    struct store_sql now = *sql;
     enum err_code code = begin_read(engine, err);
 
+    now.now_us = clock_wall_us(engine->clock);
     if (code == ERR_OK) {
         if (!engine->hot || !store_has_sql(engine->store) ||
-            !hot_sql(engine->hot, engine->store, sql, ret_rows, ret_truncated)) {
-            code = store_sql(engine->store, sql, ret_rows, ret_truncated, err);
+            !hot_sql(engine->hot, engine->store, &now, ret_rows, ret_truncated)) {
+            code = store_sql(engine->store, &now, ret_rows, ret_truncated, err);
         }
         code = end_read(engine, code, err);
     }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "codec/number.h"
 #include "codec/time.h"
 
 struct slice
@@ -176,37 +177,122 @@ parse_time(struct slice text, bool date_only, int64_t *ret_us)
     return text.len <= len_max && time_parse_iso8601(text, ret_us);
 }
 
+/* Microseconds of a unit of time; 0: another word. */
+static int64_t
+unit_us(struct slice word)
+{
+    static const struct {
+        const char *name;
+        int64_t us;
+    } units[] = {{"second", TIME_US_PER_S},
+                 {"minute", 60 * TIME_US_PER_S},
+                 {"hour", 3600 * TIME_US_PER_S},
+                 {"day", TIME_US_PER_DAY},
+                 {"week", 7 * TIME_US_PER_DAY}};
+
+    for (size_t i = 0; i < sizeof(units) / sizeof(*units); i++) {
+        size_t len = strlen(units[i].name);
+        bool plural = word.len == len + 1 && (word.ptr[len] | ' ') == 's';
+        if (slice_is_nocase(slice_sub(word, 0, word.len - plural), units[i].name)) {
+            return units[i].us;
+        }
+    }
+    return 0;
+}
+
+/* '90 minutes', '90' MINUTE or 90 MINUTE */
+static bool
+read_interval(struct sql_reader *reader, int64_t *ret_us)
+{
+    struct slice count = sql_raw(reader);
+    struct slice unit = {0};
+    int64_t number;
+
+    if (is_plain_text(reader)) {
+        count = slice_sub(count, 1, count.len - 2);
+        const char *blank = memchr(count.ptr, ' ', count.len);
+        if (blank) {
+            size_t at = (size_t)(blank - count.ptr);
+            unit = slice_sub(count, at + 1, count.len - at - 1);
+            count = slice_sub(count, 0, at);
+        }
+    } else if (!sql_is_name(reader)) {
+        return false;
+    }
+    sql_advance(reader);
+    if (!unit.ptr) {
+        unit = sql_raw(reader);
+        if (!sql_is_name(reader)) {
+            return false;
+        }
+        sql_advance(reader);
+    }
+    return number_parse_i64(count, &number) && number >= 0 && unit_us(unit) > 0 &&
+           !__builtin_mul_overflow(number, unit_us(unit), ret_us);
+}
+
+/* Behind a time: whether nothing, or a cast that changes nothing, follows. */
+static bool
+take_cast(struct sql_reader *reader)
+{
+    return !sql_take_symbol(reader, ':') ||
+           (sql_take_symbol(reader, ':') && sql_take_word(reader, "timestamp"));
+}
+
+static bool
+read_now(struct sql_reader *reader, int64_t *ret_us)
+{
+    int64_t back_us = 0;
+
+    if (sql_take_word(reader, "now")) {
+        if (!sql_take_symbol(reader, '(') || !sql_take_symbol(reader, ')')) {
+            return false;
+        }
+    } else if (!sql_take_word(reader, "current_timestamp")) {
+        return false;
+    }
+    if (reader->sql->now_us == 0 || !take_cast(reader)) {
+        return false;
+    }
+    if (sql_take_symbol(reader, '-') &&
+        (!sql_take_word(reader, "interval") || !read_interval(reader, &back_us))) {
+        return false;
+    }
+    return !__builtin_sub_overflow(reader->sql->now_us, back_us, ret_us) && time_in_range(*ret_us);
+}
+
 bool
-sql_read_time(struct sql_reader *reader, int64_t *ret_us)
+sql_read_time(struct sql_reader *reader, struct sql_time *ret_time)
 {
     struct slice text;
     bool date = sql_is_word(reader, "date");
     bool typed = date || sql_is_word(reader, "timestamp");
 
+    ret_time->of_now = sql_is_word(reader, "now") || sql_is_word(reader, "current_timestamp");
+    if (ret_time->of_now) {
+        return read_now(reader, &ret_time->us);
+    }
     if (typed) {
         sql_advance(reader);
         return is_plain_text(reader) && sql_read_text(reader, &text) &&
-               parse_time(text, date, ret_us);
+               parse_time(text, date, &ret_time->us);
     }
-    if (!sql_read_text(reader, &text) || !parse_time(text, false, ret_us)) {
-        return false;
-    }
-    return !sql_take_symbol(reader, ':') ||
-           (sql_take_symbol(reader, ':') && sql_take_word(reader, "timestamp"));
+    return sql_read_text(reader, &text) && parse_time(text, false, &ret_time->us) &&
+           take_cast(reader);
 }
 
 bool
 sql_read_bound(struct sql_reader *reader, struct sql_bound *ret_bound)
 {
-    int64_t time_us;
-    struct sql_bound bound = {.from_us = INT64_MIN, .to_us = INT64_MAX};
+    struct sql_bound bound = {.from.us = INT64_MIN, .to.us = INT64_MAX};
+    struct sql_time time;
 
     if (!sql_read_name(reader, &bound.name)) {
         return false;
     }
     if (sql_take_word(reader, "between")) {
-        if (!sql_read_time(reader, &bound.from_us) || !sql_take_word(reader, "and") ||
-            !sql_read_time(reader, &bound.to_us)) {
+        if (!sql_read_time(reader, &bound.from) || !sql_take_word(reader, "and") ||
+            !sql_read_time(reader, &bound.to)) {
             return false;
         }
         *ret_bound = bound;
@@ -219,11 +305,11 @@ sql_read_bound(struct sql_reader *reader, struct sql_bound *ret_bound)
     }
     sql_advance(reader);
     bool open = (less || more) && !sql_take_symbol(reader, '=');
-    if (!sql_read_time(reader, &time_us)) {
+    if (!sql_read_time(reader, &time)) {
         return false;
     }
-    bound.from_us = less ? INT64_MIN : time_us;
-    bound.to_us = more ? INT64_MAX : time_us;
+    bound.from = less ? bound.from : time;
+    bound.to = more ? bound.to : time;
     bound.from_open = open && more;
     bound.to_open = open && less;
     *ret_bound = bound;

@@ -56,16 +56,22 @@ bool sql_read_param(struct sql_reader *reader, const struct store_param **ret_pa
 /* A text in plain single quotes without a quote in it, or a text parameter. */
 bool sql_read_text(struct sql_reader *reader, struct slice *ret_text);
 
+struct sql_time {
+    int64_t us;
+    bool of_now; /* told from now_us: the store's own now() may be a little later */
+};
+
 /* [TIMESTAMP | DATE] 'text', 'text'::TIMESTAMP, or a text parameter: a time without a zone and no
- * finer than microseconds, which DuckDB would round. */
-bool sql_read_time(struct sql_reader *reader, int64_t *ret_us);
+ * finer than microseconds, which DuckDB would round. Or now() or current_timestamp, when now_us is
+ * given: [::TIMESTAMP] [- INTERVAL '90 minutes' | '90' MINUTE | 90 MINUTE], seconds to weeks. */
+bool sql_read_time(struct sql_reader *reader, struct sql_time *ret_time);
 
 /* name =, >, >=, <, <= or BETWEEN times: which the column may have. */
 struct sql_bound {
     struct sql_name name;
-    int64_t from_us; /* INT64_MIN: not bounded */
-    int64_t to_us;   /* INT64_MAX: not bounded */
-    bool from_open;  /* > or <: the bound itself is not meant */
+    struct sql_time from; /* INT64_MIN: not bounded */
+    struct sql_time to;   /* INT64_MAX: not bounded */
+    bool from_open;       /* > or <: the bound itself is not meant */
     bool to_open;
 };
 

@@ -203,8 +203,8 @@ read_filter(struct form *form)
 static bool
 narrow(struct store_scan *scan, const struct sql_bound *bound)
 {
-    int64_t from_us = bound->from_us;
-    int64_t to_us = bound->to_us;
+    int64_t from_us = bound->from.us;
+    int64_t to_us = bound->to.us;
 
     if ((bound->from_open && from_us == INT64_MAX) || (bound->to_open && to_us == INT64_MIN)) {
         return false;

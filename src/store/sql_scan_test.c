@@ -22,7 +22,7 @@ show_time(int64_t time_us, struct buf *out)
     if (time_us == INT64_MIN || time_us == INT64_MAX) {
         buf_add_char(out, '-');
     } else {
-        int64_t days = (time_us + 1) / DAY_US;
+        int64_t days = (time_us + DAY_US / 2) / DAY_US;
         buf_add_fmt(out, "%" PRId64 "d%+" PRId64, days, time_us - days * DAY_US);
     }
 }
@@ -63,7 +63,8 @@ show(const struct sql_scan *found, struct buf *out)
 static void
 expect_with(const char *text, const struct store_param *params, size_t count, const char *wanted)
 {
-    struct store_sql sql = {.sql = slice_of(text), .params = params, .param_count = count};
+    struct store_sql sql = {
+        .sql = slice_of(text), .params = params, .param_count = count, .now_us = 10 * DAY_US};
     struct sql_scan found;
     struct buf out BUF_AUTO = {0};
 
@@ -109,6 +110,10 @@ test_scan_has_the_times_of_all_conditions(void **state)
     expect(FORM " AND timestamp BETWEEN DATE '1970-01-02' AND '1970-01-04'::TIMESTAMP AND "
                 "timestamp <= '1970-01-03'",
            "value; metric_name a; 1d+0..2d+0");
+    expect(FORM " AND timestamp > now() - INTERVAL '1 second'",
+           "value; metric_name a; 10d-999999..-");
+    expect(FORM " AND timestamp BETWEEN current_timestamp - INTERVAL 48 HOURS AND now() LIMIT 5",
+           "value; metric_name a; 8d+0..10d+0; limit 5 offset 0");
     expect(FORM " AND timestamp = '1970-01-02'", "value; metric_name a; 1d+0..1d+0");
 }
 
@@ -207,7 +212,8 @@ test_scan_is_not_told_where_it_is_in_doubt(void **state)
         FORM " OR symbol = 'b'",
         FORM " || 'b'",
         FORM " COLLATE NOCASE",
-        FORM " AND timestamp >= now()",
+        FORM " AND timestamp >= now() - INTERVAL 1 MONTH",
+        FORM " AND timestamp >= now() - 1",
         FORM " AND timestamp >= '1970-01-02' + INTERVAL 1 DAY",
         FORM " AND timestamp >= '1970-01-02 00:00:00+01'",
         FORM " AND timestamp <> '1970-01-02'",

@@ -114,6 +114,7 @@ struct store_sql {
     int timeout_ms;              /* 0: the store's default */
     uint64_t rows_max;           /* 0: the store's default; more rows are cut and `truncated` set */
     uint64_t bytes_max;          /* 0: the store's default; over it: ERR_TOO_LARGE */
+    int64_t now_us;              /* what now() is about in it; 0: not known. The engine's to set */
     struct store_cancel *cancel; /* gives this read up; NULL: none */
 };
 

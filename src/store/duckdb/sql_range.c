@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "codec/time.h"
 #include "store/sql_reader.h"
 
 #define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
@@ -183,9 +184,21 @@ ends_where(const struct sql_reader *reader)
     return sql_is_end(reader) || sql_is_symbol(reader, ';') || is_clause(reader);
 }
 
+/* A bound that is told from now(), moved away by what the store's own now() may differ: a statement
+ * may wait for a reader, and the clock may be set meanwhile. A file has a whole day. */
+static int64_t
+widened(struct sql_time bound, int64_t by_us)
+{
+    return bound.of_now ? bound.us + by_us : bound.us;
+}
+
 static void
 apply(const struct sql_bound *bound, struct sql_ranges *ranges)
 {
+    const int64_t hour_us = 3600 * TIME_US_PER_S;
+    int64_t from_us = widened(bound->from, -hour_us);
+    int64_t to_us = widened(bound->to, hour_us);
+
     for (size_t i = 0; i < ranges->count; i++) {
         struct sql_range_ref *ref = &ranges->refs[i];
         bool meant = bound->name.qualifier[0] ? strcmp(bound->name.qualifier, ref->alias) == 0
@@ -194,8 +207,8 @@ apply(const struct sql_bound *bound, struct sql_ranges *ranges)
             strcmp(bound->name.column, ref->table->columns[ref->table->time_column].name) != 0) {
             continue;
         }
-        ref->from_us = bound->from_us > ref->from_us ? bound->from_us : ref->from_us;
-        ref->to_us = bound->to_us < ref->to_us ? bound->to_us : ref->to_us;
+        ref->from_us = from_us > ref->from_us ? from_us : ref->from_us;
+        ref->to_us = to_us < ref->to_us ? to_us : ref->to_us;
     }
 }
 

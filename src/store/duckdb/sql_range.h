@@ -6,10 +6,10 @@
  *   WHERE condition AND s.timestamp >= TIMESTAMP '2026-01-02' AND condition ... [GROUP BY ...]
  *
  * A table is bounded by comparisons (=, >=, >, <, <=, BETWEEN) of its time column with a time
- * written out or a text parameter, joined with the rest of WHERE by AND. Rows of that table beyond
- * cannot come through WHERE, so what FROM stands for may lack them. Subqueries in parentheses are
- * left as they are. Anything else at the top of the statement (OR, set operations, other joins,
- * samples, ->) makes the answer "do not know".
+ * written out, a text parameter or now() less an interval, joined with the rest of WHERE by AND.
+ * Rows of that table beyond cannot come through WHERE, so what FROM stands for may lack them.
+ * Subqueries in parentheses are left as they are. Anything else at the top of the statement (OR,
+ * set operations, other joins, samples, ->) makes the answer "do not know".
  *
  * Pure; any thread.
  */

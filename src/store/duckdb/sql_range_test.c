@@ -43,7 +43,8 @@ expect(const char *text, const char *wanted)
     struct store_param params[] = {{.type = PARAM_TEXT, .text = slice_of("1970-01-05")},
                                    {.type = PARAM_TEXT, .text = slice_of("1970-01-06 00:00:00")},
                                    {.type = PARAM_I64, .i64 = 5}};
-    struct store_sql sql = {.sql = slice_of(text), .params = params, .param_count = 3};
+    struct store_sql sql = {
+        .sql = slice_of(text), .params = params, .param_count = 3, .now_us = 10 * DAY_US};
     struct sql_ranges ranges;
     struct buf out BUF_AUTO = {0};
 
@@ -86,6 +87,32 @@ test_range_is_told_by_comparisons_with_the_time(void **state)
     expect("SELECT * FROM samples WHERE value IN (SELECT value FROM samples WHERE timestamp < "
            "'1970-01-02' OR true) AND timestamp >= '1970-01-04'",
            "samples 3d..-");
+}
+
+/* With an hour to spare, so that days are cut where they begin. */
+static void
+test_range_is_told_from_now(void **state)
+{
+    (void)state;
+    expect("SELECT * FROM samples WHERE timestamp >= now() - INTERVAL 3 DAYS", "samples 6d..-");
+    expect("SELECT * FROM samples WHERE timestamp > now() - INTERVAL '3 days'", "samples 6d..-");
+    expect("SELECT * FROM samples WHERE timestamp >= current_timestamp - interval '72' hour",
+           "samples 6d..-");
+    expect("SELECT * FROM samples WHERE timestamp >= now()::TIMESTAMP - INTERVAL '1 week' AND "
+           "timestamp < now() - INTERVAL 7199 MINUTES AND value > 1",
+           "samples 2d..5d");
+    expect("SELECT * FROM samples WHERE timestamp BETWEEN now() - INTERVAL '1 day' AND now()",
+           "samples 8d..10d");
+    expect("SELECT * FROM samples WHERE timestamp <= now()", "samples -..10d");
+    expect("SELECT * FROM samples WHERE timestamp >= now() - INTERVAL 1 MONTH", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now() - INTERVAL '1 day 2 hours'", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now() - INTERVAL '-1 day'", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now() - INTERVAL (1) DAY", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now() - INTERVAL 99999999999999 WEEKS", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now() + INTERVAL 1 DAY", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now() - INTERVAL 1 DAY - INTERVAL 1 DAY", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now()::DATE", "");
+    expect("SELECT * FROM samples WHERE timestamp >= now", "");
 }
 
 static void
@@ -212,6 +239,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_range_is_told_by_comparisons_with_the_time),
+        cmocka_unit_test(test_range_is_told_from_now),
         cmocka_unit_test(test_range_is_of_the_table_that_is_named),
         cmocka_unit_test(test_range_is_not_told_where_it_is_in_doubt),
         cmocka_unit_test(test_range_takes_any_text),

@@ -242,7 +242,8 @@ code_of_open(const char *message)
     return ERR_CORRUPT;
 }
 
-/* Shuts every door but the cold directory's; DuckDB takes a list of doors only before. */
+/* Shuts every door but the cold directory's; DuckDB takes a list of doors only before. Times are in
+ * UTC, and now() is to be compared with them so, wherever the machine is. */
 static enum err_code
 confine(struct duck_store *duck, struct err *err)
 {
@@ -254,6 +255,7 @@ confine(struct duck_store *duck, struct err *err)
     buf_add_cstr(&sql, " || '/', ");
     duck_cold_add_path(duck->cold.dir, &sql); /* what is read is asked for as a pattern */
     buf_add_cstr(&sql, " || '/']; SET immediate_transaction_mode = true; "
+                       "SET GLOBAL TimeZone = 'UTC'; "
                        "SET enable_external_access = false; SET lock_configuration = true");
     buf_add_char(&sql, '\0');
     return sql.overflow ? err_set(err, ERR_INVALID, "the path of %s is too long", duck->path)
