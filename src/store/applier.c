@@ -376,6 +376,15 @@ reopen_cursor(struct engine *engine, struct err *err)
     return code;
 }
 
+static bool
+is_closing(struct engine *engine)
+{
+    pthread_mutex_lock(&engine->lock);
+    bool closing = engine->closing;
+    pthread_mutex_unlock(&engine->lock);
+    return closing;
+}
+
 bool
 applier_revive(struct engine *engine, bool quarantine, struct err *err)
 {
@@ -389,6 +398,9 @@ applier_revive(struct engine *engine, bool quarantine, struct err *err)
         if (rebuild_store(engine, quarantine, err) == ERR_OK &&
             reopen_cursor(engine, err) == ERR_OK) {
             return true;
+        }
+        if (is_closing(engine)) {
+            return false;
         }
         if (strcmp(told.msg, err->msg) != 0) { /* a server may be away for hours */
             engine_event(engine, true, "the store cannot be opened, trying again: %s", err->msg);
@@ -594,15 +606,6 @@ maybe_heal(struct engine *engine)
         engine->suspect_count = 0;
         engine_set_state(engine, ENGINE_RUNNING, NULL);
     }
-}
-
-static bool
-is_closing(struct engine *engine)
-{
-    pthread_mutex_lock(&engine->lock);
-    bool closing = engine->closing;
-    pthread_mutex_unlock(&engine->lock);
-    return closing;
 }
 
 /* Nothing is left to apply, and yet it does not look so: a store that was opened anew had the

@@ -78,6 +78,11 @@ struct store_open_options {
      * thread that applies; NULL: nobody. */
     void (*cold_damaged)(void *ctx, const struct cold_file *file);
     void *cold_damaged_ctx;
+    /* Says that whoever has the store ends, so that it no longer waits for a server that does not
+     * answer, or is not to be had, while it opens or connects again; what is being applied is not
+     * given up. NULL: it never does. */
+    bool (*owner_ends)(void *ctx);
+    void *owner_ctx;
     struct laps *laps;          /* of the open; NULL: nobody looks */
     struct memory_guard *guard; /* of the process' memory; must outlive; NULL: none */
 };

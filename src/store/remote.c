@@ -147,11 +147,26 @@ check_identity(struct engine *engine, struct store *store, struct err *err)
     return strcmp(known, is) == 0 ? ERR_OK : write_identity(engine, is, err);
 }
 
+static bool
+engine_ends(void *ctx)
+{
+    struct engine *engine = ctx;
+
+    pthread_mutex_lock(&engine->lock);
+    bool closing = engine->closing;
+    pthread_mutex_unlock(&engine->lock);
+    return closing;
+}
+
 static enum err_code
 open_store(struct engine *engine, struct err *err)
 {
     struct store *store;
-    enum err_code code = engine->options.store_open(&engine->options.store, &store, err);
+    struct store_open_options options = engine->options.store;
+
+    options.owner_ends = engine_ends;
+    options.owner_ctx = engine;
+    enum err_code code = engine->options.store_open(&options, &store, err);
 
     if (code != ERR_OK) {
         return code;

@@ -9,6 +9,7 @@
  *   pg_value.c  answers into batches            pg_text.c   statements being written
  *   pg_setup.c  schema, identity                pg_extend.c TimescaleDB, Citus
  *   pg_visit.c  visits, by a cursor             pg_days.c   days of rows, deleting them
+ *   pg_refused.c  database, user, password wrong
  */
 #ifndef EIDER_STORE_POSTGRES_PG_H
 #define EIDER_STORE_POSTGRES_PG_H
@@ -63,6 +64,7 @@ struct pg_conn {
     PGconn *pg; /* NULL: none */
     PGcancel *cancel;
     bool busy;
+    bool settling; /* the writer's, before it is set up: waits no longer than the store's owner */
     atomic_bool interrupted;            /* by anybody; looked at every WAIT_TICK_MS */
     const struct store_cancel *cancels; /* looked at as often; NULL: none */
 };
@@ -97,6 +99,10 @@ struct pg_params {
     char *secrets[PG_SECRETS_MAX]; /* never shown */
     size_t secret_count;
     char where[256]; /* host, port and database, for messages */
+    /* The settings that these values come from, or what stands in for them; constant texts. */
+    const char *database_by;
+    const char *user_by;
+    const char *password_by;
 };
 
 struct pg_store {
@@ -105,6 +111,8 @@ struct pg_store {
     struct pg_params params;
     int timeout_ms;
     int connect_timeout_ms;
+    bool (*owner_ends)(void *ctx); /* see store_open_options */
+    void *owner_ctx;
     struct pg_pool pool;
     bool is_superuser; /* users' statements run with less */
 
@@ -139,6 +147,11 @@ enum err_code pg_fail_result(const struct pg_store *store, enum pg_side side,
 /* The connection is gone (or never was). */
 enum err_code pg_fail_conn(const struct pg_store *store, enum pg_side side, const PGconn *pg,
                            struct err *err);
+/* It was not made: says what is wrong, by the setting, when the server says why (pg_refused.c). */
+enum err_code pg_fail_connect(const struct pg_store *store, enum pg_side side, const PGconn *pg,
+                              struct err *err);
+/* The SQLSTATE in a verbose message of libpq, and the text behind it; NULL: there is none. Pure. */
+const char *pg_find_state(const char *message, char ret_state[6]);
 /* The code of a SQLSTATE. Pure. */
 enum err_code pg_code_of_state(enum pg_side side, const char *state);
 
@@ -151,7 +164,8 @@ enum err_code pg_params_init(struct pg_params *params, const struct store_postgr
                              struct err *err);
 void pg_params_fini(struct pg_params *params);
 
-/* Connects and sets the session up. */
+/* Connects and sets the session up. The writer's ends as if it were late when the store's owner
+ * ends, until pg_setup_writer is done. */
 enum err_code pg_connect(struct pg_store *store, enum pg_side side, struct pg_conn *conn,
                          struct err *err);
 void pg_disconnect(struct pg_conn *conn);

@@ -48,7 +48,8 @@ add_secret(struct pg_params *params, const char *text)
     }
 }
 
-/* Checks the text that users wrote, without repeating it: it may hold a password. */
+/* Checks the text that users wrote, without repeating it: it may hold a password. Notes what it
+ * says. */
 static enum err_code
 check_dsn(struct pg_params *params, const char *dsn, struct err *err)
 {
@@ -62,13 +63,47 @@ check_dsn(struct pg_params *params, const char *dsn, struct err *err)
                        "postgresql://user@host:port/database or host=... dbname=... (it is not "
                        "shown, as it may hold a password)");
     }
+    static const char by[] = "storage.postgres.dsn";
     for (const PQconninfoOption *o = parsed; o->keyword; o++) {
-        if (strstr(o->keyword, "password") && o->val) {
+        if (!o->val) {
+            continue;
+        }
+        if (strstr(o->keyword, "password")) {
             add_secret(params, o->val);
         }
+        params->database_by = strcmp(o->keyword, "dbname") == 0 ? by : params->database_by;
+        params->user_by = strcmp(o->keyword, "user") == 0 ? by : params->user_by;
+        params->password_by = strcmp(o->keyword, "password") == 0 ? by : params->password_by;
     }
     PQconninfoFree(parsed);
     return ERR_OK;
+}
+
+static bool
+is_given(const char *text)
+{
+    return text && text[0];
+}
+
+/* Where values come from that no DSN has, or has and is overruled. */
+static void
+note_origins(struct pg_params *params, const struct store_postgres_options *options)
+{
+    if (is_given(options->database)) {
+        params->database_by = "storage.postgres.database";
+    } else if (!params->database_by) {
+        params->database_by = "storage.postgres.database is not set: PGDATABASE, or the user's";
+    }
+    if (is_given(options->user)) {
+        params->user_by = "storage.postgres.user";
+    } else if (!params->user_by) {
+        params->user_by = "storage.postgres.user is not set: PGUSER, or the process's";
+    }
+    if (is_given(options->password)) {
+        params->password_by = "storage.postgres.password";
+    } else if (!params->password_by) {
+        params->password_by = "storage.postgres.password is not set: PGPASSWORD, or ~/.pgpass";
+    }
 }
 
 enum err_code
@@ -93,6 +128,7 @@ pg_params_init(struct pg_params *params, const struct store_postgres_options *op
     add_keyword(params, "password", own(params, options->password));
     add_keyword(params, "sslmode", own(params, options->sslmode));
     add_secret(params, options->password);
+    note_origins(params, options);
     add_keyword(params, "fallback_application_name", "eider");
     add_keyword(params, "client_encoding", "UTF8");
     add_keyword(params, "keepalives_idle", "10");
@@ -123,9 +159,10 @@ pg_deadline(const struct pg_store *store, int timeout_ms)
 enum waited { WAITED_READY, WAITED_LATE, WAITED_LOST };
 
 static bool
-is_given_up(struct pg_conn *conn)
+is_given_up(const struct pg_store *store, struct pg_conn *conn)
 {
-    return atomic_load(&conn->interrupted) || store_cancel_is_tripped(conn->cancels);
+    return atomic_load(&conn->interrupted) || store_cancel_is_tripped(conn->cancels) ||
+           (conn->settling && store->owner_ends && store->owner_ends(store->owner_ctx));
 }
 
 /* `heed`: ends as if it were late when the connection's work is given up. */
@@ -139,7 +176,7 @@ wait_for(const struct pg_store *store, struct pg_conn *conn, short events, int64
         if (fd.fd < 0) {
             return WAITED_LOST;
         }
-        if (left_us <= 0 || (heed && is_given_up(conn))) {
+        if (left_us <= 0 || (heed && is_given_up(store, conn))) {
             return WAITED_LATE;
         }
         int64_t left_ms = left_us / US_PER_MS + 1;
@@ -166,15 +203,15 @@ static enum err_code
 finish_connect(struct pg_store *store, enum pg_side side, PGconn *pg, int64_t deadline_us,
                struct err *err)
 {
-    struct pg_conn conn = {.pg = pg};
+    struct pg_conn conn = {.pg = pg, .settling = side == PG_SIDE_APPLY};
     PostgresPollingStatusType state = PGRES_POLLING_WRITING;
 
     while (state != PGRES_POLLING_OK) {
         if (state == PGRES_POLLING_FAILED) {
-            return pg_fail_conn(store, side, pg, err);
+            return pg_fail_connect(store, side, pg, err);
         }
         short events = state == PGRES_POLLING_READING ? POLLIN : POLLOUT;
-        enum waited waited = wait_for(store, &conn, events, deadline_us, false);
+        enum waited waited = wait_for(store, &conn, events, deadline_us, true);
         if (waited == WAITED_LATE) {
             return err_set(err, side == PG_SIDE_APPLY ? ERR_TIMEOUT : ERR_UNAVAILABLE,
                            "PostgreSQL (%s) does not answer within %d ms", store->params.where,
@@ -203,17 +240,20 @@ pg_connect(struct pg_store *store, enum pg_side side, struct pg_conn *conn, stru
     PGconn *pg = PQconnectStartParams(store->params.keywords, store->params.values, 1);
 
     if (!pg || PQstatus(pg) == CONNECTION_BAD) {
-        enum err_code failed = pg_fail_conn(store, side, pg, err);
+        enum err_code failed = pg_fail_connect(store, side, pg, err);
         PQfinish(pg);
         return failed;
     }
     PQsetNoticeProcessor(pg, ignore_notice, NULL);
+    PQsetErrorVerbosity(pg, PQERRORS_VERBOSE); /* libpq tells the SQLSTATE of a refusal so alone */
     if (side == PG_SIDE_APPLY) {
         note_where(&store->params, pg);
     }
     enum err_code code = finish_connect(store, side, pg, deadline_us, err);
     if (code == ERR_OK) {
         conn->pg = pg;
+        conn->settling = side == PG_SIDE_APPLY;
+        PQsetErrorVerbosity(pg, PQERRORS_DEFAULT);
         PQsetnonblocking(pg, 1);
         code = pg_exec(store, conn, side, session_sql, deadline_us, NULL, err);
         conn->pg = NULL;

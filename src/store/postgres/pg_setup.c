@@ -10,7 +10,13 @@
 #include "schema/schema.h"
 #include "store/postgres/pg.h"
 
-enum { SETUP_TIMEOUT_MS = 60000, SCHEMA_TIMEOUT_MS = 3600000, SQL_TEXT = 1024, ROWS_MAX = 100000 };
+enum {
+    SETUP_TIMEOUT_MS = 60000,
+    LOCK_TIMEOUT_MS = 500, /* a start goes on without the database, and tries again */
+    SCHEMA_TIMEOUT_MS = 3600000,
+    SQL_TEXT = 1024,
+    ROWS_MAX = 100000
+};
 
 /* ---- what the schema's steps are run with (schema.h) ---- */
 
@@ -105,8 +111,10 @@ run(struct pg_store *store, const char *sql, struct err *err)
 enum err_code
 pg_setup_lock(struct pg_store *store, struct err *err)
 {
-    enum err_code code = run(
-        store, "SELECT pg_advisory_lock(hashtextextended('eider ' || current_schema(), 0))", err);
+    enum err_code code =
+        pg_exec(store, &store->writer, PG_SIDE_APPLY,
+                "SELECT pg_advisory_lock(hashtextextended('eider ' || current_schema(), 0))",
+                pg_deadline(store, LOCK_TIMEOUT_MS), NULL, err);
 
     if (code == ERR_TIMEOUT) {
         return err_set(err, ERR_IO,
@@ -265,8 +273,9 @@ pg_setup_writer(struct pg_store *store, bool first, struct err *err)
     }
     code = code ? code : read_newest(store, err);
     if (code) {
-        return code;
+        return code; /* and whoever asked disconnects */
     }
+    store->writer.settling = false;
     memcpy(store->identity, identity, sizeof(identity));
     store->next_ord = ord;
     atomic_store(&store->applied_lsn, lsn);

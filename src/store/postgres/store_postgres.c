@@ -103,6 +103,8 @@ init_store(struct pg_store *store, const struct store_open_options *options, str
 
     store->store.ops = &pg_ops;
     store->clock = options->clock ? options->clock : clock_system();
+    store->owner_ends = options->owner_ends;
+    store->owner_ctx = options->owner_ctx;
     store->timeout_ms = options->timeout_ms > 0 ? options->timeout_ms : PG_TIMEOUT_MS;
     store->connect_timeout_ms =
         postgres->connect_timeout_ms > 0 ? postgres->connect_timeout_ms : PG_CONNECT_TIMEOUT_MS;
