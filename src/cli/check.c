@@ -15,6 +15,8 @@
 #include "store/duckdb/duckdb_reader.h"
 #include "wal/wal_scan.h"
 
+enum { REPAIRS_MAX = 64 };
+
 struct finding *
 check_add(struct check *check, const char *code, enum severity severity, const char *fmt, ...)
 {
@@ -418,6 +420,62 @@ check_free(struct check *check)
     free(check);
 }
 
+/* The next finding from *at on that --repair does something about, or NULL. */
+static const struct finding *
+next_mendable(const struct check *check, size_t *at)
+{
+    while (*at < check->finding_count) {
+        const struct finding *finding = &check->findings[(*at)++];
+        if (finding->repair != REPAIR_NONE) {
+            return finding;
+        }
+    }
+    return NULL;
+}
+
+/* Whether a repair has left, or made, something that another one may mend. */
+static bool
+is_to_go_on(const struct check *before, const struct check *after)
+{
+    const struct finding *one = NULL;
+    const struct finding *other = NULL;
+    bool same = before->findings_more == after->findings_more;
+    size_t i = 0;
+    size_t j = 0;
+
+    do {
+        one = next_mendable(before, &i);
+        other = next_mendable(after, &j);
+        same = same && !one == !other && (!one || strcmp(one->what, other->what) == 0);
+    } while (one && other && same);
+    j = 0;
+    return !same && next_mendable(after, &j);
+}
+
+/*
+ * Repairs and looks again, and does so anew where there is more to mend than the first look could
+ * tell: a database that is made of the log alone lists none of the cold files that the old one had,
+ * and no look holds more than FINDINGS_MAX. Else files that nobody lists behind a repair wait to be
+ * collected, as after any start: the engine merged them, or brought their rows back.
+ */
+static enum err_code
+repair(struct check **check, const char *from, struct err *err)
+{
+    enum err_code code = ERR_OK;
+    bool again = (*check)->finding_count > 0;
+    bool of_log = (*check)->database_damaged && (*check)->log_whole && (*check)->snapshots == 0;
+
+    for (int i = 0; i < REPAIRS_MAX && again && code == ERR_OK; i++) {
+        struct check *after = check_new((*check)->cli, (*check)->config);
+        code = check_repair(*check, from, err);
+        code = code ? code : look(after, err);
+        again = (of_log || (*check)->findings_more > 0) && is_to_go_on(*check, after);
+        check_free(*check);
+        *check = after; /* what is still wrong */
+    }
+    return code;
+}
+
 static int
 check_offline(struct cli *cli, const struct config *config, struct err *err)
 {
@@ -433,12 +491,9 @@ check_offline(struct cli *cli, const struct config *config, struct err *err)
     }
     struct check *check = check_new(cli, config);
     enum err_code code = look(check, err);
-    if (code == ERR_OK && cli_has(cli, "repair") && check->finding_count > 0) {
+    if (code == ERR_OK && cli_has(cli, "repair")) {
         const char *from = cli_value(cli, "from") ? cli_value(cli, "from") : config->backup.dir;
-        code = check_repair(check, from, err);
-        check_free(check);
-        check = check_new(cli, config);
-        code = code ? code : look(check, err); /* what is still wrong */
+        code = repair(&check, from, err);
     }
     code = code ? code : print(check, err);
     bool wrong = check_errors(check) > 0;

@@ -1,5 +1,6 @@
 /* What eider check tells: as text for people, as JSON for programs. */
 #include <inttypes.h>
+#include <string.h>
 
 #include "cli/check.h"
 #include "codec/json_write.h"
@@ -53,14 +54,25 @@ add_cold_lines(const struct check *check, struct buf *out)
 
 static const char *const severity_names[] = {"note", "warning", "error"};
 
-/* For whoever was woken by it. */
+static bool
+is_explained_alike(const struct finding *a, const struct finding *b)
+{
+    return strcmp(a->code, b->code) == 0 && strcmp(a->meaning, b->meaning) == 0 &&
+           strcmp(a->remedy, b->remedy) == 0;
+}
+
+/* For whoever was woken by it. What is the same of many files is said once, behind their names. */
 static void
 explain(const struct check *check, struct buf *out)
 {
     for (size_t i = 0; i < check->finding_count; i++) {
         const struct finding *finding = &check->findings[i];
-        buf_add_fmt(out, "\n%s (%s): %s\n", finding->code, severity_names[finding->severity],
-                    finding->what);
+        bool first = i == 0 || !is_explained_alike(finding - 1, finding);
+        buf_add_fmt(out, "%s%s (%s): %s\n", first ? "\n" : "", finding->code,
+                    severity_names[finding->severity], finding->what);
+        if (i + 1 < check->finding_count && is_explained_alike(finding, finding + 1)) {
+            continue;
+        }
         if (finding->meaning[0]) {
             buf_add_fmt(out, "  What it means: %s\n", finding->meaning);
         }

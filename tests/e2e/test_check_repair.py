@@ -246,10 +246,34 @@ def test_a_stray_file_is_set_aside(place):
     files = cold_files(place)
     stray = os.path.join(os.path.dirname(files[0]), "0193c2a0-0000-7000-8000-000000000001.parquet")
     shutil.copy(files[0], stray)
+    shutil.copy(files[0], stray.replace("1.parquet", "2.parquet"))
+    explained = run("check", "--data-dir", place.data, "--explain").stdout
+    assert explained.count("is listed by nobody") == 2 and explained.count("No query reads it, and nothing is lost") == 1
     mend(place, "COLD_ORPHAN")
     assert not os.path.exists(stray)
     assert glob.glob(os.path.join(place.data, "quarantine", "*0193c2a0-0000-7000-8000-000000000001.parquet"))
     assert dump_of(place, place.data) == rows
+
+
+@pytest.mark.parametrize("strays", [0, 300])
+def test_one_repair_is_enough_for_a_damaged_database_with_cold_files(place, strays):
+    """The log begins at record 1, so the database comes from it, and lists none of the cold files, nor more than are listed at
+    once."""
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    before = cold_files(place)
+    assert len(before) > 1
+    for number in range(strays):
+        shutil.copy(before[0], os.path.join(os.path.dirname(before[0]), f"0193c2a0-0000-7000-8000-{number:012}.parquet"))
+    with open(os.path.join(place.data, "eider.duckdb"), "r+b") as file:
+        file.write(os.urandom(65536))
+    kept = [open(path, "rb").read() for path in before]
+    mend(place, "DATABASE_DAMAGED")
+    assert dump_of(place, place.data) == rows
+    found = every_file(place.data)
+    assert all(bytes in found for bytes in kept)
 
 
 @pytest.mark.parametrize("database", ["missing", "garbage"])
