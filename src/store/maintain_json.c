@@ -65,6 +65,10 @@ static void
 write_step(struct json_writer *json, const struct maintain_plan *plan,
            const struct retention_step *step)
 {
+    struct buf rules BUF_AUTO = {0};
+
+    buf_init(&rules, 0);
+    retention_step_rules(step, plan->rules, &rules);
     json_object_begin(json);
     json_key(json, "action");
     json_cstr(json, retention_action_name(step->action));
@@ -73,7 +77,7 @@ write_step(struct json_writer *json, const struct maintain_plan *plan,
     json_cstr(json, cold_kind_name(step->kind));
     write_day(json, step->day);
     json_key(json, "rule");
-    json_cstr(json, plan->rules[step->rule].text);
+    json_str(json, buf_slice(&rules));
     write_u64(json, "rows", step->rows);
     write_u64(json, "hot_rows", step->hot_rows);
     write_u64(json, "bytes", step->bytes);

@@ -278,7 +278,7 @@ note_step(struct maintain *maintain, const struct retention_step *step, const ch
     cold_day_format(step->day, day);
     engine_event(maintain->engine, false,
                  "retention: %s of %s, %s%s: %" PRIu64 " rows, %zu files, %" PRIu64
-                 " bytes, by the rule \"%s\"",
+                 " bytes, by \"%s\"",
                  retention_action_name(step->action), catalog_table(step->table)->name, day,
                  cold_kind_suffix(step->kind), step->rows, step->file_count, step->bytes, rule);
 }
@@ -320,9 +320,13 @@ maintain_retain(struct maintain *maintain, struct err *err)
 
     for (size_t i = 0; i < count && code == ERR_OK && !atomic_load(&maintain->stopping); i++) {
         struct retention_step *step = &plan.plan.steps[i];
+        struct buf rules BUF_AUTO = {0};
+        buf_init(&rules, 0);
+        retention_step_rules(step, plan.rules, &rules);
+        buf_add_char(&rules, '\0');
         maintain_set_state(maintain, MAINTAIN_RETAINING, step->table, step->day);
         maintain_set_steps(maintain, i, count);
-        code = do_step(maintain, step, plan.rules[step->rule].text, err);
+        code = do_step(maintain, step, rules.ptr, err);
         if (code == ERR_BUSY || code == ERR_NOT_FOUND) {
             engine_event(maintain->engine, false, "retention leaves a day to its next run: %s",
                          err->msg);

@@ -10,6 +10,8 @@
 
 enum { NO_RULE = -1 };
 
+static_assert(RETENTION_RULES_MAX <= 32, "a step has a bit for each");
+
 /* One day of one table, while the plan is made. */
 struct day {
     int32_t day;
@@ -96,7 +98,7 @@ add_step(struct planner *planner, enum retention_action action, int rule, const 
     }
     struct retention_step *step = &plan->steps[plan->count++];
     *step = (struct retention_step){.action = action,
-                                    .rule = (size_t)rule,
+                                    .rules = UINT32_C(1) << rule,
                                     .table = planner->table->id,
                                     .kind = COLD_RAW,
                                     .day = day->day};
@@ -136,9 +138,10 @@ take_hot(const struct planner *planner, struct retention_step *step, const struc
     step->bytes_estimated = day->hot_rows > 0;
 }
 
-/* Drops kinds of a day: those of `mask`, with the rule of each. */
+/* Drops kinds of a day that have a rule; `asking` has all that ask for it, as bits. */
 static void
-drop_kinds(struct planner *planner, struct day *day, const int rules[COLD_KIND_COUNT])
+drop_kinds(struct planner *planner, struct day *day, const int rules[COLD_KIND_COUNT],
+           const uint32_t asking[COLD_KIND_COUNT])
 {
     bool keeps_rollup = false;
 
@@ -151,9 +154,11 @@ drop_kinds(struct planner *planner, struct day *day, const int rules[COLD_KIND_C
         struct retention_step *step = add_step(
             planner, keeps_rollup ? RETENTION_DROP_ROWS : RETENTION_DROP_DAY, rules[COLD_RAW], day);
         step->seal_first = keeps_rollup && day->hot_rows > 0;
+        step->rules |= asking[COLD_RAW];
         take_hot(planner, step, day);
         take_files(step, day, COLD_RAW, true);
         for (int kind = COLD_1M; kind < COLD_KIND_COUNT && !keeps_rollup; kind++) {
+            step->rules |= has_kind(day, (enum cold_kind)kind) ? asking[kind] : 0;
             take_files(step, day, (enum cold_kind)kind, false);
         }
     }
@@ -162,6 +167,7 @@ drop_kinds(struct planner *planner, struct day *day, const int rules[COLD_KIND_C
             struct retention_step *step =
                 add_step(planner, RETENTION_DROP_ROLLUP, rules[kind], day);
             step->kind = (enum cold_kind)kind;
+            step->rules |= asking[kind];
             take_files(step, day, (enum cold_kind)kind, true);
         }
     }
@@ -332,6 +338,20 @@ collect_days(struct planner *planner)
     }
 }
 
+/* All rules by which a kind of a day goes, whose metrics are these: as bits. */
+static uint32_t
+asking_rules(const struct planner *planner, enum cold_kind kind, int rule,
+             const struct retention_metric *metrics, size_t count)
+{
+    uint32_t asking = rule == NO_RULE ? 0 : UINT32_C(1) << rule;
+
+    for (size_t i = 0; i < count && rule != NO_RULE; i++) {
+        int decided = decide(planner, kind, metrics[i].name);
+        asking |= decided == NO_RULE ? 0 : UINT32_C(1) << decided;
+    }
+    return asking;
+}
+
 static void
 plan_ages(struct planner *planner)
 {
@@ -342,6 +362,7 @@ plan_ages(struct planner *planner)
     for (size_t i = 0; i < planner->day_count; i++) {
         struct day *day = &planner->days[i];
         int rules[COLD_KIND_COUNT];
+        uint32_t asking[COLD_KIND_COUNT];
         for (int kind = 0; kind < COLD_KIND_COUNT; kind++) {
             rules[kind] = whole_rule(planner, (enum cold_kind)kind, day->day);
         }
@@ -355,7 +376,11 @@ plan_ages(struct planner *planner)
         if (by_metric && rules[COLD_RAW] == NO_RULE && end > at) {
             rules[COLD_RAW] = plan_metrics(planner, day, input->metrics + at, end - at);
         }
-        drop_kinds(planner, day, rules);
+        for (int kind = 0; kind < COLD_KIND_COUNT; kind++) {
+            asking[kind] = asking_rules(planner, (enum cold_kind)kind, rules[kind],
+                                        input->metrics + at, by_metric ? end - at : 0);
+        }
+        drop_kinds(planner, day, rules, asking);
     }
 }
 
@@ -388,6 +413,7 @@ plan_size(struct planner *planner, int index)
     for (size_t i = 0; i < planner->day_count && bytes > rule->max_bytes; i++) {
         struct day *day = &planner->days[i];
         int rules[COLD_KIND_COUNT];
+        uint32_t asking[COLD_KIND_COUNT] = {0}; /* but the rule itself */
         if (cold_day_end_us(day->day) > planner->input->now_us) {
             break;
         }
@@ -396,7 +422,7 @@ plan_size(struct planner *planner, int index)
             rules[kind] =
                 is_named(rule, planner->table->id, (enum cold_kind)kind) ? index : NO_RULE;
         }
-        drop_kinds(planner, day, rules);
+        drop_kinds(planner, day, rules, asking);
         bytes -= freed;
     }
 }
@@ -458,6 +484,20 @@ retention_metrics_before(const struct retention_rule *rules, size_t count, int64
     }
     *ret_before_us = cold_day_begin_us(cold_day_of(now_us - youngest));
     return true;
+}
+
+void
+retention_step_rules(const struct retention_step *step, const struct retention_rule *rules,
+                     struct buf *ret_text)
+{
+    size_t told = 0;
+
+    for (size_t i = 0; i < RETENTION_RULES_MAX; i++) {
+        if (step->rules >> i & 1) {
+            buf_add_cstr(ret_text, told++ ? "; " : "");
+            buf_add_cstr(ret_text, rules[i].text);
+        }
+    }
 }
 
 const char *

@@ -9,6 +9,9 @@
  * what they name is under their bound. Of the event log nothing goes unless the deciding rule says
  * even_event_log.
  *
+ * A step names every rule that asks for it: of a day that goes as a whole those of its rows, of
+ * each metric among them, and of the rollups that are there.
+ *
  * Rollups are made when a day is sealed. So where rows must go and a rollup of them lives longer,
  * hot rows are sealed first. A rollup with metrics of several rules lives as long as the longest.
  *
@@ -17,6 +20,7 @@
 #ifndef EIDER_STORE_RETENTION_H
 #define EIDER_STORE_RETENTION_H
 
+#include "base/buf.h"
 #include "store/cold.h"
 
 enum { RETENTION_RULES_MAX = 32, RETENTION_TEXT_MAX = 320 };
@@ -76,7 +80,7 @@ enum retention_action {
 
 struct retention_step {
     enum retention_action action;
-    size_t rule; /* index */
+    uint32_t rules; /* a bit for each rule that asks for it, by index */
     enum table_id table;
     enum cold_kind kind; /* of RETENTION_DROP_ROLLUP; else COLD_RAW */
     int32_t day;
@@ -103,6 +107,10 @@ void retention_plan_make(const struct retention_input *input, struct retention_p
 void retention_plan_fini(struct retention_plan *plan);
 
 #define RETENTION_PLAN_AUTO __attribute__((cleanup(retention_plan_fini)))
+
+/* Appends the rules of a step as they were written, in their order, with "; " between them. */
+void retention_step_rules(const struct retention_step *step, const struct retention_rule *rules,
+                          struct buf *ret_text);
 
 /* "drop day", "drop rows", ... */
 const char *retention_action_name(enum retention_action action);

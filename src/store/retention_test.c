@@ -117,8 +117,13 @@ expect_plan(struct world *world, const char *now, const char *expected)
         if (step->action == RETENTION_DROP_ROLLUP) {
             buf_add_fmt(&text, " %s", cold_kind_name(step->kind));
         }
-        buf_add_fmt(&text, " rows=%llu files=%zu rule=%zu", (unsigned long long)step->rows,
-                    step->file_count, step->rule);
+        buf_add_fmt(&text, " rows=%llu files=%zu rule=", (unsigned long long)step->rows,
+                    step->file_count);
+        for (size_t rule = 0, told = 0; rule < world->rule_count; rule++) {
+            if (step->rules >> rule & 1) {
+                buf_add_fmt(&text, "%s%zu", told++ ? "+" : "", rule);
+            }
+        }
         buf_add_cstr(&text, step->seal_first ? " seal" : "");
         buf_add_cstr(&text, step->keep_rollups ? " keep" : "");
         for (size_t j = 0; j < step->metric_count; j++) {
@@ -219,7 +224,53 @@ test_retention_first_rule_that_fits_decides(void **state)
     world.rules[0].max_age_us = TIME_US_PER_DAY;
     expect_plan(&world, "2024-03-08",
                 "trades 2024-03-01 drop day rows=10 files=1 rule=2\n"
-                "samples 2024-03-01 drop day rows=10 files=5 rule=1\n");
+                "samples 2024-03-01 drop day rows=10 files=5 rule=0+1\n");
+}
+
+static void
+test_retention_names_every_rule_that_a_day_goes_by(void **state)
+{
+    struct world world = {0};
+
+    (void)state;
+    add_rule(&world, "table=metrics rollup=raw max_age=1d");
+    add_rule(&world, "table=metrics rollup=1m max_age=2d");
+    add_rule(&world, "table=trades max_age=1d");
+    add_rule(&world, "table=metrics max_age=3d");
+    add_day(&world, TABLE_SAMPLES, "2024-03-01");
+    add_file(&world, TABLE_SAMPLES, COLD_RAW, "2024-03-02");
+    add_hot(&world, TABLE_SAMPLES, "2024-03-03", 7);
+    add_file(&world, TABLE_TRADES, COLD_RAW, "2024-03-01");
+    /* A rule that finds nothing to drop asked for nothing. */
+    expect_plan(&world, "2024-03-08",
+                "trades 2024-03-01 drop day rows=10 files=1 rule=2\n"
+                "samples 2024-03-01 drop day rows=10 files=5 rule=0+1+3\n"
+                "samples 2024-03-02 drop day rows=10 files=1 rule=0\n"
+                "samples 2024-03-03 drop day rows=7 files=0 rule=0\n");
+}
+
+static void
+test_retention_names_the_rules_of_all_metrics_that_go(void **state)
+{
+    struct world world = {0};
+    struct buf text BUF_AUTO = {0};
+    struct retention_step step = {.rules = 1 << 0 | 1 << 2};
+
+    (void)state;
+    add_rule(&world, "table=metrics metric=debug_* max_age=1d");
+    add_rule(&world, "table=metrics metric=never_* max_age=1d");
+    add_rule(&world, "table=metrics metric=load_* max_age=2d");
+    add_file(&world, TABLE_SAMPLES, COLD_RAW, "2024-03-01");
+    add_metric(&world, "2024-03-01", "debug_a", 4);
+    add_metric(&world, "2024-03-01", "load_a", 6);
+    expect_plan(&world, "2024-03-03",
+                "samples 2024-03-01 drop metrics rows=4 files=0 rule=0 debug_a=4\n");
+    expect_plan(&world, "2024-03-08", "samples 2024-03-01 drop day rows=10 files=1 rule=0+2\n");
+    buf_init(&text, 0);
+    retention_step_rules(&step, world.rules, &text);
+    buf_add_char(&text, '\0');
+    assert_string_equal(text.ptr, "table=metrics metric=debug_* max_age=1d; "
+                                  "table=metrics metric=load_* max_age=2d");
 }
 
 static void
@@ -240,7 +291,7 @@ test_retention_drops_metrics_by_pattern(void **state)
     expect_plan(&world, "2024-03-08",
                 "samples 2024-03-01 drop metrics rows=2 files=0 rule=1 keep debug_a=2\n"
                 "samples 2024-03-01 drop metrics rows=3 files=0 rule=2 debug_long=3\n");
-    expect_plan(&world, "2025-03-02", "samples 2024-03-01 drop day rows=10 files=5 rule=2\n");
+    expect_plan(&world, "2025-03-02", "samples 2024-03-01 drop day rows=10 files=5 rule=0+1+2\n");
 }
 
 static void
@@ -445,6 +496,8 @@ main(void)
         cmocka_unit_test(test_retention_never_drops_the_day_that_is_open),
         cmocka_unit_test(test_retention_of_rows_keeps_rollups_that_live_longer),
         cmocka_unit_test(test_retention_first_rule_that_fits_decides),
+        cmocka_unit_test(test_retention_names_every_rule_that_a_day_goes_by),
+        cmocka_unit_test(test_retention_names_the_rules_of_all_metrics_that_go),
         cmocka_unit_test(test_retention_drops_metrics_by_pattern),
         cmocka_unit_test(test_retention_drops_a_day_whose_metrics_all_go),
         cmocka_unit_test(test_retention_leaves_a_metric_whose_name_takes_others_along),

@@ -181,6 +181,23 @@ def test_retention_by_pattern_leaves_the_other_metrics():
         assert server.sql("SELECT sum(rows)::BIGINT FROM retention_receipts") == [[plan["rows"]]]
 
 
+def test_a_day_that_goes_by_several_rules_is_booked_to_all_of_them():
+    raw, minutes, all_of_it = ("table=metrics rollup=raw max_age=3d", "table=metrics rollup=1m max_age=4d", "table=metrics max_age=5d")
+    with Server(*MANUAL, "--set", f"retention={raw},table=trades max_age=9000d,{minutes},{all_of_it}") as server:
+        fill(server)
+        work(server, "seal", table="samples")
+        plan = server.post("/api/v1/admin/retention", params={"dry_run": "true"}).json()
+        whole = [step for step in plan["steps"] if step["action"] == "drop day"]
+        assert whole and {step["rule"] for step in whole} == {"; ".join([raw, minutes, all_of_it])}
+        rows = [step for step in plan["steps"] if step["action"] == "drop rows"]
+        assert rows and {step["rule"] for step in rows} == {raw}
+        shown = run("retention", "--data-dir", server.data_dir)
+        assert f"by {raw}; {minutes}; {all_of_it}\n" in shown.stdout
+        work(server, "retention")
+        receipts = server.sql("SELECT action, day, rule FROM retention_receipts")
+        assert sorted(receipts) == sorted([step["action"], step["day"], step["rule"]] for step in plan["steps"])
+
+
 def test_retention_by_size_takes_the_oldest_days():
     with Server(*MANUAL) as server:
         fill(server)
