@@ -77,7 +77,8 @@ add_column(struct form *form, size_t column, struct slice name)
 {
     struct sql_scan *scan = form->scan;
 
-    if (scan->column_count == SQL_SCAN_COLUMNS_MAX || !is_clear(form, name, column)) {
+    if (scan->column_count == SQL_SCAN_COLUMNS_MAX || !is_clear(form, name, column) ||
+        (scan->scan.column_mask & 1ULL << column)) { /* a scan gives each column once */
         return false;
     }
     scan->columns[scan->column_count] = column;

@@ -181,6 +181,7 @@ test_scan_is_not_told_where_it_is_in_doubt(void **state)
         "SELECT value AS symbol FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT value AS Timestamp FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT value, value FROM trading_metrics WHERE metric_name = 'a'",
+        "SELECT value, value AS again FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT value AS x, symbol AS X FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT *, value FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT * EXCLUDE (value) FROM trading_metrics WHERE metric_name = 'a'",
