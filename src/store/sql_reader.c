@@ -17,6 +17,7 @@ sql_advance(struct sql_reader *reader)
 {
     reader->questions += reader->token.kind == SQL_TOKEN_SYMBOL && reader->token.symbol == '?';
     reader->from = sql_token_blanks(reader->sql->sql, reader->at);
+    reader->glued = reader->from == reader->at;
     reader->at = sql_token_next(reader->sql->sql, reader->at, &reader->token);
 }
 
@@ -236,7 +237,7 @@ static bool
 take_cast(struct sql_reader *reader)
 {
     return !sql_take_symbol(reader, ':') ||
-           (sql_take_symbol(reader, ':') && sql_take_word(reader, "timestamp"));
+           (reader->glued && sql_take_symbol(reader, ':') && sql_take_word(reader, "timestamp"));
 }
 
 static bool
@@ -304,7 +305,7 @@ sql_read_bound(struct sql_reader *reader, struct sql_bound *ret_bound)
         return false;
     }
     sql_advance(reader);
-    bool open = (less || more) && !sql_take_symbol(reader, '=');
+    bool open = (less || more) && !(reader->glued && sql_take_symbol(reader, '='));
     if (!sql_read_time(reader, &time)) {
         return false;
     }

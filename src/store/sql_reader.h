@@ -18,6 +18,7 @@ struct sql_reader {
     const struct store_sql *sql;
     size_t from; /* where the token begins */
     size_t at;   /* where it ends */
+    bool glued;  /* to the token before it, as the second byte of <= and :: is */
     struct sql_token token;
     size_t questions; /* "?" that were passed */
     uint64_t dollars; /* bit n: $n was read as a parameter */

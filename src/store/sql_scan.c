@@ -2,6 +2,7 @@
 #include "store/sql_scan.h"
 
 #include <assert.h>
+#include <ctype.h>
 #include <string.h>
 #include <strings.h>
 
@@ -41,7 +42,9 @@ read_label(struct sql_reader *reader, struct slice *ret_name)
 {
     struct slice name = sql_raw(reader);
 
-    if (!sql_is_name(reader) || name.ptr[0] == '$') {
+    /* Numbers and parameters are words, too. */
+    if (!sql_is_name(reader) ||
+        !(isalpha((unsigned char)name.ptr[0]) || name.ptr[0] == '_' || name.ptr[0] == '"')) {
         return false;
     }
     if (name.ptr[0] == '"') {
