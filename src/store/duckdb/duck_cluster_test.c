@@ -65,10 +65,11 @@ test_rows_of_a_large_group_are_all_stored(void **state)
                      "FROM samples WHERE epoch_us(timestamp) = value AND value % 7 = series_id - 1",
                      wanted);
     /* Three runs of seven series: as many beginnings. */
-    place_expect_sql(place,
-                     "SELECT count(*) FROM (SELECT series_id, lag(series_id) OVER (ORDER BY rowid) AS "
-                     "before FROM samples_hot) WHERE before IS DISTINCT FROM series_id",
-                     "21\n");
+    place_expect_sql(
+        place,
+        "SELECT count(*) FROM (SELECT series_id, lag(series_id) OVER (ORDER BY rowid) AS "
+        "before FROM samples_hot) WHERE before IS DISTINCT FROM series_id",
+        "21\n");
 }
 
 int
