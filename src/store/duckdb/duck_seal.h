@@ -9,7 +9,7 @@
  * share a dictionary of values; the bound of dictionaries keeps times, which repeat from series to
  * series, out of one (their differences take next to nothing). See README.md.
  */
-enum { DUCK_ROW_GROUP = 491520, DUCK_DICTIONARY_MAX = 32000 };
+enum { DUCK_ROW_GROUP = 245760, DUCK_DICTIONARY_MAX = 32000 };
 
 struct store_sealing {
     struct store_seal seal;
