@@ -7,7 +7,21 @@
 #include "base/mem.h"
 #include "store/hot_private.h"
 
-enum { ID_TEXT = 12, READS_BETWEEN_LOADS = 256 };
+enum {
+    ID_TEXT = 12,
+    READS_BETWEEN_LOADS = 256,
+    FILL_POINTS = 65536, /* of one fill */
+    FILL_SHARE = 4       /* of the cache's bytes */
+};
+
+uint64_t
+hot_fill_max(const struct hot *hot)
+{
+    uint64_t max = hot->options.bytes_max / FILL_SHARE / (sizeof(int64_t) + sizeof(double));
+
+    max = max < FILL_POINTS ? max : FILL_POINTS;
+    return max > 0 ? max : 1;
+}
 
 void
 hot_spoil_fills(struct hot *hot)
@@ -50,7 +64,7 @@ install(struct hot *hot, const struct hot_fill *fill, const struct batch *rows)
         ring_init(&series->points, false, from_us);
         series->cached = true;
         series->read_points = read_points;
-        series->cut_among = is_cut ? fill->count : 0;
+        series->cut_among = is_cut && fill->rows_max >= hot_fill_max(hot) ? fill->count : 0;
         series->cut_us = fill->from_us;
         lru_add(&hot->lru, &series->item, (uint64_t)series->id);
     }

@@ -90,6 +90,9 @@ int hot_compare_definitions(const void *left, const void *right);
  * false: ask the store. */
 bool hot_load(struct hot *hot, struct store *store, bool with_newest);
 
+/* How many points a fill may have at most. */
+uint64_t hot_fill_max(const struct hot *hot);
+
 /* Takes the points of some series from a time on, at most `rows_max`, from the store. Called with
  * the lock, which it leaves while it reads. */
 void hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *series,

@@ -13,12 +13,9 @@
 #include "store/keys.h"
 
 enum {
-    CHAIN_MAX = 4096,    /* series of one name looked at */
-    FILL_POINTS = 65536, /* of one fill */
+    CHAIN_MAX = 4096, /* series of one name looked at */
     FILL_POINTS_MIN = 256,
-    FILL_SHARE = 4,  /* of the cache's bytes */
-    FILL_MARGIN = 4, /* a fill reads up to now: not for a range that is so many widths old */
-    CELLS_FIRST = 64
+    FILL_MARGIN = 4 /* a fill reads up to now: not for a range that is so many widths old */
 };
 
 /* ---- which series ---- */
@@ -318,7 +315,7 @@ cover(const struct hot_chosen *chosen, const struct store_scan *scan, struct hot
 
 /* Whether a fill is worth its while: it reads from from_us until now. */
 static bool
-is_fillable(const struct hot_chosen *chosen, const struct store_scan *scan)
+is_fillable(const struct hot *hot, const struct hot_chosen *chosen, const struct store_scan *scan)
 {
     int64_t newest_us = INT64_MIN;
     bool cut = false;
@@ -331,7 +328,7 @@ is_fillable(const struct hot_chosen *chosen, const struct store_scan *scan)
         cut = cut || (series->cut_among > 0 && chosen->count >= series->cut_among &&
                       scan->from_us <= series->cut_us);
     }
-    if (cut && !(scan->newest_first && rows_wanted(scan) < UINT64_MAX)) {
+    if (cut && !(scan->newest_first && rows_wanted(scan) <= hot_fill_max(hot))) {
         return false;
     }
     if (scan->from_us == INT64_MIN) {
@@ -345,15 +342,14 @@ is_fillable(const struct hot_chosen *chosen, const struct store_scan *scan)
 static uint64_t
 fill_rows(const struct hot *hot, const struct store_scan *scan)
 {
-    uint64_t max = hot->options.bytes_max / FILL_SHARE / (sizeof(int64_t) + sizeof(double));
+    uint64_t max = hot_fill_max(hot);
     uint64_t wanted = rows_wanted(scan);
 
-    max = max < FILL_POINTS ? max : FILL_POINTS;
     if (scan->newest_first && wanted < UINT64_MAX) {
         wanted = wanted * 4 > FILL_POINTS_MIN ? wanted * 4 : FILL_POINTS_MIN;
         max = wanted < max ? wanted : max;
     }
-    return max > 0 ? max : 1;
+    return max;
 }
 
 /*
@@ -369,7 +365,7 @@ hot_prepare(struct hot *hot, struct store *store, const struct store_scan *scan,
     }
     enum hot_verdict verdict = cover(chosen, scan, merge);
     lru_count_read(&hot->lru, verdict == HOT_ANSWERED);
-    if (verdict == HOT_ABSENT && is_fillable(chosen, scan)) {
+    if (verdict == HOT_ABSENT && is_fillable(hot, chosen, scan)) {
         hot_fill_range(hot, store, chosen->series, chosen->count, scan->from_us,
                        fill_rows(hot, scan));
         /* The lock was given up: all of it may be another. */

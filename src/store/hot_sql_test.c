@@ -161,6 +161,34 @@ test_statement_of_too_much_is_filled_once(void **state)
     assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price' "
                                 "AND timestamp >= '1970-01-01 00:00:00.002500'"));
     assert_int_equal(figures(bed).fills, 1);
+    struct store_sql newest = statement("SELECT value FROM trading_metrics WHERE metric_name = "
+                                        "'price' ORDER BY timestamp DESC");
+    newest.rows_max = 2000; /* more than a fill has, too */
+    for (int i = 0; i < 5; i++) {
+        assert_false(check(bed, &newest));
+    }
+    assert_int_equal(figures(bed).fills, 1);
+    end_bed(bed);
+}
+
+/* A fill for few rows tells nothing of one for all of them. */
+static void
+test_statement_of_few_rows_keeps_none_from_being_filled(void **state)
+{
+    struct buf lines BUF_AUTO = {0};
+    struct bed *bed = make_bed(store_duckdb_open, 1 << 16);
+
+    (void)state;
+    buf_init(&lines, 0);
+    for (int i = 0; i < 500; i++) {
+        buf_add_fmt(&lines, "1|%d|%d\n", i, i);
+    }
+    buf_add_char(&lines, '\0');
+    put(bed, "1|price|A|-\n", lines.ptr);
+    hot_reset(bed->hot);
+    assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price' "
+                                "ORDER BY timestamp DESC LIMIT 3"));
+    assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price'"));
     end_bed(bed);
 }
 
@@ -411,6 +439,7 @@ main(void)
         cmocka_unit_test(test_statement_is_cut_where_the_store_cuts),
         cmocka_unit_test(test_statement_never_shows_less_than_the_one_before),
         cmocka_unit_test(test_statement_of_too_much_is_filled_once),
+        cmocka_unit_test(test_statement_of_few_rows_keeps_none_from_being_filled),
         cmocka_unit_test(test_statement_of_many_series_is_merged_by_time),
         cmocka_unit_test(test_statements_like_those_are_answered_alike),
     };
