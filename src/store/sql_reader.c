@@ -31,7 +31,12 @@ sql_reader_init(struct sql_reader *reader, const struct store_sql *sql)
 bool
 sql_is_name(const struct sql_reader *reader)
 {
-    return reader->token.kind == SQL_TOKEN_WORD && reader->at - reader->from < SQL_TOKEN_MAX;
+    struct slice text = sql_raw(reader);
+
+    if (reader->token.kind != SQL_TOKEN_WORD || text.len >= SQL_TOKEN_MAX) {
+        return false;
+    }
+    return text.ptr[0] != '"' || (text.len > 1 && text.ptr[text.len - 1] == '"');
 }
 
 bool

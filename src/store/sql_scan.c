@@ -9,6 +9,8 @@
 #include "codec/number.h"
 #include "store/sql_reader.h"
 
+#define COUNT_OF(array) (sizeof(array) / sizeof(*(array)))
+
 /* What is read of a statement so far. */
 struct form {
     struct sql_reader reader;
@@ -252,6 +254,16 @@ read_where(struct form *form)
 
 /* ---- what follows ---- */
 
+/* Whether the token is a name wherever it stands. ORDER BY ALL is not by a column "all"; so with
+ * TRUE, NULL and a hundred others, and every version of DuckDB adds some. */
+static bool
+is_certain_name(const struct sql_reader *reader)
+{
+    static const char *const usual[] = {"date", "t", "time", "ts"};
+
+    return sql_raw(reader).ptr[0] == '"' || sql_is_one_of(reader, usual, COUNT_OF(usual));
+}
+
 /* The time, by its name or the one it has in the answer. */
 static bool
 read_order(struct form *form)
@@ -261,11 +273,15 @@ read_order(struct form *form)
     size_t time = (size_t)form->table->time_column;
     struct sql_name name;
 
-    if (!sql_take_word(reader, "by") || !sql_read_name(reader, &name) || !is_ours(form, &name)) {
+    if (!sql_take_word(reader, "by") || !sql_is_name(reader)) {
+        return false;
+    }
+    bool certain = is_certain_name(reader);
+    if (!sql_read_name(reader, &name) || !is_ours(form, &name)) {
         return false;
     }
     bool is_time = strcmp(name.column, form->table->columns[time].name) == 0;
-    for (size_t i = 0; i < scan->column_count && !name.qualifier[0]; i++) {
+    for (size_t i = 0; i < scan->column_count && certain && !name.qualifier[0]; i++) {
         is_time |= scan->columns[i] == time && slice_is_nocase(scan->names[i], name.column);
     }
     if (sql_take_word(reader, "desc")) {

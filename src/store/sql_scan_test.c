@@ -128,6 +128,9 @@ test_scan_has_order_and_limit(void **state)
     expect("SELECT timestamp AS Time, value FROM trading_metrics WHERE metric_name = 'a' "
            "ORDER BY time DESC",
            "timestamp=Time,value; metric_name a; -..- newest");
+    expect("SELECT timestamp AS \"all\" FROM trading_metrics WHERE metric_name = 'a' "
+           "ORDER BY \"all\"",
+           "timestamp=all; metric_name a; -..-");
 }
 
 static void
@@ -180,6 +183,8 @@ test_scan_is_not_told_where_it_is_in_doubt(void **state)
         "SELECT value AS \"\"\"v\" FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT value AS symbol FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT value AS Timestamp FROM trading_metrics WHERE metric_name = 'a'",
+        "SELECT value, timestamp AS all FROM trading_metrics WHERE metric_name = 'a' ORDER BY all",
+        "SELECT timestamp AS true FROM trading_metrics WHERE metric_name = 'a' ORDER BY true",
         "SELECT value, value FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT value, value AS again FROM trading_metrics WHERE metric_name = 'a'",
         "SELECT value AS 1 FROM trading_metrics WHERE metric_name = 'a'",
@@ -219,13 +224,17 @@ test_scan_is_not_told_where_it_is_in_doubt(void **state)
         FORM " AND timestamp >= now() - 1",
         FORM " AND timestamp >= '1970-01-02' + INTERVAL 1 DAY",
         FORM " AND timestamp >= '1970-01-02 00:00:00+01'",
-        FORM " AND timestamp > = '1970-01-02'",
-        FORM " AND timestamp >= '1970-01-02': :TIMESTAMP",
         FORM " AND timestamp <> '1970-01-02'",
+        FORM " AND timestamp > = '1970-01-02'",
+        FORM " AND timestamp >/**/= '1970-01-02'",
+        FORM " AND timestamp >= '1970-01-02': :TIMESTAMP",
+        FORM " /* no end",
+        FORM "\vLIMIT 5",
         FORM " AND",
         FORM " GROUP BY value",
         FORM " ORDER BY value",
         FORM " ORDER BY 1",
+        FORM " ORDER BY \"timestamp",
         FORM " ORDER BY timestamp, value",
         FORM " ORDER BY timestamp DESC NULLS LAST",
         FORM " ORDER timestamp",

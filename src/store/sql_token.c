@@ -11,14 +11,28 @@ is_word_char(char c)
     return isalnum((unsigned char)c) || c == '_' || c == '$';
 }
 
-/* Skips a block comment, which nests. */
+/* isspace without the vertical tab, which DuckDB refuses. */
+static bool
+is_blank(char c)
+{
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\f';
+}
+
+static bool
+begins_block(struct slice sql, size_t at)
+{
+    return at + 1 < sql.len && sql.ptr[at] == '/' && sql.ptr[at + 1] == '*';
+}
+
+/* Skips a block comment, which nests; stays where it is when it does not end. */
 static size_t
 skip_block(struct slice sql, size_t at)
 {
+    size_t begin = at;
     size_t depth = 0;
 
     while (at < sql.len) {
-        if (sql.ptr[at] == '/' && at + 1 < sql.len && sql.ptr[at + 1] == '*') {
+        if (begins_block(sql, at)) {
             depth++;
             at += 2;
         } else if (sql.ptr[at] == '*' && at + 1 < sql.len && sql.ptr[at + 1] == '/') {
@@ -30,26 +44,26 @@ skip_block(struct slice sql, size_t at)
             at++;
         }
     }
-    return at;
+    return begin;
 }
 
 size_t
 sql_token_blanks(struct slice sql, size_t at)
 {
-    while (at < sql.len) {
-        bool two = at + 1 < sql.len;
-        if (isspace((unsigned char)sql.ptr[at])) {
+    size_t from;
+
+    do {
+        from = at;
+        if (at < sql.len && is_blank(sql.ptr[at])) {
             at++;
-        } else if (two && sql.ptr[at] == '-' && sql.ptr[at + 1] == '-') {
+        } else if (at + 1 < sql.len && sql.ptr[at] == '-' && sql.ptr[at + 1] == '-') {
             while (at < sql.len && sql.ptr[at] != '\n' && sql.ptr[at] != '\r') {
                 at++;
             }
-        } else if (two && sql.ptr[at] == '/' && sql.ptr[at + 1] == '*') {
+        } else if (begins_block(sql, at)) {
             at = skip_block(sql, at);
-        } else {
-            break;
         }
-    }
+    } while (at > from);
     return at;
 }
 
@@ -128,6 +142,10 @@ sql_token_next(struct slice sql, size_t at, struct sql_token *token)
     if (c & 0x80) {
         token->kind = SQL_TOKEN_FOREIGN;
         return at + 1;
+    }
+    if (begins_block(sql, at)) {
+        token->kind = SQL_TOKEN_FOREIGN; /* the rest is a comment without an end */
+        return sql.len;
     }
     if (c == '$') {
         size_t end = skip_dollar(sql, at);

@@ -18,7 +18,7 @@ enum sql_token_kind {
     SQL_TOKEN_STRING,
     SQL_TOKEN_SYMBOL,
     SQL_TOKEN_UNICODE, /* the beginning of a U& name or text */
-    SQL_TOKEN_FOREIGN  /* a byte beyond ASCII outside of quotes */
+    SQL_TOKEN_FOREIGN  /* a byte beyond ASCII outside of quotes; a comment without an end */
 };
 
 struct sql_token {
