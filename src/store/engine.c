@@ -537,7 +537,7 @@ engine_sql(struct engine *engine, const struct store_sql *sql, struct batch *ret
 
     now.now_us = clock_wall_us(engine->clock);
     if (code == ERR_OK) {
-        if (!engine->hot || !store_has_sql(engine->store) ||
+        if (!engine->hot || !store_speaks_duckdb(engine->store) ||
             !hot_sql(engine->hot, engine->store, &now, ret_rows, ret_truncated)) {
             code = store_sql(engine->store, &now, ret_rows, ret_truncated, err);
         }

@@ -77,7 +77,8 @@ bool hot_bucket(struct hot *hot, struct store *store, const struct store_bucket 
                 struct batch *ret_rows);
 bool hot_latest(struct hot *hot, struct store *store, enum table_id table, struct batch *ret_rows);
 
-/* A user's statement that asks for rows as they are; needs its rows_max and bytes_max. */
+/* A user's statement that asks for rows as they are, of a store that speaks DuckDB's SQL; needs its
+ * rows_max and bytes_max. */
 bool hot_sql(struct hot *hot, struct store *store, const struct store_sql *sql,
              struct batch *ret_rows, bool *ret_truncated);
 

@@ -39,9 +39,9 @@ store_visit(struct store *store, const struct store_scan *scan, store_visit_fn *
 }
 
 bool
-store_has_sql(const struct store *store)
+store_speaks_duckdb(const struct store *store)
 {
-    return store->ops->sql != NULL;
+    return store->ops->speaks_duckdb;
 }
 
 enum err_code

@@ -272,6 +272,7 @@ struct store_ops {
      * error. */
     enum err_code (*visit)(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
                            void *ctx, struct err *err);
+    bool speaks_duckdb; /* what is told of a statement by its text holds: its SQL is DuckDB's */
     /* NULL when the store does not speak SQL. *ret_truncated may be NULL. */
     enum err_code (*sql)(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                          bool *ret_truncated, struct err *err);
@@ -354,8 +355,8 @@ enum err_code store_bucket(struct store *store, const struct store_bucket *bucke
                            struct batch *ret_rows, struct err *err);
 enum err_code store_visit(struct store *store, const struct store_scan *scan, store_visit_fn *fn,
                           void *ctx, struct err *err);
-/* Whether store_sql is more than a refusal. */
-bool store_has_sql(const struct store *store);
+/* Whether a statement's text means to the store what it means to DuckDB. */
+bool store_speaks_duckdb(const struct store *store);
 enum err_code store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                         bool *ret_truncated, struct err *err);
 enum err_code store_latest(struct store *store, enum table_id table, struct batch *ret_rows,

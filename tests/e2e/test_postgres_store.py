@@ -76,6 +76,17 @@ def test_what_is_written_is_read(server, postgres):
     assert "hedera_monitor_build_info" in metrics and "\neider_" not in metrics
 
 
+def test_statements_are_postgresqls_when_memory_has_the_rows(server):
+    """Names without quotes are folded, 90 MINUTE is no interval: the cache, which has the rows, must not answer as DuckDB would."""
+    assert server.post("/write?precision=s&ack=applied", data="cpu value=1 1700000000").status_code == 204
+    where = "FROM trading_metrics WHERE metric_name = 'cpu'"
+    for _ in range(3):
+        answer = server.post("/api/v1/sql", json={"sql": f"SELECT value AS Load {where}"}).json()
+        assert [column["name"] for column in answer["columns"]] == ["load"] and answer["rows"] == [[1.0]]
+        answer = server.post("/api/v1/sql", json={"sql": f"SELECT value {where} AND timestamp >= now() - INTERVAL 90 MINUTE"})
+        assert answer.status_code == 422, answer.text
+
+
 def test_no_nul_gets_in(server):
     answer = server.ingest("trades", '[{"trade_id": "a\\u0000b", "timestamp": 1, "symbol": "A", "side": "buy", "quantity": 1, "price": 1}]')
     assert answer.status_code in (400, 422) and "NUL" in answer.text, answer.text

@@ -135,6 +135,7 @@ static const struct store_ops duck_ops = {
     .scan = duck_scan,
     .bucket = duck_bucket,
     .visit = duck_visit,
+    .speaks_duckdb = true,
     .sql = duck_sql,
     .latest = duck_latest,
     .checkpoint = duck_checkpoint,
