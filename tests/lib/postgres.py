@@ -1,5 +1,6 @@
 """A PostgreSQL server of a test's own: a cluster in a temporary directory, on a loopback port and a Unix socket, stopped by
 its process id. As root it runs as the user `postgres`, since PostgreSQL refuses to be root."""
+import atexit
 import os
 import select
 import shutil
@@ -14,6 +15,8 @@ START_TIMEOUT_S = 60
 
 
 class Postgres:
+    clusters = {}  # by password: one that initdb made, which the others are copied from; initdb takes seconds
+
     def __init__(self, password=None, options=()):
         self.bin = subprocess.run(["pg_config", "--bindir"], capture_output=True, text=True, check=True).stdout.strip()
         self.dir = tempfile.mkdtemp(prefix="eider-pg-")
@@ -27,15 +30,27 @@ class Postgres:
         self._init()
 
     def _init(self):
+        if self.password not in self.clusters:
+            self.clusters[self.password] = self._new_cluster()
+        subprocess.run(["cp", "-a", self.clusters[self.password], self.data], check=True)
+
+    def _new_cluster(self):
+        """Runs initdb in a directory that is there until the tests are over."""
+        where = tempfile.mkdtemp(prefix="eider-pg-")
+        atexit.register(shutil.rmtree, where, ignore_errors=True)
+        if self.as_user:
+            shutil.chown(where, "postgres")
         auth = ["-A", "trust"]
         if self.password:
-            file = os.path.join(self.dir, "password")
+            file = os.path.join(where, "password")
             with open(file, "w") as out:
                 out.write(self.password)
             os.chmod(file, 0o644)
             auth = ["-A", "scram-sha-256", "--pwfile", file]
-        subprocess.run([*self.as_user, os.path.join(self.bin, "initdb"), "-D", self.data, "-U", "eider", "-E", "UTF8",
-                        "--locale=C.UTF-8", "--no-sync", *auth], check=True, stdout=subprocess.DEVNULL, cwd=self.dir)
+        data = os.path.join(where, "data")
+        subprocess.run([*self.as_user, os.path.join(self.bin, "initdb"), "-D", data, "-U", "eider", "-E", "UTF8",
+                        "--locale=C.UTF-8", "--no-sync", *auth], check=True, stdout=subprocess.DEVNULL, cwd=where)
+        return data
 
     @property
     def data(self):
