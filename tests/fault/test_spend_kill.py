@@ -23,7 +23,7 @@ SPEND = "/api/v1/spend/"
 
 # Small segments, frequent checkpoints and snapshots: so that kills hit those moments, too.
 SETTINGS = ["--set", "collect.system=false", "--set", "wal.segment_bytes=1MiB", "--set", "storage.snapshot_wal_bytes=1MiB",
-            "--set", "storage.checkpoint_interval=1s", "--set", "sql.rows_max=10000000", "--set", "sql.bytes_max=1GiB",
+            "--set", "storage.checkpoint_interval=100ms", "--set", "sql.rows_max=10000000", "--set", "sql.bytes_max=1GiB",
             "--set", "gateway.lease=1s", "--log-level", "WARNING"]
 
 
