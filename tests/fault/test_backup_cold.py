@@ -2,6 +2,7 @@
 import glob
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -93,27 +94,36 @@ def test_killed_among_cold_files(place, point):
     assert dump_of(place, target) == rows
 
 
-def make_holes(place):
-    """A database with free space inside: sealed rows in front of rows that stay."""
-    with place.server() as server:
-        for i in range(100):
-            rows = [{"trade_id": os.urandom(64).hex(), "timestamp": f"2026-01-{i % 3 + 1:02d}T00:00:00", "symbol": "A", "side": "buy",
-                     "quantity": 1, "price": n} for n in range(1000)]
-            assert server.ingest("trades", rows).status_code == 200
-        server.stop()  # a checkpoint: these rows come first in the file
-    with place.server() as server:
-        now = time.time_ns() // 1000  # days that are not closed stay hot
-        for i in range(24):
-            points = "\n".join(f"m{os.urandom(80).hex()} value=1 {now + n}" for n in range(1000))
-            assert server.post("/write?precision=us", data=points).status_code in (200, 204)
-        rows = dump(server)
-        server.stop()
-    seal(place)
-    return rows
+@pytest.fixture(scope="module")
+def with_holes(tmp_path_factory):
+    """A database with free space inside, sealed rows in front of rows that stay, copied for every test; and what is in it."""
+    with Place() as place:
+        with place.server() as server:
+            for i in range(20):
+                rows = [{"trade_id": os.urandom(256).hex(), "timestamp": f"2026-01-{i % 3 + 1:02d}T00:00:00", "symbol": "A", "side": "buy",
+                         "quantity": 1, "price": n} for n in range(1000)]
+                assert server.ingest("trades", rows).status_code == 200
+            server.stop()  # a checkpoint: these rows come first in the file
+        with place.server() as server:
+            now = time.time_ns() // 1000  # days that are not closed stay hot
+            for i in range(6):
+                points = "\n".join(f"m{os.urandom(80).hex()} value=1 {now + n}" for n in range(1000))
+                assert server.post("/write?precision=us", data=points).status_code in (200, 204)
+            rows = dump(server)
+            server.stop()
+        seal(place)
+        path = str(tmp_path_factory.mktemp("holes") / "data")
+        shutil.copytree(place.data, path)
+    return path, rows
 
 
-def test_optimize_gives_space_back_and_keeps_every_row(place):
-    rows = make_holes(place)
+def make_holes(place, with_holes):
+    shutil.copytree(with_holes[0], place.data)
+    return with_holes[1]
+
+
+def test_optimize_gives_space_back_and_keeps_every_row(place, with_holes):
+    rows = make_holes(place, with_holes)
     with place.server() as server:
         before = os.path.getsize(os.path.join(place.data, "eider.duckdb"))
         done = run("optimize", "--url", server.url, "--json")
@@ -128,8 +138,8 @@ def test_optimize_gives_space_back_and_keeps_every_row(place):
 
 
 @pytest.mark.parametrize("point", SWAP_POINTS)
-def test_a_killed_swap_has_the_old_file_or_the_new(place, point):
-    rows = make_holes(place)
+def test_a_killed_swap_has_the_old_file_or_the_new(place, with_holes, point):
+    rows = make_holes(place, with_holes)
     done = run("optimize", "--data-dir", place.data, env={"EIDER_FAILPOINT": f"{point}:kill"})
     assert done.returncode == -signal.SIGKILL, (point, done.stderr)
     assert dump_of(place, place.data) == rows

@@ -44,18 +44,30 @@ def test_every_point_of_backup_and_restore_is_tried():
     assert mine == {*BACKUP_POINTS, *RESTORE_POINTS, *COLD_POINTS}
 
 
+def keep_one(place):
+    return ["--set", f"backup.dir={place.backups}", "--set", f"backup.wal_archive={place.archive}", "--set", "backup.keep=1"]
+
+
+@pytest.fixture(scope="module")
+def backed_up():
+    """A place with a backup and two lives behind it, copied for every test; and its rows."""
+    with Place() as place:
+        with place.server() as server:  # every start begins a segment, so that there are closed ones
+            fill(server, 0, 6)
+        done = run("backup", "--data-dir", place.data, *keep_one(place))
+        assert done.returncode == 0, done.stderr
+        for i in range(2):
+            with place.server() as server:
+                fill(server, 10 + 10 * i, 6)
+                rows = dump(server)
+        yield place.root, rows
+
+
 @pytest.mark.parametrize("point", BACKUP_POINTS)
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_killed_backup_is_none_or_whole(place, point, nth):
-    settings = ["--set", f"backup.dir={place.backups}", "--set", f"backup.wal_archive={place.archive}", "--set", "backup.keep=1"]
-    with place.server() as server:  # every start begins a segment, so that there are closed ones
-        fill(server, 0, 6)
-    done = run("backup", "--data-dir", place.data, *settings)
-    assert done.returncode == 0, done.stderr
-    for i in range(2):
-        with place.server() as server:
-            fill(server, 10 + 10 * i, 6)
-            rows = dump(server)
+def test_a_killed_backup_is_none_or_whole(place, backed_up, point, nth):
+    rows, settings = backed_up[1], keep_one(place)
+    shutil.copytree(backed_up[0], place.root, dirs_exist_ok=True)
     done = run("backup", "--data-dir", place.data, *settings, env={"EIDER_FAILPOINT": f"{point}:kill:{nth}"})
     if nth == 1 or point in ("export.copied", "backup.pooled"):
         assert killed(done), (point, done.returncode, done.stderr)
@@ -76,16 +88,25 @@ def test_a_killed_backup_is_none_or_whole(place, point, nth):
     assert dump_of(place, restored) == rows
 
 
+@pytest.fixture(scope="module")
+def written_on():
+    """A place with a backup in the middle of a life and another life behind it, copied for every test; and its rows."""
+    with Place() as place:
+        with place.server() as server:
+            fill(server, 0, 6)
+            place.backup(server)
+            fill(server, 10, 6)
+        with place.server() as server:
+            fill(server, 20, 6)
+            rows = dump(server)
+        yield place.root, rows
+
+
 @pytest.mark.parametrize("point", RESTORE_POINTS)
 @pytest.mark.parametrize("nth", [1, 2])
-def test_a_killed_restore_is_no_database_until_it_is_whole(place, point, nth):
-    with place.server() as server:
-        fill(server, 0, 6)
-        place.backup(server)
-        fill(server, 10, 6)
-    with place.server() as server:
-        fill(server, 20, 6)
-        rows = dump(server)
+def test_a_killed_restore_is_no_database_until_it_is_whole(place, written_on, point, nth):
+    rows = written_on[1]
+    shutil.copytree(written_on[0], place.root, dirs_exist_ok=True)
     target = place.new_dir()
     done, _ = place.restore("--wal", place.data, to=target, env={"EIDER_FAILPOINT": f"{point}:kill:{nth}"})
     if nth == 1 or killed(done):
