@@ -52,6 +52,11 @@ def fill_until_it_is_felt(world, ballast):
     """Until a write to each database was refused, and maintenance of one said what it lacks: that of the other may wait for an
     applier that is stalled by then, a minute a step."""
     refused = {side.name: side.counts.get("refused", 0) for side in world.sides}
+    # Who waits for an applier that is stalled is told of it half a minute later: one of each database does not wait any more.
+    first = {writer: writer.steps for writer in world.writers if writer.number == 0}
+    for writer in first:
+        writer.applied = 0
+    wait_for(lambda: all(writer.steps > steps + 1 for writer, steps in first.items()), PATIENCE_S, "two writes of each")
 
     def felt():
         ballast.fill()
@@ -63,6 +68,8 @@ def fill_until_it_is_felt(world, ballast):
         wait_for(felt, DUTIES_S)
     except AssertionError:
         raise AssertionError(f"a full disk and no refusals: {[side.counts for side in world.sides]}; {world.server.log()}") from None
+    for writer in first:
+        writer.applied = 0.5
 
 
 def answer_on_a_full_disk(world):
