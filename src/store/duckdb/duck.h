@@ -12,7 +12,7 @@
  *   duck_cold.c     the list of cold files           duck_seal.c    days into files
  *   duck_unseal.c   files into days                  duck_drop.c    retention
  *   duck_rollup.c   aggregates of files              duck_compact.c a copy without free space
- *   duck_narrow.c   users' SQL over fewer files      sql_range.c    the times that statements ask for
+ *   duck_narrow.c   users' SQL over fewer files      sql_range.c    the times asked for
  */
 #ifndef EIDER_STORE_DUCKDB_DUCK_H
 #define EIDER_STORE_DUCKDB_DUCK_H
