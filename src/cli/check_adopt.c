@@ -192,8 +192,8 @@ tell(const struct adopting *adopting, const struct cold_file *file, enum verdict
     static const char *const why[] = {
         [LOST] = "is missing",
         [DAMAGED] = "is damaged",
-        [NAMELESS] = "names series that cold/series does not define (it was written before series "
-                     "were kept there, or that file is damaged); a backup has them",
+        [NAMELESS] = ("names series that cold/series does not define (it was written before series "
+                      "were kept there, or that file is damaged); a backup has them"),
         [REPLAYED] = "was sealed behind a file that is lost; the log has all of its rows",
     };
     char relative[COLD_RELATIVE_MAX];

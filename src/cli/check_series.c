@@ -61,7 +61,7 @@ write_names(struct engine *engine, const struct batch *ids, size_t from, size_t 
 {
     struct batch rows BATCH_AUTO = {0};
 
-    batch_init(&rows, catalog_table(TABLE_SERIES), NAMES_A_RECORD * 64);
+    batch_init(&rows, catalog_table(TABLE_SERIES), (size_t)NAMES_A_RECORD * 64);
     for (size_t i = from; i < to; i++) {
         char name[32];
         int64_t id = batch_get_i64(ids, 0, i);
