@@ -132,7 +132,7 @@ struct hot_merge {
 
 /*
  * Finds the series of a scan and sees that all of the range is there. Called with the lock, which
- * it may leave for a fill. HOT_ANSWERED: the merge stands at the beginning.
+ * it may leave for a fill, unless `store` is NULL. HOT_ANSWERED: the merge stands at the beginning.
  */
 enum hot_verdict hot_prepare(struct hot *hot, struct store *store, const struct store_scan *scan,
                              struct hot_chosen *chosen, struct hot_merge *merge);
@@ -144,6 +144,10 @@ bool hot_next_point(struct hot_merge *merge, struct ring_point *ret_point, size_
 /* Remembers how far back a read went; before the first hot_next_point. */
 void hot_note_reads(const struct hot_chosen *chosen, const struct hot_merge *merge,
                     const struct store_scan *scan);
+
+/* hot_scan, which fills only when it may. */
+bool hot_scan_filled(struct hot *hot, struct store *store, const struct store_scan *scan,
+                     bool may_fill, struct batch *ret_rows);
 
 bool hot_is_ours(enum table_id table);
 void hot_count_passed(struct hot *hot);

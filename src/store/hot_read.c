@@ -352,10 +352,6 @@ fill_rows(const struct hot *hot, const struct store_scan *scan)
     return max;
 }
 
-/*
- * Finds the series of a scan and sees that all of the range is there. Called with the lock, which
- * it may leave for a fill. HOT_ANSWERED: the merge stands at the beginning.
- */
 enum hot_verdict
 hot_prepare(struct hot *hot, struct store *store, const struct store_scan *scan,
             struct hot_chosen *chosen, struct hot_merge *merge)
@@ -365,7 +361,7 @@ hot_prepare(struct hot *hot, struct store *store, const struct store_scan *scan,
     }
     enum hot_verdict verdict = cover(chosen, scan, merge);
     lru_count_read(&hot->lru, verdict == HOT_ANSWERED);
-    if (verdict == HOT_ABSENT && is_fillable(hot, chosen, scan)) {
+    if (verdict == HOT_ABSENT && store && is_fillable(hot, chosen, scan)) {
         hot_fill_range(hot, store, chosen->series, chosen->count, scan->from_us,
                        fill_rows(hot, scan));
         /* The lock was given up: all of it may be another. */
@@ -476,6 +472,13 @@ bool
 hot_scan(struct hot *hot, struct store *store, const struct store_scan *scan,
          struct batch *ret_rows)
 {
+    return hot_scan_filled(hot, store, scan, true, ret_rows);
+}
+
+bool
+hot_scan_filled(struct hot *hot, struct store *store, const struct store_scan *scan, bool may_fill,
+                struct batch *ret_rows)
+{
     struct column_list columns;
     struct hot_chosen chosen;
     struct hot_merge merge;
@@ -490,7 +493,7 @@ hot_scan(struct hot *hot, struct store *store, const struct store_scan *scan,
         return false;
     }
     pthread_mutex_lock(&hot->lock);
-    enum hot_verdict verdict = hot_prepare(hot, store, scan, &chosen, &merge);
+    enum hot_verdict verdict = hot_prepare(hot, may_fill ? store : NULL, scan, &chosen, &merge);
     if (verdict == HOT_ANSWERED) {
         hot_note_reads(&chosen, &merge, scan);
         batch_init_answer(&rows, hot_answer_bytes_max);

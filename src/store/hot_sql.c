@@ -47,7 +47,9 @@ hot_sql(struct hot *hot, struct store *store, const struct store_sql *sql, struc
     /* One more than is shown tells that there are more. */
     uint64_t limit = plain.scan.limit;
     plain.scan.limit = limit > 0 && limit <= sql->rows_max ? limit : sql->rows_max + 1;
-    if (!hot_scan(hot, store, &plain.scan, &rows)) {
+    /* Any rows will do: the store stops at the first it meets, and a fill would look at all. */
+    bool any_rows = !plain.ordered && plain.scan.from_us == INT64_MIN;
+    if (!hot_scan_filled(hot, store, &plain.scan, !any_rows, &rows)) {
         return false;
     }
     bool truncated = rows.rows > sql->rows_max;

@@ -55,6 +55,8 @@ filled(void)
     for (size_t i = 1; i < sizeof(rows) / sizeof(*rows); i++) {
         put(bed, NULL, rows[i]);
     }
+    assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name IN ('price', "
+                                "'volume') ORDER BY timestamp"));
     return bed;
 }
 
@@ -127,7 +129,8 @@ test_statement_is_cut_where_the_store_cuts(void **state)
 static void
 test_statement_never_shows_less_than_the_one_before(void **state)
 {
-    static const char text[] = "SELECT value FROM trading_metrics WHERE metric_name = 'volume'";
+    static const char text[] =
+        "SELECT value FROM trading_metrics WHERE metric_name = 'volume' ORDER BY timestamp";
     struct bed *bed = filled();
 
     (void)state;
@@ -143,7 +146,8 @@ test_statement_never_shows_less_than_the_one_before(void **state)
 static void
 test_statement_of_too_much_is_filled_once(void **state)
 {
-    static const char text[] = "SELECT value FROM trading_metrics WHERE metric_name = 'price'";
+    static const char text[] =
+        "SELECT value FROM trading_metrics WHERE metric_name = 'price' ORDER BY timestamp";
     struct buf lines BUF_AUTO = {0};
     struct bed *bed = make_bed(store_duckdb_open, 1 << 16); /* fills of 1024 points */
 
@@ -188,7 +192,27 @@ test_statement_of_few_rows_keeps_none_from_being_filled(void **state)
     hot_reset(bed->hot);
     assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price' "
                                 "ORDER BY timestamp DESC LIMIT 3"));
-    assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price'"));
+    assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price' "
+                                "ORDER BY timestamp"));
+    end_bed(bed);
+}
+
+/* The store stops at the first rows it meets: it must not be asked for all of them, to fill. */
+static void
+test_statement_of_any_rows_fills_nothing(void **state)
+{
+    static const char text[] =
+        "SELECT value FROM trading_metrics WHERE metric_name = 'price' LIMIT 3";
+    struct bed *bed = filled();
+
+    (void)state;
+    hot_reset(bed->hot);
+    uint64_t fills = figures(bed).fills;
+    assert_false(check_text(bed, text));
+    assert_int_equal(figures(bed).fills, fills);
+    assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price' "
+                                "ORDER BY timestamp"));
+    assert_true(check_text(bed, text));
     end_bed(bed);
 }
 
@@ -440,6 +464,7 @@ main(void)
         cmocka_unit_test(test_statement_never_shows_less_than_the_one_before),
         cmocka_unit_test(test_statement_of_too_much_is_filled_once),
         cmocka_unit_test(test_statement_of_few_rows_keeps_none_from_being_filled),
+        cmocka_unit_test(test_statement_of_any_rows_fills_nothing),
         cmocka_unit_test(test_statement_of_many_series_is_merged_by_time),
         cmocka_unit_test(test_statements_like_those_are_answered_alike),
     };

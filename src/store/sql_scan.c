@@ -311,7 +311,8 @@ read_rest(struct form *form)
     struct sql_reader *reader = &form->reader;
     struct store_scan *scan = &form->scan->scan;
 
-    if (sql_take_word(reader, "order") && !read_order(form)) {
+    form->scan->ordered = sql_take_word(reader, "order");
+    if (form->scan->ordered && !read_order(form)) {
         return false;
     }
     if (sql_take_word(reader, "limit") && (!read_count(reader, &scan->limit) || scan->limit == 0)) {

@@ -26,6 +26,7 @@ struct sql_scan {
     size_t columns[SQL_SCAN_COLUMNS_MAX];     /* of the table, as the answer is to have them */
     struct slice names[SQL_SCAN_COLUMNS_MAX]; /* in the answer */
     size_t column_count;
+    bool ordered; /* it says in which order; the scan's is that of time, anyway */
 };
 
 /* False: it is another statement, or a wrong one; ask the store. Borrows from the statement, and
