@@ -64,8 +64,10 @@ install(struct hot *hot, const struct hot_fill *fill, const struct batch *rows)
         ring_init(&series->points, false, from_us);
         series->cached = true;
         series->read_points = read_points;
-        series->cut_among = is_cut && fill->rows_max >= hot_fill_max(hot) ? fill->count : 0;
-        series->cut_us = fill->from_us;
+        if (fill->rows_max >= hot_fill_max(hot)) { /* a smaller one tells nothing of it */
+            series->cut_among = is_cut ? fill->count : 0;
+            series->cut_us = fill->from_us;
+        }
         lru_add(&hot->lru, &series->item, (uint64_t)series->id);
     }
     for (size_t row = rows->rows; row-- > 0;) {

@@ -172,6 +172,11 @@ test_statement_of_too_much_is_filled_once(void **state)
         assert_false(check(bed, &newest));
     }
     assert_int_equal(figures(bed).fills, 1);
+    hot_invalidate(bed->hot, 0, INT64_MAX);
+    assert_true(check_text(bed, "SELECT value FROM trading_metrics WHERE metric_name = 'price' "
+                                "ORDER BY timestamp DESC LIMIT 3"));
+    assert_false(check_text(bed, text));
+    assert_int_equal(figures(bed).fills, 2); /* the small one made nobody forget */
     end_bed(bed);
 }
 
