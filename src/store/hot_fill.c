@@ -113,8 +113,8 @@ hot_settle_fills(struct hot *hot)
 
 /* Asks for the newest points of the fill's series, without the lock. */
 static enum err_code
-scan_range(struct store *store, const char (*ids)[ID_TEXT], size_t count, int64_t from_us,
-           uint64_t rows_max, struct batch *ret_rows)
+scan_range(struct store *store, const char (*ids)[ID_TEXT], size_t count,
+           const struct store_scan *asked, uint64_t rows_max, struct batch *ret_rows)
 {
     struct slice values[HOT_SERIES_MAX];
     struct err err;
@@ -125,16 +125,31 @@ scan_range(struct store *store, const char (*ids)[ID_TEXT], size_t count, int64_
     const struct store_scan scan = {.table = TABLE_SAMPLES,
                                     .filters = {{"series_id", values, count}},
                                     .filter_count = 1,
-                                    .from_us = from_us,
+                                    .from_us = asked->from_us,
                                     .to_us = INT64_MAX,
                                     .newest_first = true,
-                                    .limit = rows_max};
+                                    .limit = rows_max,
+                                    .timeout_ms = asked->timeout_ms,
+                                    .cancel = asked->cancel};
     return store_scan(store, &scan, ret_rows, &err);
+}
+
+/* What the store gave up for want of time or room is not tried again and again. */
+static void
+mark_if_too_much(const struct hot_fill *fill, enum err_code code, struct store_cancel *cancel)
+{
+    bool left = store_cancel_is_tripped(cancel); /* a time-out, too, which tells nothing */
+    bool too_much = code == ERR_TOO_LARGE || (code == ERR_TIMEOUT && !left);
+
+    for (size_t i = 0; i < fill->count && too_much; i++) {
+        fill->series[i]->cut_among = fill->count;
+        fill->series[i]->cut_us = fill->from_us;
+    }
 }
 
 void
 hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *series, size_t count,
-               int64_t from_us, uint64_t rows_max)
+               const struct store_scan *asked, uint64_t rows_max)
 {
     char ids[HOT_SERIES_MAX][ID_TEXT];
     struct batch rows;
@@ -146,7 +161,7 @@ hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *s
     }
     struct hot_fill *fill = mem_zalloc(1, sizeof(*fill));
     fill->count = count;
-    fill->from_us = from_us;
+    fill->from_us = asked->from_us;
     fill->rows_max = rows_max;
     for (size_t i = 0; i < count; i++) {
         fill->series[i] = series[i];
@@ -157,9 +172,10 @@ hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *s
     hot->fills = fill;
     pthread_mutex_unlock(&hot->lock);
     enum err_code code =
-        scan_range(store, (const char(*)[ID_TEXT])ids, count, from_us, rows_max, &rows);
+        scan_range(store, (const char(*)[ID_TEXT])ids, count, asked, rows_max, &rows);
     pthread_mutex_lock(&hot->lock);
     if (code != ERR_OK) {
+        mark_if_too_much(fill, code, asked->cancel);
         unlink_fill(hot, fill);
         free(fill);
     } else if (hot->in_flight && !fill->dirty && hot->parked < HOT_PARKED_MAX) {

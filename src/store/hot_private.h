@@ -93,10 +93,10 @@ bool hot_load(struct hot *hot, struct store *store, bool with_newest);
 /* How many points a fill may have at most. */
 uint64_t hot_fill_max(const struct hot *hot);
 
-/* Takes the points of some series from a time on, at most `rows_max`, from the store. Called with
- * the lock, which it leaves while it reads. */
+/* Takes the points of some series from the time that was asked for on, at most `rows_max`, from the
+ * store, in the time that the asker has. Called with the lock, which it leaves while it reads. */
 void hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *series,
-                    size_t count, int64_t from_us, uint64_t rows_max);
+                    size_t count, const struct store_scan *asked, uint64_t rows_max);
 
 /* Marks fills that no longer hold; settles those that waited for a feed. With the lock held. */
 void hot_spoil_fills(struct hot *hot);

@@ -362,8 +362,7 @@ hot_prepare(struct hot *hot, struct store *store, const struct store_scan *scan,
     enum hot_verdict verdict = cover(chosen, scan, merge);
     lru_count_read(&hot->lru, verdict == HOT_ANSWERED);
     if (verdict == HOT_ABSENT && store && is_fillable(hot, chosen, scan)) {
-        hot_fill_range(hot, store, chosen->series, chosen->count, scan->from_us,
-                       fill_rows(hot, scan));
+        hot_fill_range(hot, store, chosen->series, chosen->count, scan, fill_rows(hot, scan));
         /* The lock was given up: all of it may be another. */
         verdict = hot->loaded && choose_series(hot, scan, chosen) ? cover(chosen, scan, merge)
                                                                   : HOT_NOT_OURS;

@@ -46,6 +46,8 @@ hot_sql(struct hot *hot, struct store *store, const struct store_sql *sql, struc
     }
     /* One more than is shown tells that there are more. */
     uint64_t limit = plain.scan.limit;
+    plain.scan.timeout_ms = sql->timeout_ms;
+    plain.scan.cancel = sql->cancel;
     plain.scan.limit = limit > 0 && limit <= sql->rows_max ? limit : sql->rows_max + 1;
     /* Any rows will do: the store stops at the first it meets, and a fill would look at all. */
     bool any_rows = !plain.ordered && plain.scan.from_us == INT64_MIN;

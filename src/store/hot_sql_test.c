@@ -221,6 +221,51 @@ test_statement_of_any_rows_fills_nothing(void **state)
     end_bed(bed);
 }
 
+static enum err_code outcome;
+static int scans;
+
+static enum err_code
+fail_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
+          struct err *err)
+{
+    (void)store;
+    (void)ret_rows;
+    scans++;
+    assert_int_equal(scan->timeout_ms, 1234);
+    return err_set(err, outcome, "not in this time");
+}
+
+/* A store that gives up is asked once; whoever asked has the time for it that the statement has. */
+static void
+test_statement_that_the_store_gives_up_is_not_filled_again(void **state)
+{
+    static const enum err_code codes[] = {ERR_TIMEOUT, ERR_TOO_LARGE, ERR_UNAVAILABLE};
+    struct store_sql sql =
+        statement("SELECT value FROM trading_metrics WHERE metric_name = 'price' "
+                  "AND timestamp >= '1970-01-01' ORDER BY timestamp");
+    struct batch rows;
+
+    (void)state;
+    sql.timeout_ms = 1234;
+    for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
+        struct bed *bed = filled();
+        const struct store_ops *before = bed->store->ops;
+        struct store_ops failing = *before;
+        failing.scan = fail_scan;
+        assert_true(check_latest(bed, TABLE_SAMPLES)); /* definitions are known */
+        hot_reset(bed->hot);
+        assert_true(check_latest(bed, TABLE_SAMPLES));
+        bed->store->ops = &failing;
+        outcome = codes[i];
+        scans = 0;
+        assert_false(hot_sql(bed->hot, bed->store, &sql, &rows, NULL));
+        assert_false(hot_sql(bed->hot, bed->store, &sql, &rows, NULL));
+        assert_int_equal(scans, codes[i] == ERR_UNAVAILABLE ? 2 : 1);
+        bed->store->ops = before;
+        end_bed(bed);
+    }
+}
+
 /* Many series whose points stand in any order to each other, in both directions. */
 static void
 test_statement_of_many_series_is_merged_by_time(void **state)
@@ -470,6 +515,7 @@ main(void)
         cmocka_unit_test(test_statement_of_too_much_is_filled_once),
         cmocka_unit_test(test_statement_of_few_rows_keeps_none_from_being_filled),
         cmocka_unit_test(test_statement_of_any_rows_fills_nothing),
+        cmocka_unit_test(test_statement_that_the_store_gives_up_is_not_filled_again),
         cmocka_unit_test(test_statement_of_many_series_is_merged_by_time),
         cmocka_unit_test(test_statements_like_those_are_answered_alike),
     };
