@@ -4,7 +4,6 @@
 #include <assert.h>
 #include <malloc.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -48,28 +47,35 @@ struct memory_guard {
 
 /* ---- this process ---- */
 
+/* The figures of /proc/self/statm, in pages. */
+enum statm_field { SIZE, RESIDENT, SHARED, TEXT, LIB, DATA, STATM_FIELDS };
+
 static bool
 look_at_process(void *ctx, struct memory_figures *ret_figures)
 {
     static _Atomic uint64_t page_bytes;
     char text[STATM_BYTES];
-    unsigned long long resident;
-    unsigned long long shared;
-    unsigned long long data;
+    uint64_t pages[STATM_FIELDS];
 
     (void)ctx;
     if (page_bytes == 0) {
         page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
     }
-    /* size resident shared text lib data dt, in pages */
-    if (limits_read_file("/proc/self/statm", text, sizeof(text)) == 0 ||
-        sscanf(text, "%*u %llu %llu %*u %*u %llu", &resident, &shared, &data) != 3) {
+    if (limits_read_file("/proc/self/statm", text, sizeof(text)) == 0) {
         return false;
     }
-    *ret_figures = (struct memory_figures){
-        .used_bytes = (resident > shared ? resident - shared : 0) * page_bytes,
-        .mapped_bytes = data * page_bytes,
-    };
+    char *at = text;
+    for (int i = 0; i < STATM_FIELDS; i++) {
+        char *end;
+        pages[i] = strtoull(at, &end, 10);
+        if (end == at) {
+            return false;
+        }
+        at = end;
+    }
+    uint64_t own = pages[RESIDENT] > pages[SHARED] ? pages[RESIDENT] - pages[SHARED] : 0;
+    *ret_figures = (struct memory_figures){.used_bytes = own * page_bytes,
+                                           .mapped_bytes = pages[DATA] * page_bytes};
     return true;
 }
 
