@@ -95,7 +95,7 @@ make_groups(enum group_by by, const struct hot_chosen *chosen, struct groups *gr
                      (by == BY_NOTHING || compare_groups(by, series, groups->named[at]) == 0);
         if (!known) {
             memmove(&groups->named[at + 1], &groups->named[at],
-                    (groups->count - at) * sizeof(*groups->named));
+                    (groups->count - at) * sizeof(const struct hot_series *));
             groups->named[at] = series;
             groups->count++;
         }
