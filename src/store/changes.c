@@ -52,6 +52,15 @@ note_slot(struct changes_table *table, int64_t slot, uint64_t lsn)
     *place = (struct changes_slot){slot, lsn};
 }
 
+/* Whether a row that comes changes rows of its own time alone. One whose key has no time may
+ * replace a row of any other. */
+static bool
+is_told_by_time(const struct catalog_table *table)
+{
+    return table->time_column != CATALOG_NONE &&
+           (table->key_mask == 0 || (table->key_mask >> table->time_column & 1));
+}
+
 void
 changes_note(struct changes *changes, const struct batch *batch, uint64_t lsn)
 {
@@ -64,7 +73,7 @@ changes_note(struct changes *changes, const struct batch *batch, uint64_t lsn)
     pthread_mutex_lock(&changes->lock);
     assert(lsn >= table->newest_lsn);
     table->newest_lsn = lsn;
-    if (time_column != CATALOG_NONE) {
+    if (is_told_by_time(batch->table)) {
         if (!table->slots) {
             table->slots = mem_zalloc(CHANGES_SLOTS, sizeof(*table->slots));
         }

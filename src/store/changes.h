@@ -5,8 +5,9 @@
  *   answer of rows in [from, to] at LSN n  --changes_since(table, from, to, n)-->  still true, or
  *                                                                                  perhaps not
  *
- * "Perhaps" is told too often, never too seldom: rows of one slot of time count as one, and slots
- * that had to make room for others are remembered as one range.
+ * "Perhaps" is told too often, never too seldom: rows of one slot of time count as one, slots that
+ * had to make room for others are remembered as one range, and a row of a table whose key has no
+ * time (a trade) may have replaced a row of any time.
  *
  * Ownership: init/fini. Threads: any; one lock, below no other.
  */
@@ -27,7 +28,8 @@ struct changes_slot {
 };
 
 struct changes_table {
-    struct changes_slot *slots; /* CHANGES_SLOTS, made by the first change; NULL before */
+    struct changes_slot *slots; /* CHANGES_SLOTS, made by the first change; NULL before, and where
+                                   times do not tell */
     uint64_t newest_lsn;
     uint64_t range_lsn; /* of slots that made room and of removed rows, 0: none; their range: */
     int64_t range_min;

@@ -56,12 +56,27 @@ test_changes_leaves_other_times_alone(void **state)
 
     (void)state;
     changes_init(&changes);
-    note_at(&changes, TABLE_TRADES, base_us, 7);
-    note_at(&changes, TABLE_TRADES, base_us + slot_us, 8);
+    note_at(&changes, TABLE_MARKET_DATA, base_us, 7);
+    note_at(&changes, TABLE_MARKET_DATA, base_us + slot_us, 8);
     assert_false(
-        changes_since(&changes, TABLE_TRADES, base_us - 5 * slot_us, base_us - slot_us, 0));
-    assert_false(changes_since(&changes, TABLE_TRADES, base_us - slot_us, base_us, 7));
-    assert_true(changes_since(&changes, TABLE_TRADES, base_us, base_us + slot_us, 7));
+        changes_since(&changes, TABLE_MARKET_DATA, base_us - 5 * slot_us, base_us - slot_us, 0));
+    assert_false(changes_since(&changes, TABLE_MARKET_DATA, base_us - slot_us, base_us, 7));
+    assert_true(changes_since(&changes, TABLE_MARKET_DATA, base_us, base_us + slot_us, 7));
+    changes_fini(&changes);
+}
+
+/* The trade may have been written before, at any other time. */
+static void
+test_changes_of_a_table_keyed_by_id_are_of_all_times(void **state)
+{
+    struct changes changes;
+
+    (void)state;
+    changes_init(&changes);
+    note_at(&changes, TABLE_TRADES, base_us, 7);
+    assert_true(changes_since(&changes, TABLE_TRADES, base_us - 5 * slot_us, base_us - slot_us, 6));
+    assert_false(
+        changes_since(&changes, TABLE_TRADES, base_us - 5 * slot_us, base_us - slot_us, 7));
     changes_fini(&changes);
 }
 
@@ -90,15 +105,15 @@ test_changes_forgets_nothing_when_slots_are_full(void **state)
 
     (void)state;
     changes_init(&changes);
-    note_at(&changes, TABLE_TRADES, base_us, ++lsn);
+    note_at(&changes, TABLE_MARKET_DATA, base_us, ++lsn);
     for (int64_t i = 1; i <= 3 * CHANGES_SLOTS; i++) {
-        note_at(&changes, TABLE_TRADES, base_us + i * slot_us, ++lsn);
+        note_at(&changes, TABLE_MARKET_DATA, base_us + i * slot_us, ++lsn);
     }
-    assert_true(changes_since(&changes, TABLE_TRADES, base_us, base_us, 0));
-    assert_true(
-        changes_since(&changes, TABLE_TRADES, base_us + 9 * slot_us, base_us + 9 * slot_us, 9));
-    assert_false(changes_since(&changes, TABLE_TRADES, base_us - slot_us, base_us - 1, 0));
-    assert_false(changes_since(&changes, TABLE_TRADES, INT64_MIN, INT64_MAX, lsn));
+    assert_true(changes_since(&changes, TABLE_MARKET_DATA, base_us, base_us, 0));
+    assert_true(changes_since(&changes, TABLE_MARKET_DATA, base_us + 9 * slot_us,
+                              base_us + 9 * slot_us, 9));
+    assert_false(changes_since(&changes, TABLE_MARKET_DATA, base_us - slot_us, base_us - 1, 0));
+    assert_false(changes_since(&changes, TABLE_MARKET_DATA, INT64_MIN, INT64_MAX, lsn));
     changes_fini(&changes);
 }
 
@@ -141,11 +156,11 @@ test_changes_counts_removed_rows(void **state)
 
     (void)state;
     changes_init(&changes);
-    note_at(&changes, TABLE_TRADES, base_us, 7);
-    changes_removed(&changes, TABLE_TRADES, base_us - 9 * slot_us, base_us - 5 * slot_us, 8);
-    assert_true(changes_since(&changes, TABLE_TRADES, base_us - 6 * slot_us, base_us, 7));
-    assert_false(changes_since(&changes, TABLE_TRADES, base_us - slot_us, base_us, 7));
-    assert_false(changes_since(&changes, TABLE_TRADES, INT64_MIN, INT64_MAX, 8));
+    note_at(&changes, TABLE_MARKET_DATA, base_us, 7);
+    changes_removed(&changes, TABLE_MARKET_DATA, base_us - 9 * slot_us, base_us - 5 * slot_us, 8);
+    assert_true(changes_since(&changes, TABLE_MARKET_DATA, base_us - 6 * slot_us, base_us, 7));
+    assert_false(changes_since(&changes, TABLE_MARKET_DATA, base_us - slot_us, base_us, 7));
+    assert_false(changes_since(&changes, TABLE_MARKET_DATA, INT64_MIN, INT64_MAX, 8));
     /* A table that nobody has written to since the start. */
     changes_removed(&changes, TABLE_CANDLES, 0, 1, 8);
     assert_true(changes_since(&changes, TABLE_CANDLES, 0, 0, 7));
@@ -158,6 +173,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_changes_tells_of_a_row_in_the_range),
         cmocka_unit_test(test_changes_leaves_other_times_alone),
+        cmocka_unit_test(test_changes_of_a_table_keyed_by_id_are_of_all_times),
         cmocka_unit_test(test_changes_sees_every_row_of_a_batch),
         cmocka_unit_test(test_changes_forgets_nothing_when_slots_are_full),
         cmocka_unit_test(test_changes_of_a_view_are_those_of_its_tables),
