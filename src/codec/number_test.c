@@ -16,7 +16,7 @@
 #include "base/id.h"
 #include "base/mem.h"
 
-enum { ROUNDS = 200000 };
+enum { ROUNDS = 200000, ORACLE_BYTES = 64 };
 
 static double
 from_bits(uint64_t bits)
@@ -158,6 +158,17 @@ count_digits(const char *text)
     return count;
 }
 
+/* The least digits with which printf's text reads back. */
+static void
+shortest_of_printf(double value, char ret_text[ORACLE_BYTES])
+{
+    int precision = 0;
+
+    do {
+        snprintf(ret_text, ORACLE_BYTES, "%.*e", precision++, value);
+    } while (strtod(ret_text, NULL) < value || strtod(ret_text, NULL) > value);
+}
+
 /* Prices and their neighbours: the text is printf's shortest that reads back. */
 static void
 test_number_of_few_decimals_is_the_shortest(void **state)
@@ -165,7 +176,7 @@ test_number_of_few_decimals_is_the_shortest(void **state)
     static const double scales[] = {1, 10, 100, 1e3, 1e4, 1e5, 1e8};
     struct rng rng;
     char text[NUMBER_F64_MAX];
-    char oracle[64];
+    char oracle[ORACLE_BYTES];
 
     (void)state;
     rng_init(&rng, 15);
@@ -173,10 +184,7 @@ test_number_of_few_decimals_is_the_shortest(void **state)
         uint64_t digits = 1 + rng_below(&rng, 1000000000000000ULL >> rng_below(&rng, 48));
         double value = (double)digits / scales[rng_below(&rng, 7)];
         value = i % 3 == 0 ? value : nextafter(value, i % 3 == 1 ? 0 : INFINITY);
-        int precision = 0;
-        do {
-            snprintf(oracle, sizeof(oracle), "%.*e", precision++, value);
-        } while (strtod(oracle, NULL) < value || strtod(oracle, NULL) > value);
+        shortest_of_printf(value, oracle);
         number_format_f64(value, text);
         assert_int_equal(count_digits(text), count_digits(oracle));
         assert_same(strtod(text, NULL), value);
@@ -188,7 +196,7 @@ test_number_written_is_the_shortest_and_nearest(void **state)
 {
     struct rng rng;
     char text[NUMBER_F64_MAX];
-    char oracle[64];
+    char oracle[ORACLE_BYTES];
 
     (void)state;
     rng_init(&rng, 14);
@@ -200,10 +208,7 @@ test_number_written_is_the_shortest_and_nearest(void **state)
         if (!isfinite(value) || value < 1e-300) {
             continue;
         }
-        int precision = 0;
-        do {
-            snprintf(oracle, sizeof(oracle), "%.*e", precision++, value);
-        } while (strtod(oracle, NULL) < value || strtod(oracle, NULL) > value);
+        shortest_of_printf(value, oracle);
         number_format_f64(value, text);
         /* printf rounds to nearest, which may miss a shorter text inside an uneven interval. */
         assert_true(count_digits(text) <= count_digits(oracle));

@@ -13,26 +13,52 @@ statement(const char *text)
     return (struct store_sql){.sql = slice_of(text), .rows_max = 1000, .bytes_max = 1 << 20};
 }
 
+/* What the cache and the store say to a statement. */
+struct answers {
+    struct batch cached;
+    struct batch stored;
+    bool cached_cut;
+    bool stored_cut;
+};
+
+static void
+end_answers(struct answers *answers)
+{
+    batch_fini(&answers->cached);
+    batch_fini(&answers->stored);
+}
+
+/* False when the cache leaves it to the store. What it answers, the store must take. */
+static bool
+ask_both(struct bed *bed, const struct store_sql *sql, struct answers *ret_answers)
+{
+    struct answers answers = {0};
+    struct err err = {0};
+
+    if (!hot_sql(bed->hot, bed->store, sql, &answers.cached, &answers.cached_cut)) {
+        return false;
+    }
+    if (store_sql(bed->store, sql, &answers.stored, &answers.stored_cut, &err)) {
+        fail_msg("%.*s: the store says %s", SLICE_FMT(sql->sql), err.msg);
+    }
+    assert_int_equal(answers.cached_cut, answers.stored_cut);
+    *ret_answers = answers;
+    return true;
+}
+
 /* False when the cache leaves it to the store. Statements without ORDER BY are of rows that were
  * written in the order of time, which the store keeps, too. */
 static bool
 check(struct bed *bed, const struct store_sql *sql)
 {
-    struct batch cached BATCH_AUTO = {0};
-    struct batch stored BATCH_AUTO = {0};
-    bool cached_cut = false;
-    bool stored_cut = false;
-    struct err err = {0};
+    struct answers answers;
+    bool answered = ask_both(bed, sql, &answers);
 
-    if (!hot_sql(bed->hot, bed->store, sql, &cached, &cached_cut)) {
-        return false;
+    if (answered) {
+        assert_same(&answers.cached, &answers.stored, sql->sql.ptr);
+        end_answers(&answers);
     }
-    if (store_sql(bed->store, sql, &stored, &stored_cut, &err)) {
-        fail_msg("%.*s: the store says %s", SLICE_FMT(sql->sql), err.msg);
-    }
-    assert_same(&cached, &stored, sql->sql.ptr);
-    assert_int_equal(cached_cut, stored_cut);
-    return true;
+    return answered;
 }
 
 static bool
@@ -304,105 +330,49 @@ test_statement_of_many_series_is_merged_by_time(void **state)
     end_bed(bed);
 }
 
+static const char *const sound[] = {
+    "SELECT timestamp AS t , symbol , value FROM trading_metrics WHERE metric_name = 'price' AND "
+    "symbol IN ( 'A' , 'B' ) ORDER BY timestamp LIMIT 3 OFFSET 1 ;",
+    "SELECT * FROM trading_metrics WHERE metric_name IN ( 'price' , 'volume' ) AND timestamp "
+    "BETWEEN '1970-01-01 00:00:00.000011' AND now() - INTERVAL '1 day' ORDER BY timestamp DESC",
+    "SELECT trading_metrics . value , \"symbol\" AS \"a b\" FROM trading_metrics WHERE timestamp "
+    ">= "
+    "TIMESTAMP '1970-01-01' AND timestamp < current_timestamp - INTERVAL 1 HOUR AND metric_name = "
+    "'price'"};
+
+/* clang-format off */
+static const char *const words[] = {
+    "SELECT", "*", "value", "timestamp", "symbol", "metric_name", "labels", "AS", "x", ",", "t",
+    "FROM", "trading_metrics", "WHERE", "=", "IN", "(", ")", "'price'", "'A'", "''", "AND",
+    "OR", "NOT", ">=", ">", "<", "<=", "<>", "BETWEEN", "'1970-01-01 00:00:00.00002'", "now()",
+    "now", "current_timestamp", "-", "+", "INTERVAL", "'1 day'", "'2' HOURS", "1", "DAY",
+    "MONTH", "ORDER", "BY", "DESC", "ASC", "LIMIT", "3", "0", "1e1", "OFFSET", ";", "::",
+    "TIMESTAMP", "DATE", "NULL", ".", "\"value\"", "VALUE", "--c\n", "/*c*/", "DISTINCT", "ALL",
+    "COLLATE", "'it''s'", "e'A'", "$$A$$", "||", "samples", "count(*)", "USING", "SAMPLE", "IS",
+    "LIKE",
+};
+/* clang-format on */
+
+static const char *
+any_word(struct rng *rng)
+{
+    return words[rng_below(rng, sizeof(words) / sizeof(*words))];
+}
+
 /* Writes a statement that is right with some of its words left out, doubled or replaced. */
 static void
 write_damaged(struct rng *rng, struct buf *out)
 {
-    static const char *const right[] = {
-        "SELECT timestamp AS t , symbol , value FROM trading_metrics WHERE metric_name = 'price' "
-        "AND "
-        "symbol IN ( 'A' , 'B' ) ORDER BY timestamp LIMIT 3 OFFSET 1 ;",
-        "SELECT * FROM trading_metrics WHERE metric_name IN ( 'price' , 'volume' ) AND timestamp "
-        "BETWEEN '1970-01-01 00:00:00.000011' AND now() - INTERVAL '1 day' ORDER BY timestamp DESC",
-        "SELECT trading_metrics . value , \"symbol\" AS \"a b\" FROM trading_metrics WHERE "
-        "timestamp "
-        ">= TIMESTAMP '1970-01-01' AND timestamp < current_timestamp - INTERVAL 1 HOUR AND "
-        "metric_name = 'price'"};
-    static const char *const words[] = {"SELECT",
-                                        "*",
-                                        "value",
-                                        "timestamp",
-                                        "symbol",
-                                        "metric_name",
-                                        "labels",
-                                        "AS",
-                                        "x",
-                                        ",",
-                                        "t",
-                                        "FROM",
-                                        "trading_metrics",
-                                        "WHERE",
-                                        "=",
-                                        "IN",
-                                        "(",
-                                        ")",
-                                        "'price'",
-                                        "'A'",
-                                        "''",
-                                        "AND",
-                                        "OR",
-                                        "NOT",
-                                        ">=",
-                                        ">",
-                                        "<",
-                                        "<=",
-                                        "<>",
-                                        "BETWEEN",
-                                        "'1970-01-01 00:00:00.00002'",
-                                        "now()",
-                                        "now",
-                                        "current_timestamp",
-                                        "-",
-                                        "+",
-                                        "INTERVAL",
-                                        "'1 day'",
-                                        "'2' HOURS",
-                                        "1",
-                                        "DAY",
-                                        "MONTH",
-                                        "ORDER",
-                                        "BY",
-                                        "DESC",
-                                        "ASC",
-                                        "LIMIT",
-                                        "3",
-                                        "0",
-                                        "1e1",
-                                        "OFFSET",
-                                        ";",
-                                        "::",
-                                        "TIMESTAMP",
-                                        "DATE",
-                                        "NULL",
-                                        ".",
-                                        "\"value\"",
-                                        "VALUE",
-                                        "--c\n",
-                                        "/*c*/",
-                                        "DISTINCT",
-                                        "ALL",
-                                        "COLLATE",
-                                        "'it''s'",
-                                        "e'A'",
-                                        "$$A$$",
-                                        "||",
-                                        "samples",
-                                        "count(*)",
-                                        "USING",
-                                        "SAMPLE",
-                                        "IS",
-                                        "LIKE"};
-    const char *from = right[rng_below(rng, sizeof(right) / sizeof(*right))];
+    const char *from = sound[rng_below(rng, sizeof(sound) / sizeof(*sound))];
 
     buf_reset(out);
     while (*from) {
         size_t len = strcspn(from, " ");
         uint64_t what = rng_below(rng, 40);
         if (what == 0) {
-            buf_add_cstr(out, words[rng_below(rng, sizeof(words) / sizeof(*words))]);
+            buf_add_cstr(out, any_word(rng));
         } else if (what == 1) {
-            buf_add_fmt(out, "%.*s %s", (int)len, from,
-                        words[rng_below(rng, sizeof(words) / sizeof(*words))]);
+            buf_add_fmt(out, "%.*s %s", (int)len, from, any_word(rng));
         } else if (what > 2) {
             buf_add_slice(out, slice_make(from, len));
         }
@@ -439,43 +409,49 @@ sort_lines(struct buf *text)
     buf_add_slice(text, buf_slice(&sorted));
 }
 
+/* The same columns and rows, in any order. */
+static void
+assert_same_rows(const struct batch *cached, const struct batch *stored, const char *what)
+{
+    struct buf one BUF_AUTO = {0};
+    struct buf two BUF_AUTO = {0};
+
+    buf_init(&one, 0);
+    buf_init(&two, 0);
+    contract_dump(cached, &one);
+    contract_dump(stored, &two);
+    sort_lines(&one);
+    sort_lines(&two);
+    if (!slice_eq(buf_slice(&one), buf_slice(&two))) {
+        fail_msg("%s: the cache says\n%.*sthe store says\n%.*s", what, SLICE_FMT(buf_slice(&one)),
+                 SLICE_FMT(buf_slice(&two)));
+    }
+}
+
 /* As check(), for statements that need not say in which order, and so with LIMIT not which rows. */
 static bool
 check_loosely(struct bed *bed, const struct store_sql *sql)
 {
-    struct batch cached BATCH_AUTO = {0};
-    struct batch stored BATCH_AUTO = {0};
-    struct buf one BUF_AUTO = {0};
-    struct buf two BUF_AUTO = {0};
-    struct err err = {0};
+    const char *text = sql->sql.ptr;
+    struct answers answers;
 
-    if (!hot_sql(bed->hot, bed->store, sql, &cached, NULL)) {
+    if (!ask_both(bed, sql, &answers)) {
         return false;
     }
-    if (store_sql(bed->store, sql, &stored, NULL, &err)) {
-        fail_msg("%.*s: the store says %s", SLICE_FMT(sql->sql), err.msg);
+    const struct batch *cached = &answers.cached;
+    const struct batch *stored = &answers.stored;
+    assert_int_equal(cached->rows, stored->rows);
+    assert_int_equal(cached->column_count, stored->column_count);
+    for (size_t i = 0; i < cached->column_count; i++) {
+        assert_string_equal(cached->columns[i].name, stored->columns[i].name);
+        assert_int_equal(cached->columns[i].type, stored->columns[i].type);
     }
-    if (strstr(sql->sql.ptr, "ORDER BY timestamp")) {
-        assert_same(&cached, &stored, sql->sql.ptr);
-        return true;
+    if (strstr(text, "ORDER BY timestamp")) {
+        assert_same(cached, stored, text);
+    } else if (!strstr(text, "LIMIT") && !strstr(text, "OFFSET")) {
+        assert_same_rows(cached, stored, text);
     }
-    assert_int_equal(cached.column_count, stored.column_count);
-    for (size_t i = 0; i < cached.column_count; i++) {
-        assert_string_equal(cached.columns[i].name, stored.columns[i].name);
-        assert_int_equal(cached.columns[i].type, stored.columns[i].type);
-    }
-    assert_int_equal(cached.rows, stored.rows);
-    buf_init(&one, 0);
-    buf_init(&two, 0);
-    contract_dump(&cached, &one);
-    contract_dump(&stored, &two);
-    sort_lines(&one);
-    sort_lines(&two);
-    if (!strstr(sql->sql.ptr, "LIMIT") && !strstr(sql->sql.ptr, "OFFSET") &&
-        !slice_eq(buf_slice(&one), buf_slice(&two))) {
-        fail_msg("%.*s: the cache says\n%.*sthe store says\n%.*s", SLICE_FMT(sql->sql),
-                 SLICE_FMT(buf_slice(&one)), SLICE_FMT(buf_slice(&two)));
-    }
+    end_answers(&answers);
     return true;
 }
 
