@@ -5,13 +5,13 @@ import os
 import shutil
 import signal
 import subprocess
-import tempfile
 
 import pytest
 
 from backups import Place, SETTINGS, dump, dump_of
 from eider import ROOT, Server, run, wait_for
 from oracle import Oracle
+from small_disk import resize, small_disk
 
 BACKUP_POINTS = ["export.copied", "backup.pooled", "backup.complete", "backup.listed", "archive.begun", "backup.unlisted"]
 RESTORE_POINTS = ["restore.marked", "restore.rows", "restore.lsn", "restore.logged", "restore.applied"]
@@ -134,18 +134,13 @@ def test_a_server_that_fails_to_back_up_goes_on(place, point):
 
 
 @pytest.fixture
-def small_disk():
-    """A tmpfs of 4 MiB; mounting needs root, or sudo as scripts/bootstrap does."""
-    path = tempfile.mkdtemp(prefix="eider-disk-")
-    as_root = [] if os.getuid() == 0 else ["sudo"]
-    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", f"size=4m,uid={os.getuid()},mode=700", "tmpfs", path], check=True)
-    yield path
-    subprocess.run([*as_root, "umount", "-l", path], check=True)
-    os.rmdir(path)
+def disk():
+    with small_disk(4) as path:
+        yield path
 
 
-def test_a_full_disk_ends_the_backup_and_nothing_else(place, small_disk):
-    place.backups = os.path.join(small_disk, "backups")
+def test_a_full_disk_ends_the_backup_and_nothing_else(place, disk):
+    place.backups = os.path.join(disk, "backups")
     with place.server() as server:
         for i in range(40):  # 180 KB each, of texts that do not compress
             rows = [{"trade_id": os.urandom(60).hex(), "timestamp": f"2026-01-{i % 6 + 1:02d}T00:00:00", "symbol": "A", "side": "buy",
@@ -155,8 +150,7 @@ def test_a_full_disk_ends_the_backup_and_nothing_else(place, small_disk):
         assert done.returncode == 1 and "space" in done.stderr, done.stderr
         assert place.list() == []
         assert server.get("/health").status_code == 200
-        as_root = [] if os.getuid() == 0 else ["sudo"]
-        subprocess.run([*as_root, "mount", "-o", "remount,size=64m", small_disk], check=True)
+        resize(disk, 64)
         place.backup(server)
     assert place.verify().returncode == 0
     done, _ = place.restore()

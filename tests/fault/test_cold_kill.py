@@ -1,17 +1,16 @@
 """kill -9 at every step of sealing, merging, unsealing, retention, collecting, manifest, snapshot and compacting: behind the
 next start everything acknowledged is there exactly once, the step is finished or undone, and files and list agree."""
-import contextlib
 import datetime
 import json
 import os
 import re
 import shutil
 import subprocess
-import tempfile
 
 import pytest
 
 from eider import ROOT, Server, run, wait_for
+from small_disk import Ballast, small_disk
 
 SETTINGS = ["--set", "collect.system=false", "--set", "wal.segment_bytes=1MiB", "--set", "storage.cold.enabled=false", "--set", "storage.duckdb.query_timeout=1s"]
 RULES = ["--set", "retention=table=metrics metric=noise rollup=raw max_age=20d,table=metrics rollup=raw max_age=38d,table=trades max_age=38d"]
@@ -272,32 +271,23 @@ def test_a_cold_file_that_is_damaged_is_named_by_check(data_dir):
 
 
 @pytest.fixture
-def small_disk():
-    """A tmpfs of 64 MiB; mounting needs root, or sudo as scripts/bootstrap does."""
-    path = tempfile.mkdtemp(prefix="eider-disk-")
-    as_root = [] if os.getuid() == 0 else ["sudo"]
-    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", f"size=64m,uid={os.getuid()},mode=700", "tmpfs", path], check=True)
-    yield path
-    subprocess.run([*as_root, "umount", "-l", path], check=True)
-    os.rmdir(path)
+def disk():
+    with small_disk(64) as path:
+        yield path
 
 
-def test_a_full_disk_keeps_days_from_being_sealed_and_loses_nothing(made, small_disk):
-    data_dir = os.path.join(small_disk, "data")
+def test_a_full_disk_keeps_days_from_being_sealed_and_loses_nothing(made, disk):
+    data_dir = os.path.join(disk, "data")
     shutil.copytree(made[0], data_dir)
     with Server(*SETTINGS, data_dir=data_dir) as server:
         settled(server)
         before = totals(server)
-        ballast = os.path.join(small_disk, "ballast")
-        with open(ballast, "wb") as file:
-            with contextlib.suppress(OSError):
-                while True:
-                    file.write(b"x" * 65536)
-                    file.flush()
+        ballast = Ballast(disk)
+        ballast.fill()
         ticket = server.post("/api/v1/admin/seal").json()["ticket"]
         status = wait_for(lambda: (lambda s: s if s["done"] >= ticket else None)(server.get("/api/v1/admin/cold").json()), 60, "the refusal")
         assert "the disk has" in status["outcome"] and status["days_sealed"] == 0
         assert totals(server) == before and os.listdir(os.path.join(data_dir, "cold", "tmp")) == []
-        os.unlink(ballast)
+        ballast.remove()
         assert work(server, "seal")["days_sealed"] > 0
         assert totals(server) == before

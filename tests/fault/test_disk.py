@@ -4,13 +4,12 @@ import os
 import random
 import shutil
 import socket
-import subprocess
-import tempfile
 
 import pytest
 
 from eider import Server, wait_for
 from oracle import Oracle
+from small_disk import Ballast, small_disk
 
 SETTINGS = ["--set", "collect.system=false", "--set", "wal.segment_bytes=1MiB", "--set", "sql.rows_max=10000000",
             "--set", "sql.bytes_max=1GiB", "--log-level", "WARNING"]
@@ -34,30 +33,19 @@ def judge(oracle, server):
 
 
 @pytest.fixture
-def small_disk():
-    """A tmpfs of 48 MiB; mounting needs root, or sudo as scripts/bootstrap does."""
-    path = tempfile.mkdtemp(prefix="eider-disk-")
-    as_root = [] if os.getuid() == 0 else ["sudo"]
-    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", f"size=48m,uid={os.getuid()},mode=700", "tmpfs", path], check=True)
-    yield path
-    subprocess.run([*as_root, "umount", "-l", path], check=True)
-    os.rmdir(path)
+def disk():
+    with small_disk(48) as path:
+        yield path
 
 
-def test_full_disk_stops_acknowledging_and_recovers_by_itself(small_disk):
+def test_full_disk_stops_acknowledging_and_recovers_by_itself(disk):
     oracle = Oracle(7)
-    server = Server(*SETTINGS, data_dir=os.path.join(small_disk, "data"))
+    server = Server(*SETTINGS, data_dir=os.path.join(disk, "data"))
     try:
         server.start()
         write_for(oracle, server, 200)
-        ballast = os.path.join(small_disk, "ballast")
-        with open(ballast, "wb") as file:
-            try:
-                while True:
-                    file.write(b"x" * 65536)
-                    file.flush()
-            except OSError:
-                pass
+        ballast = Ballast(disk)
+        ballast.fill()
         stop, threads = oracle.run(server, 1)
         wait_for(lambda: "space" in server.get("/health").json().get("detail", "").lower(), timeout_s=60,
                  what="red health that names the reason")
@@ -65,7 +53,7 @@ def test_full_disk_stops_acknowledging_and_recovers_by_itself(small_disk):
         wait_for(lambda: oracle.refusals > 0, timeout_s=60, what="a refused write")
         refused = server.ingest("trades", {"trade_id": "refused", "symbol": "A", "side": "buy", "quantity": 1, "price": 1})
         assert refused.status_code == 503 and refused.headers["Retry-After"], refused.text
-        os.unlink(ballast)
+        ballast.remove()
         wait_for(lambda: server.get("/health").status_code == 200, timeout_s=60, what="green health again")
         goal = oracle.acks + 100
         wait_for(lambda: oracle.acks > goal, timeout_s=60, what="writes after the disk had space again")

@@ -1,13 +1,11 @@
 """The load of test_everything_kill.py on a disk that becomes full, and has space again: what was acknowledged is there, what
 failed says that it is for want of space, and everything works afterwards, behind a kill on the full disk, too."""
-import os
 import select
-import subprocess
-import tempfile
 
 import pytest
 
 from eider import run, wait_for
+from small_disk import Ballast, small_disk
 from test_everything_kill import DUTIES, DUTIES_S, PATIENCE_S, SEED, World, say
 
 SIZE_MIB = 192  # for two databases with their backups, archives and copies
@@ -15,32 +13,8 @@ SIZE_MIB = 192  # for two databases with their backups, archives and copies
 
 @pytest.fixture
 def root():
-    """A tmpfs; mounting needs root, or sudo as scripts/bootstrap does."""
-    path = tempfile.mkdtemp(prefix="eider-everything-disk-")
-    as_root = [] if os.getuid() == 0 else ["sudo"]
-    subprocess.run([*as_root, "mount", "-t", "tmpfs", "-o", f"size={SIZE_MIB}m,uid={os.getuid()},mode=700", "tmpfs", path], check=True)
-    yield path
-    subprocess.run([*as_root, "umount", "-l", path], check=True)
-    os.rmdir(path)
-
-
-class Ballast:
-    """What fills the disk, and keeps it full: what others give back is taken, too."""
-
-    def __init__(self, root):
-        self.path = os.path.join(root, "ballast")
-
-    def fill(self):
-        with open(self.path, "ab", buffering=0) as file:
-            for size in (1 << 20, 1 << 12):
-                try:
-                    while file.write(b"x" * size):
-                        pass
-                except OSError:
-                    pass
-
-    def remove(self):
-        os.unlink(self.path)
+    with small_disk(SIZE_MIB) as path:
+        yield path
 
 
 def of_want_of_space(side, name):

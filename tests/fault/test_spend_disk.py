@@ -11,7 +11,8 @@ import threading
 import pytest
 
 from eider import ROOT, Server, run, wait_for
-from test_disk import SETTINGS, small_disk  # noqa: F401
+from small_disk import Ballast
+from test_disk import SETTINGS, disk  # noqa: F401
 
 SPEND = "/api/v1/spend/"
 CLIENTS = 8
@@ -215,18 +216,11 @@ def test_a_failed_commit_gives_nothing_away(tmp_path):
         assert figures() == (27, 33)
 
 
-def test_full_disk_leaves_no_trace_of_what_was_refused(small_disk):  # noqa: F811
-    ballast = os.path.join(small_disk, "ballast")
-
-    def fill():
-        with open(ballast, "ab") as file, contextlib.suppress(OSError):
-            while True:
-                file.write(b"x" * 65536)
-                file.flush()
-
-    server = Server(*SETTINGS, data_dir=os.path.join(small_disk, "data"))
+def test_full_disk_leaves_no_trace_of_what_was_refused(disk):  # noqa: F811
+    ballast = Ballast(disk)
+    server = Server(*SETTINGS, data_dir=os.path.join(disk, "data"))
     try:
         server.start()
-        trouble_and_recovery(server, fill, lambda: os.unlink(ballast), rounds=2)
+        trouble_and_recovery(server, ballast.fill, ballast.remove, rounds=2)
     finally:
         server.close()
