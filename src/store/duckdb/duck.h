@@ -88,6 +88,9 @@ struct duck_cold {
 struct duck_reader {
     struct duck_pool *pool; /* whose it is, and whose lock guards what is below the connection */
     duckdb_connection connection;
+    duckdb_prepared_statement
+        begin; /* a transaction that only reads: half as dear as by its text */
+    duckdb_prepared_statement roll_back;
     bool busy;
     uint64_t taken; /* which taking of the pool's it was; when busy */
     bool timed_out;
@@ -345,14 +348,15 @@ void duck_appender_close(struct duck_appender *appender);
  * other failure it did not. */
 enum err_code duck_run_commit(struct duck_store *duck, const char *failpoint_name, struct err *err);
 
-/* Ends a connection's transaction. Neither an interrupt nor a want of memory keeps it from that for
- * long: it is tried again. */
+/* Ends a connection's transaction, by a prepared ROLLBACK of its own where there is one (else
+ * NULL). Neither an interrupt nor a want of memory keeps it from that for long: it is tried again.
+ */
 enum duck_rollback {
     DUCK_ROLLED_BACK,
     DUCK_ROLLBACK_NONE,  /* there was no transaction (any more) */
     DUCK_ROLLBACK_FAILED /* there may be one */
 };
-enum duck_rollback duck_roll_back(duckdb_connection connection);
+enum duck_rollback duck_roll_back(duckdb_connection connection, duckdb_prepared_statement prepared);
 
 /* The vtable's functions */
 

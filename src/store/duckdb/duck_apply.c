@@ -300,7 +300,7 @@ apply_tables(struct duck_store *duck, const struct store_group *group, uint64_t 
 }
 
 enum duck_rollback
-duck_roll_back(duckdb_connection connection)
+duck_roll_back(duckdb_connection connection, duckdb_prepared_statement prepared)
 {
     const struct timespec nap = {.tv_nsec = COMMIT_NAP_NS};
     enum duck_rollback how = DUCK_ROLLBACK_FAILED;
@@ -310,7 +310,9 @@ duck_roll_back(duckdb_connection connection)
         if (i > 0) {
             nanosleep(&nap, NULL);
         }
-        if (duckdb_query(connection, "ROLLBACK", &result) == DuckDBSuccess) {
+        duckdb_state state = prepared ? duckdb_execute_prepared(prepared, &result)
+                                      : duckdb_query(connection, "ROLLBACK", &result);
+        if (state == DuckDBSuccess) {
             how = DUCK_ROLLED_BACK;
         } else if (strstr(duckdb_result_error(&result), "no transaction is active")) {
             how = DUCK_ROLLBACK_NONE;
@@ -333,7 +335,7 @@ look_for_transaction(struct duck_store *duck, enum err_code code, struct err *er
 
     bool failed = strstr(why.msg, "Failed to commit") != NULL;
     if (atomic_load(&duck->broken) || (failed && code == ERR_NO_SPACE) ||
-        (!failed && duck_roll_back(duck->writer) == DUCK_ROLLED_BACK)) {
+        (!failed && duck_roll_back(duck->writer, NULL) == DUCK_ROLLED_BACK)) {
         return code;
     }
     atomic_store(&duck->broken, true);
@@ -443,7 +445,7 @@ duck_apply(struct store *store, const struct store_group *group, struct err *err
         code = code ? code : commit(duck, group->last_lsn, err);
     }
     if (code) {
-        duck_roll_back(duck->writer); /* the transaction may be gone already */
+        duck_roll_back(duck->writer, NULL); /* the transaction may be gone already */
         free(duck->cold.pending);
         duck->cold.pending = NULL;
         for (int id = 1; id < TABLE_ID_END; id++) {

@@ -348,7 +348,7 @@ duck_read_begin(struct duck_store *duck, struct duck_reader *reader, struct err 
     enum err_code code = ERR_OK;
 
     /* immediate_transaction_mode is on: what the transaction sees is chosen now. */
-    if (duckdb_query(reader->connection, "BEGIN TRANSACTION", &result) != DuckDBSuccess) {
+    if (duckdb_execute_prepared(reader->begin, &result) != DuckDBSuccess) {
         code = duck_fail_result(duck, DUCK_SIDE_READ, &result, err);
     }
     duckdb_destroy_result(&result);
@@ -361,7 +361,9 @@ duck_read_begin(struct duck_store *duck, struct duck_reader *reader, struct err 
 void
 duck_read_end(struct duck_reader *reader)
 {
-    reader->stuck = duck_roll_back(reader->connection) == DUCK_ROLLBACK_FAILED;
+    enum duck_rollback how = duck_roll_back(reader->connection, reader->roll_back);
+
+    reader->stuck = how == DUCK_ROLLBACK_FAILED;
 }
 
 /* ---- open ---- */

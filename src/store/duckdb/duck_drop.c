@@ -88,7 +88,7 @@ duck_cold_drop(struct store *store, const struct cold_drop *drop, struct err *er
     struct cold_file *files = duck_cold_changed(&duck->cold, gone, gone_count, NULL, 0, &count);
     code = run_drop(duck, drop, gone, gone_count, files, count, err);
     if (code) {
-        duck_roll_back(duck->writer); /* the transaction may be gone already */
+        duck_roll_back(duck->writer, NULL); /* the transaction may be gone already */
         free(files);
         return code;
     }

@@ -89,6 +89,28 @@ on_exhausted(void *ctx)
     pthread_mutex_unlock(&reader->pool->lock);
 }
 
+static enum err_code
+connect_reader(struct duck_reader *reader, duckdb_database database, struct err *err)
+{
+    if (duckdb_connect(database, &reader->connection) != DuckDBSuccess) {
+        return err_set(err, ERR_INTERNAL, "DuckDB gave no connection to read by");
+    }
+    if (duckdb_prepare(reader->connection, "BEGIN TRANSACTION READ ONLY", &reader->begin) !=
+            DuckDBSuccess ||
+        duckdb_prepare(reader->connection, "ROLLBACK", &reader->roll_back) != DuckDBSuccess) {
+        return err_set(err, ERR_INTERNAL, "DuckDB prepared no transactions to read in");
+    }
+    return ERR_OK;
+}
+
+static void
+disconnect_reader(struct duck_reader *reader)
+{
+    duckdb_destroy_prepare(&reader->begin);
+    duckdb_destroy_prepare(&reader->roll_back);
+    duckdb_disconnect(&reader->connection);
+}
+
 enum err_code
 duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count,
                 struct memory_guard *guard, struct err *err)
@@ -105,12 +127,13 @@ duck_pool_start(struct duck_pool *pool, duckdb_database database, unsigned count
     pthread_cond_init(&pool->watch, &attr);
     pthread_cond_init(&pool->given, &attr);
     pthread_condattr_destroy(&attr);
-    for (; pool->count < count; pool->count++) {
-        struct duck_reader *reader = &pool->readers[pool->count];
+    while (pool->count < count) {
+        struct duck_reader *reader = &pool->readers[pool->count++];
         reader->pool = pool;
         reader->memory = (struct memory_statement){.interrupt = on_exhausted, .ctx = reader};
-        if (duckdb_connect(database, &reader->connection) != DuckDBSuccess) {
-            return err_set(err, ERR_INTERNAL, "DuckDB gave no connection to read by");
+        enum err_code code = connect_reader(reader, database, err);
+        if (code) {
+            return code;
         }
     }
     int failed = pthread_create(&pool->watchdog, NULL, watch, pool);
@@ -141,7 +164,7 @@ duck_pool_stop(struct duck_pool *pool)
         pthread_join(pool->watchdog, NULL);
     }
     for (unsigned i = 0; i < pool->count; i++) {
-        duckdb_disconnect(&pool->readers[i].connection);
+        disconnect_reader(&pool->readers[i]);
     }
     free(pool->readers);
     pool->readers = NULL;

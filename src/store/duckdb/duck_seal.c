@@ -598,7 +598,7 @@ duck_seal_commit(struct store *store, struct store_sealing *sealing,
                                                 sealing->files, sealing->file_count, &count);
     code = commit_sealing(duck, sealing, files, count, err);
     if (code) {
-        duck_roll_back(duck->writer); /* the transaction may be gone already */
+        duck_roll_back(duck->writer, NULL); /* the transaction may be gone already */
         free(files);
         return code;
     }

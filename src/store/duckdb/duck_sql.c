@@ -89,24 +89,10 @@ run_user(struct duck_store *duck, struct duck_reader *reader, const struct store
 }
 
 static enum err_code
-begin(struct duck_store *duck, struct duck_reader *reader, struct err *err)
-{
-    duckdb_result result;
-    enum err_code code = ERR_OK;
-
-    /* immediate_transaction_mode is on: what the transaction sees is chosen now. */
-    if (duckdb_query(reader->connection, "BEGIN TRANSACTION READ ONLY", &result) != DuckDBSuccess) {
-        code = duck_fail_result(duck, DUCK_SIDE_READ, &result, err);
-    }
-    duckdb_destroy_result(&result);
-    return code;
-}
-
-static enum err_code
 in_transaction(struct duck_store *duck, struct duck_reader *reader, const struct store_sql *sql,
                struct batch *ret_rows, bool *ret_truncated, struct err *err)
 {
-    enum err_code code = begin(duck, reader, err);
+    enum err_code code = duck_read_begin(duck, reader, err);
 
     if (!code) {
         code = run_user(duck, reader, sql, ret_rows, ret_truncated, err);
@@ -132,7 +118,7 @@ run_narrowed(struct duck_store *duck, struct duck_reader *reader, const struct s
     /* The files and the hot rows are to be of one moment. */
     pthread_rwlock_rdlock(&duck->cold.lock);
     if (duck_narrow(duck, &ranges, sql->sql, &text)) {
-        code = begin(duck, reader, err);
+        code = duck_read_begin(duck, reader, err);
     }
     pthread_rwlock_unlock(&duck->cold.lock);
     if (!code) {
