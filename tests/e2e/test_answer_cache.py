@@ -99,6 +99,19 @@ def test_trades_change_with_every_trade(loaded):
         assert loaded.get("/api/trades/").json()["total"] == count
 
 
+def test_a_trade_that_moves_to_another_day_leaves_the_old_one(loaded):
+    """What replaces a trade says nothing of the time that the trade had."""
+    trade = {"trade_id": "moves", "timestamp": "2026-03-02T10:05:00", "symbol": "AAPL", "side": "buy", "quantity": 1, "price": 7}
+    day = {"start_time": "2026-03-02T00:00:00", "end_time": "2026-03-02T23:59:59"}
+    empty = loaded.get("/api/trades/", params=day)
+    assert loaded.ingest("trades", trade, ack="applied").status_code == 200
+    before = loaded.get("/api/trades/", params=day)
+    assert before.json() != empty.json()
+    assert loaded.ingest("trades", {**trade, "timestamp": "2026-03-05T10:05:00"}, ack="applied").status_code == 200
+    after = loaded.get("/api/trades/", params=day, headers={"If-None-Match": before.headers["ETag"]})
+    assert after.status_code == 200 and after.json() == empty.json()
+
+
 def test_a_wrong_question_is_not_kept(loaded):
     for _ in range(2):
         answer = loaded.get("/api/metrics/history", params={"start_time": "yesterday"})
