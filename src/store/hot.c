@@ -266,21 +266,31 @@ is_tight(const struct hot *hot)
     return hot->lru.stats.bytes > max - max / 4;
 }
 
+/* How many points a series has for whoever asks for the first time: together half of the bytes. */
+static size_t
+fair_share(const struct hot *hot)
+{
+    return hot->lru.options.bytes_max / 2 / hot->lru.stats.series / sizeof(struct ring_pair);
+}
+
 /*
- * Before a ring grows. While room is scarce it keeps what reads went back to, and a little more: a
- * series that is read all the time would else grow with every write, and push out others for
- * points that nobody asks for. What reads want is forgotten slowly.
+ * Before a ring grows. While room is scarce it keeps what reads went back to and a little more, or
+ * the newest half of what it has, up to its fair share: a series that is read all the time would
+ * else grow with every write, and push out others for points that nobody asks for. What reads want
+ * is forgotten slowly.
  */
 static void
 consider_growth(struct hot *hot, struct hot_series *series)
 {
     struct ring *points = &series->points;
-    size_t wanted = series->read_points + series->read_points / 8 + POINTS_KEPT_MIN;
+    size_t asked = series->read_points + series->read_points / 8 + POINTS_KEPT_MIN;
     uint64_t grown = (uint64_t)ring_bytes(points) * 2;
 
     if (points->count < points->cap || points->cap == 0) {
         return;
     }
+    size_t share = fair_share(hot) < points->count / 2 ? fair_share(hot) : points->count / 2;
+    size_t wanted = asked > share ? asked : share;
     if (is_tight(hot) && wanted < points->count) {
         ring_drop_oldest(points, points->count - wanted);
         series->read_points -= series->read_points / 8;

@@ -162,32 +162,72 @@ test_hot_turns_itself_off_when_definitions_are_too_many(void **state)
 }
 
 static void
+define_forty(struct bed *bed)
+{
+    char line[64];
+
+    for (int id = 1; id <= 40; id++) {
+        snprintf(line, sizeof(line), "%d|cpu|S%d|-\n", id, id);
+        put(bed, line, "1|0|0\n");
+    }
+}
+
+static void
+put_forty(struct bed *bed, int64_t time_us)
+{
+    char lines[LINES_MAX];
+    size_t used = 0;
+
+    for (int id = 1; id <= 40; id++) {
+        used +=
+            (size_t)snprintf(lines + used, sizeof(lines) - used, "%d|%" PRId64 "|1\n", id, time_us);
+    }
+    put(bed, NULL, lines);
+}
+
+static void
 test_hot_stays_within_its_bytes_and_keeps_what_is_read(void **state)
 {
     struct bed *bed = make_bed(store_memory_open, 96 << 10);
     struct store_scan scan = of_series(&one, 0, INT64_MAX);
-    char lines[LINES_MAX];
     int64_t time_us = 1;
 
     (void)state;
     put(bed, "90|x|-|-\n", "90|1|1\n");
     assert_true(check_latest(bed, TABLE_SAMPLES));
-    for (int id = 1; id <= 40; id++) {
-        snprintf(lines, sizeof(lines), "%d|cpu|S%d|-\n", id, id);
-        put(bed, lines, "1|0|0\n");
-    }
+    define_forty(bed);
     for (int round = 0; round < 600; round++, time_us++) {
-        size_t used = 0;
-        for (int id = 1; id <= 40; id++) {
-            used += (size_t)snprintf(lines + used, sizeof(lines) - used, "%d|%" PRId64 "|1\n", id,
-                                     time_us);
-        }
-        put(bed, NULL, lines);
+        put_forty(bed, time_us);
         scan.from_us = time_us > 20 ? time_us - 20 : 1;
         assert_true(check_scan(bed, &scan));
         assert_true(figures(bed).cache.bytes <= 96 << 10);
     }
     assert_true(figures(bed).cache.points > 1000);
+    end_bed(bed);
+}
+
+/* The first to ask finds what was written last, however much was written before. */
+static void
+test_hot_keeps_the_newest_points_of_all_that_nobody_read(void **state)
+{
+    struct bed *bed = make_bed(store_memory_open, 96 << 10);
+    int64_t time_us = 1;
+
+    (void)state;
+    put(bed, "90|x|-|-\n", "90|1|1\n");
+    assert_true(check_latest(bed, TABLE_SAMPLES));
+    define_forty(bed);
+    for (int round = 0; round < 600; round++) {
+        put_forty(bed, time_us++);
+        assert_true(figures(bed).cache.bytes <= 96 << 10);
+    }
+    for (int id = 1; id <= 40; id++) {
+        char text[8];
+        struct slice value = {text, (size_t)snprintf(text, sizeof(text), "%d", id)};
+        struct store_scan scan = of_series(&value, time_us - 32, INT64_MAX);
+        assert_true(check_scan(bed, &scan));
+    }
+    assert_int_equal(figures(bed).fills, 0);
     end_bed(bed);
 }
 
@@ -254,6 +294,7 @@ main(void)
         cmocka_unit_test(test_hot_forgets_what_was_removed),
         cmocka_unit_test(test_hot_turns_itself_off_when_definitions_are_too_many),
         cmocka_unit_test(test_hot_stays_within_its_bytes_and_keeps_what_is_read),
+        cmocka_unit_test(test_hot_keeps_the_newest_points_of_all_that_nobody_read),
         cmocka_unit_test(test_hot_misses_nothing_that_is_written_while_it_loads),
     };
 
