@@ -465,6 +465,8 @@ test_latest_takes_the_last_written_among_equal_times(void **state)
     contract_put(at, TABLE_SAMPLES, "1|10|1\n1|10|2\n2|5|3\n");
     contract_put(at, TABLE_SAMPLES, "1|10|4\n1|9|5\n");
     contract_expect_latest(at, TABLE_SAMPLES, "1|10|4\n2|5|3\n");
+    contract_put(at, TABLE_SERIES, "1|cpu|A|-\n2|mem|-|-\n");
+    contract_expect_latest(at, TABLE_METRICS, "10|cpu|4|A|-\n5|mem|3|-|-\n");
 }
 
 static void

@@ -383,7 +383,8 @@ void
 hot_feed(struct hot *hot, const struct store_group *group)
 {
     pthread_mutex_lock(&hot->lock);
-    bool listening = !hot->off && (hot->loaded || hot->loading);
+    /* Definitions that are known stay all of them, though the newest points may not be. */
+    bool listening = !hot->off && (hot->defined || hot->loading);
     /* Definitions first: within a group a series has no points before it is defined. */
     for (size_t i = 0; i < group->batch_count && listening; i++) {
         const struct batch *batch = &group->batches[i];

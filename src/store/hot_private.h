@@ -94,7 +94,7 @@ bool hot_load(struct hot *hot, struct store *store, bool with_newest);
 uint64_t hot_fill_max(const struct hot *hot);
 
 /* Takes the points of some series from the time that was asked for on, at most `rows_max`, from the
- * store, in the time that the asker has. Called with the lock, which it leaves while it reads. */
+ * store, in a quarter of the asker's time. Called with the lock, which it leaves while it reads. */
 void hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *series,
                     size_t count, const struct store_scan *asked, uint64_t rows_max);
 

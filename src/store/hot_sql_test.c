@@ -257,11 +257,11 @@ fail_scan(struct store *store, const struct store_scan *scan, struct batch *ret_
     (void)store;
     (void)ret_rows;
     scans++;
-    assert_int_equal(scan->timeout_ms, 1234);
+    assert_int_equal(scan->timeout_ms, 1000);
     return err_set(err, outcome, "not in this time");
 }
 
-/* A store that gives up is asked once; whoever asked has the time for it that the statement has. */
+/* A store that gives up is asked once; it has a quarter of the time of whoever asked. */
 static void
 test_statement_that_the_store_gives_up_is_not_filled_again(void **state)
 {
@@ -272,7 +272,7 @@ test_statement_that_the_store_gives_up_is_not_filled_again(void **state)
     struct batch rows;
 
     (void)state;
-    sql.timeout_ms = 1234;
+    sql.timeout_ms = 4000;
     for (size_t i = 0; i < sizeof(codes) / sizeof(*codes); i++) {
         struct bed *bed = filled();
         const struct store_ops *before = bed->store->ops;

@@ -283,6 +283,71 @@ test_hot_misses_nothing_that_is_written_while_it_loads(void **state)
     end_bed(bed);
 }
 
+static enum err_code
+plain_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
+           struct err *err)
+{
+    return store_scan(((struct busy *)store)->bed->store, scan, ret_rows, err);
+}
+
+static enum err_code
+late_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+{
+    (void)store;
+    (void)table;
+    (void)ret_rows;
+    return err_set(err, ERR_TIMEOUT, "too slow");
+}
+
+/* Retention drops rows of another day meanwhile. */
+static enum err_code
+dropping_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+{
+    struct bed *bed = ((struct busy *)store)->bed;
+    enum err_code code = store_latest(bed->store, table, ret_rows, err);
+
+    hot_invalidate(bed->hot, -2, -1);
+    return code;
+}
+
+/* A series that begins when definitions are known and the newest points are not. */
+static void
+begin_when_half_loaded(const struct store_ops *ops)
+{
+    struct bed *bed = make_bed(store_memory_open, 1 << 20);
+    struct busy busy = {{ops}, bed};
+    struct slice name = SLICE_LITERAL("cpu");
+    struct store_scan scan = {.table = TABLE_METRICS,
+                              .filters = {{"metric_name", &name, 1}},
+                              .filter_count = 1,
+                              .from_us = 0,
+                              .to_us = INT64_MAX};
+    unsigned answered = 0;
+    struct batch rows;
+
+    put(bed, "1|cpu|A|-\n", "1|10|1\n");
+    assert_false(hot_scan(bed->hot, &busy.store, &scan, &rows));
+    put(bed, "2|cpu|B|-\n", "2|20|2\n");
+    for (int i = 0; i < 600; i++) { /* it does not try to load at every read */
+        answered += check_scan(bed, &scan);
+    }
+    assert_true(answered > 0);
+    end_bed(bed);
+}
+
+static void
+test_hot_misses_no_series_that_begins_behind_a_load_that_failed(void **state)
+{
+    static const struct store_ops late = {
+        .type = "late", .scan = plain_scan, .latest = late_latest};
+    static const struct store_ops dropping = {
+        .type = "dropping", .scan = plain_scan, .latest = dropping_latest};
+
+    (void)state;
+    begin_when_half_loaded(&late);
+    begin_when_half_loaded(&dropping);
+}
+
 int
 main(void)
 {
@@ -296,6 +361,7 @@ main(void)
         cmocka_unit_test(test_hot_stays_within_its_bytes_and_keeps_what_is_read),
         cmocka_unit_test(test_hot_keeps_the_newest_points_of_all_that_nobody_read),
         cmocka_unit_test(test_hot_misses_nothing_that_is_written_while_it_loads),
+        cmocka_unit_test(test_hot_misses_no_series_that_begins_behind_a_load_that_failed),
     };
 
     return cmocka_run_group_tests_name("hot", tests, NULL, NULL);

@@ -41,15 +41,15 @@ struct latest {
 /* Finding the newest times reads files: the list's lock must not be held so long, for the applier
  * would wait for it, and behind the applier all readers. */
 static void
-copy_list(struct latest *latest, const struct catalog_table *base)
+copy_list(struct latest *latest)
 {
     const struct duck_cold *cold = &latest->reading.duck->cold;
     size_t first = 0;
     size_t end = 0;
 
     if (latest->reading.listing) {
-        end = duck_cold_range(cold, base->id, COLD_RAW, &first);
-        while (end < cold->count && cold->files[end].table == base->id) {
+        end = duck_cold_range(cold, latest->table->id, COLD_RAW, &first);
+        while (end < cold->count && cold->files[end].table == latest->table->id) {
             end++;
         }
     }
@@ -63,13 +63,13 @@ copy_list(struct latest *latest, const struct catalog_table *base)
 
 /* A raw file that has a rollup by day is told by that. */
 static void
-find_files(struct latest *latest, const struct catalog_table *base)
+find_files(struct latest *latest)
 {
     const struct duck_cold *cold = &latest->own;
     size_t first;
 
-    copy_list(latest, base);
-    size_t end = duck_cold_range(cold, base->id, COLD_RAW, &first);
+    copy_list(latest);
+    size_t end = duck_cold_range(cold, latest->table->id, COLD_RAW, &first);
     latest->raw = duck_cold_pointers(end - first);
     latest->rolled = duck_cold_pointers(end - first);
     for (size_t i = first; i < end; i++) {
@@ -339,24 +339,15 @@ add_latest(struct latest *latest)
     duck_sql_names(sql, table, series, "t.");
 }
 
-/* The newest sample of every series, with its name: rollups by day have it. */
+/* The newest sample of every series, with its name. */
 static void
 add_latest_metrics(struct latest *latest)
 {
-    struct duck_store *duck = latest->reading.duck;
     struct buf *sql = &latest->reading.sql.text;
 
-    buf_add_cstr(
-        sql, "SELECT x.newest AS \"timestamp\", r.metric_name, x.value, r.symbol, r.labels "
-             "FROM (SELECT series_id, max(timestamp) AS newest, "
-             "arg_max(value, timestamp) AS value FROM (SELECT series_id, timestamp, value FROM ");
-    duck_cold_add_rows(duck, catalog_table(TABLE_SAMPLES), latest->raw, latest->raw_count,
-                       DUCK_SOURCE_PLAIN, sql);
-    if (latest->rolled_count > 0) {
-        buf_add_cstr(sql, " UNION ALL SELECT series_id, value_last_at, value_last FROM ");
-        duck_cold_add_files(duck, latest->rolled, latest->rolled_count, COLD_ALL_COLUMNS, sql);
-    }
-    buf_add_cstr(sql, ") GROUP BY series_id) AS x JOIN main.series AS r USING (series_id) "
+    buf_add_cstr(sql, "SELECT x.\"timestamp\", r.metric_name, x.value, r.symbol, r.labels FROM (");
+    add_latest(latest);
+    buf_add_cstr(sql, ") AS x JOIN main.series AS r USING (series_id) "
                       "ORDER BY r.metric_name, r.symbol, r.labels");
 }
 
@@ -364,26 +355,25 @@ enum err_code
 duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct err *err)
 {
     const struct catalog_table *table = duck_find_table(id, err);
-    struct latest latest = {.table = table, .from_us = INT64_MIN};
 
     if (!table) {
         return ERR_NOT_FOUND;
     }
+    bool named = table->kind == TABLE_VIEW;
+    struct latest latest = {.table = named ? catalog_table(TABLE_SAMPLES) : table,
+                            .from_us = INT64_MIN};
     if (table->time_column == CATALOG_NONE) {
         return err_set(err, ERR_INVALID, "%s has no times", table->name);
     }
     enum err_code code =
-        duck_reading_open(&latest.reading, (struct duck_store *)store, table, 0, NULL, err);
-    if (!code && table->kind == TABLE_VIEW) {
-        find_files(&latest, catalog_table(TABLE_SAMPLES));
-        add_latest_metrics(&latest);
-    } else if (!code) {
-        latest.series = series_columns(table);
-        find_files(&latest, table);
+        duck_reading_open(&latest.reading, (struct duck_store *)store, latest.table, 0, NULL, err);
+    if (!code) {
+        latest.series = series_columns(latest.table);
+        find_files(&latest);
         code = narrow(&latest, err);
-        if (!code) {
-            add_latest(&latest);
-        }
+    }
+    if (!code) {
+        (named ? add_latest_metrics : add_latest)(&latest);
     }
     code = code ? code : duck_reading_run(&latest.reading, ret_rows, err);
     duck_reading_close(&latest.reading);
