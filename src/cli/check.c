@@ -476,6 +476,15 @@ repair(struct check **check, const char *from, struct err *err)
     return code;
 }
 
+static enum err_code
+repair_from(struct check **check, struct err *err)
+{
+    char *pool MEM_AUTO = NULL;
+    enum err_code code = check_find_backups(*check, &pool, err);
+
+    return code ? code : repair(check, pool, err);
+}
+
 static int
 check_offline(struct cli *cli, const struct config *config, struct err *err)
 {
@@ -489,11 +498,14 @@ check_offline(struct cli *cli, const struct config *config, struct err *err)
                 config->data_dir);
         return cli_fail(cli, err);
     }
+    if (cli_has(cli, "forget-missing") && !cli_has(cli, "repair")) {
+        err_set(err, ERR_USAGE, "check: --forget-missing is for --repair");
+        return cli_fail(cli, err);
+    }
     struct check *check = check_new(cli, config);
     enum err_code code = look(check, err);
     if (code == ERR_OK && cli_has(cli, "repair")) {
-        const char *from = cli_value(cli, "from") ? cli_value(cli, "from") : config->backup.dir;
-        code = repair(&check, from, err);
+        code = repair_from(&check, err);
     }
     code = code ? code : print(check, err);
     bool wrong = check_errors(check) > 0;

@@ -19,6 +19,8 @@ enum repair {
     REPAIR_OPEN,      /* a start of the engine does it */
     REPAIR_SET_ASIDE, /* `path` goes to quarantine/ */
     REPAIR_COLD_FILE, /* the cold file `file` comes from a backup, or is set aside */
+    REPAIR_GIVEN_UP,  /* as above, of one that is off the list: a start lists it again */
+    REPAIR_FORGET,    /* nothing is known of `file` but its name, which may be forgotten */
     REPAIR_LOG,       /* what can be read of the log stays, the rest is set aside */
     REPAIR_ADOPT      /* a new database with the cold files of their manifest */
 };
@@ -84,6 +86,14 @@ void check_files(struct check *check);
 /* check_report.c: appends what was found, as text or as a JSON object. */
 void check_text(const struct check *check, struct buf *out);
 void check_json(const struct check *check, struct buf *out);
+
+/*
+ * check_repair.c: the directory of backups that --from or backup.dir names, NULL when neither does;
+ * the caller frees it. Asked before anything is touched: files are given up when no backup has
+ * them, so a directory that is mistyped or not mounted must not be taken for one that has none. One
+ * that is only configured may not have been written to yet: that is told.
+ */
+enum err_code check_find_backups(const struct check *check, char **ret_pool, struct err *err);
 
 /* check_repair.c: does what the findings say, and prints each deed. `from` is a directory of
  * backups, or NULL. */

@@ -68,19 +68,62 @@ check_cold_list(struct check *check, struct duckdb_reader *reader)
 
 /* ---- cold files ---- */
 
-static void
-tell_cold(struct check *check, const struct cold_file *file, const char *code, const char *what)
+static bool
+is_listed(const struct check *check, const struct cold_file *file)
+{
+    return check->cold_count > 0 &&
+           bsearch(file, check->cold, check->cold_count, sizeof(*check->cold), cold_file_compare);
+}
+
+static struct finding *
+add_cold(struct check *check, const struct cold_file *file, const char *code,
+         enum severity severity, const char *what)
 {
     char relative[COLD_RELATIVE_MAX];
-    char day[COLD_DAY_TEXT];
     struct finding *finding;
 
     cold_relative(file, relative);
-    cold_day_format(file->day, day);
-    finding = check_add(check, code, SEVERITY_ERROR, "cold/%s %s", relative, what);
-    finding->repair = REPAIR_COLD_FILE;
+    finding = check_add(check, code, severity, "cold/%s %s", relative, what);
     finding->file = *file;
     snprintf(finding->path, sizeof(finding->path), "%s/cold/%s", check->config->data_dir, relative);
+    return finding;
+}
+
+/* The raw file has the name of its rollups; behind a rule that drops rows alone it is gone. */
+static bool
+has_raw(const struct check *check, const struct cold_file *file)
+{
+    struct cold_file raw = *file;
+
+    raw.kind = COLD_RAW;
+    return is_listed(check, &raw);
+}
+
+static void
+tell_rollup(const struct check *check, struct finding *finding, const char *day)
+{
+    const char *name = catalog_table(finding->file.table)->name;
+
+    if (has_raw(check, &finding->file)) {
+        snprintf(finding->meaning, sizeof(finding->meaning),
+                 "A rollup of %s of %s; its rows are all in the raw file, nothing is lost.", name,
+                 day);
+    } else {
+        snprintf(finding->meaning, sizeof(finding->meaning),
+                 "A rollup of %s of %s, and its rows are not there either: %s buckets of that day "
+                 "are in no other place here.",
+                 name, day, cold_kind_name(finding->file.kind));
+    }
+}
+
+static void
+tell_cold(struct check *check, const struct cold_file *file, const char *code, const char *what)
+{
+    char day[COLD_DAY_TEXT];
+    struct finding *finding = add_cold(check, file, code, SEVERITY_ERROR, what);
+
+    cold_day_format(file->day, day);
+    finding->repair = REPAIR_COLD_FILE;
     if (file->kind == COLD_RAW) {
         snprintf(finding->meaning, sizeof(finding->meaning),
                  "%" PRIu64
@@ -88,9 +131,7 @@ tell_cold(struct check *check, const struct cold_file *file, const char *code, c
                  "until the next start, which goes on without them.",
                  file->rows, catalog_table(file->table)->name, day);
     } else {
-        snprintf(finding->meaning, sizeof(finding->meaning),
-                 "A rollup of %s of %s; its rows are all in the raw file, nothing is lost.",
-                 catalog_table(file->table)->name, day);
+        tell_rollup(check, finding, day);
     }
     say(finding->remedy, "takes the file from a backup (--from DIR) that has it; without one what "
                          "is there is set aside, and the next start takes the file off the list.");
@@ -118,6 +159,118 @@ check_cold_file(struct check *check, const struct cold_file *file)
         check->cold_good++;
         check->cold_bytes += bytes;
     }
+}
+
+/* ---- files that a start took off the list ---- */
+
+/* Its name and checksum stand in cold/missing.json, so a backup's copy can still be listed again.
+ */
+static void
+tell_given_up(struct check *check, const struct cold_file *file, const char *what)
+{
+    bool harmless = file->kind != COLD_RAW && has_raw(check, file);
+    char day[COLD_DAY_TEXT];
+    struct finding *finding =
+        add_cold(check, file, "COLD_GIVEN_UP", harmless ? SEVERITY_WARNING : SEVERITY_ERROR, what);
+
+    cold_day_format(file->day, day);
+    finding->repair = REPAIR_GIVEN_UP;
+    if (file->kind == COLD_RAW) {
+        snprintf(finding->meaning, sizeof(finding->meaning),
+                 "%" PRIu64 " rows of %s of %s are in no other place here; queries of that day "
+                 "answer without them.",
+                 file->rows, catalog_table(file->table)->name, day);
+    } else {
+        tell_rollup(check, finding, day);
+    }
+    say(finding->remedy,
+        "takes the file from a backup (--from DIR) that has it, and it is listed again unless rows "
+        "of it were written again meanwhile. When no backup has it: \"eider check --repair "
+        "--forget-missing\" accepts that it is lost, and it is not told any more.");
+}
+
+static void
+check_given_up(struct check *check, const struct cold_file *file)
+{
+    char dir[FILES_PATH_MAX];
+    char path[FILES_PATH_MAX];
+    char sum[COLD_CHECKSUM_MAX];
+    uint64_t bytes = 0;
+    struct err err;
+
+    snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
+    cold_path(dir, file, path, sizeof(path));
+    enum err_code code = cold_checksum(path, sum, &bytes, &err);
+    if (code == ERR_NOT_FOUND) {
+        tell_given_up(check, file, "is missing, and was taken off the list");
+        return;
+    }
+    if (code != ERR_OK || bytes != file->bytes || strcmp(sum, file->checksum) != 0) {
+        tell_given_up(check, file, "is not what was written, and was taken off the list");
+        return;
+    }
+    struct finding *finding = add_cold(check, file, "COLD_BACK", SEVERITY_WARNING,
+                                       "was missing and is there again, but not listed");
+    finding->repair = REPAIR_OPEN;
+    say(finding->meaning, "No query reads it yet.");
+    say(finding->remedy, "lists it again, as the next start does; when rows of it were written "
+                         "again meanwhile it says so and leaves it out, for they would be there "
+                         "twice.");
+}
+
+/* Of files that a database which lost records did not list, the name alone is known. */
+static void
+check_named(struct check *check, const char *relative)
+{
+    char path[FILES_PATH_MAX];
+    struct cold_file file;
+
+    snprintf(path, sizeof(path), "%.4000s/cold/%s", check->config->data_dir, relative);
+    if (!cold_parse_relative(slice_of(relative), &file) || is_listed(check, &file) ||
+        access(path, F_OK) == 0) {
+        return;
+    }
+    struct finding *finding =
+        add_cold(check, &file, "COLD_GIVEN_UP", SEVERITY_ERROR,
+                 "was kept for rows that may be nowhere else, and is missing");
+    finding->repair = REPAIR_FORGET;
+    say(finding->meaning, "Which rows it had is not known.");
+    say(finding->remedy, "does nothing by itself: restore a backup, or put the file back by hand. "
+                         "\"eider check --repair --forget-missing\" accepts that it is lost.");
+}
+
+static void
+check_missing(struct check *check)
+{
+    struct cold_manifest missing = {0};
+    struct cold_names dropped COLD_NAMES_AUTO = {0};
+    struct cold_names told COLD_NAMES_AUTO = {0};
+    struct cold_names names COLD_NAMES_AUTO = {0};
+    char dir[FILES_PATH_MAX];
+    struct err ignored;
+
+    if (!check->has_database || check->database_empty) {
+        return; /* then what is made of the files is told elsewhere */
+    }
+    snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
+    cold_missing_read(dir, &missing, &ignored);
+    cold_ledger_read(dir, COLD_DROPPED, &dropped, &ignored);
+    cold_ledger_read(dir, COLD_MISSING, &names, &ignored);
+    for (size_t i = 0; i < missing.count; i++) {
+        char relative[COLD_RELATIVE_MAX];
+        cold_relative(&missing.files[i], relative);
+        cold_names_add(&told, relative);
+        if (!is_listed(check, &missing.files[i]) && !cold_names_has(&dropped, relative)) {
+            check_given_up(check, &missing.files[i]);
+        }
+    }
+    cold_names_sort(&told);
+    for (size_t i = 0; i < names.count; i++) {
+        if (!cold_names_has(&told, names.names[i]) && !cold_names_has(&dropped, names.names[i])) {
+            check_named(check, names.names[i]);
+        }
+    }
+    free(missing.files);
 }
 
 struct orphans {
@@ -342,6 +495,7 @@ check_files(struct check *check)
     for (size_t i = 0; i < check->cold_count; i++) {
         check_cold_file(check, &check->cold[i]);
     }
+    check_missing(check);
     check_orphans(check);
     check_cold_manifest(check);
     check_series(check);

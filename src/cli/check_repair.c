@@ -18,6 +18,7 @@
 #include "cli/check_repair.h"
 #include "cli/target.h"
 #include "server/open_engine.h"
+#include "store/cold.h"
 #include "store/failpoint.h"
 
 enum {
@@ -88,9 +89,11 @@ repair_set_aside(const struct repairing *repairing, const char *path, struct err
     return code;
 }
 
+enum put_back { PUT_BACK_NONE, PUT_BACK_DAMAGED, PUT_BACK_DONE };
+
 /* The pool's files are named by what is in them, so the checksum finds the right one. */
 static enum err_code
-put_back(const struct repairing *repairing, const struct finding *finding, bool *ret_done,
+put_back(const struct repairing *repairing, const struct finding *finding, enum put_back *ret_done,
          struct err *err)
 {
     const struct manifest_file wanted = {.file = finding->file, .cold = true};
@@ -100,7 +103,7 @@ put_back(const struct repairing *repairing, const struct finding *finding, bool 
     char sum[FILES_SUM_MAX];
     uint64_t bytes;
 
-    *ret_done = false;
+    *ret_done = PUT_BACK_NONE;
     if (!repairing->from) {
         return ERR_OK;
     }
@@ -111,7 +114,10 @@ put_back(const struct repairing *repairing, const struct finding *finding, bool 
     }
     code = files_sum(from, sum, &bytes, err);
     if (code != ERR_OK || strcmp(sum, finding->file.checksum) != 0) {
-        return code; /* the backup's is damaged as well */
+        /* On one disk both may be names of the same bytes. */
+        *ret_done = PUT_BACK_DAMAGED;
+        repair_did(repairing, "its copy in the backup is damaged, too:", from);
+        return ERR_OK;
     }
     const struct files_copy copy = {from, finding->path, UINT64_MAX};
     snprintf(dir, sizeof(dir), "%.*s", (int)(strrchr(finding->path, '/') - finding->path),
@@ -119,27 +125,57 @@ put_back(const struct repairing *repairing, const struct finding *finding, bool 
     code = files_make_dirs(dir, err);
     code = code ? code : files_copy(&copy, NULL, err);
     code = code ? code : files_sync_dir(dir, err);
-    *ret_done = code == ERR_OK;
-    if (*ret_done) {
+    if (code == ERR_OK) {
+        *ret_done = PUT_BACK_DONE;
         repair_did(repairing, "put back from the backup:", finding->path);
     }
     return code;
 }
 
 static enum err_code
+forget(const struct repairing *repairing, const struct finding *finding, struct err *err)
+{
+    char dir[FILES_PATH_MAX];
+
+    if (!cli_has(repairing->check->cli, "forget-missing")) {
+        return ERR_OK;
+    }
+    snprintf(dir, sizeof(dir), "%.3000s/cold", repairing->check->config->data_dir);
+    enum err_code code = cold_missing_forget(dir, &finding->file, err);
+    if (code == ERR_OK) {
+        repair_did(repairing, "given up for good:", finding->path);
+    }
+    return code;
+}
+
+static const char *
+without(const struct repairing *repairing, const struct finding *finding, enum put_back done)
+{
+    if (finding->repair == REPAIR_GIVEN_UP) {
+        return done == PUT_BACK_DAMAGED ? "stays off the list:"
+               : repairing->from        ? "no backup there has it, it stays off the list:"
+                                        : "no backup is named (--from DIR), it stays off the list:";
+    }
+    return done == PUT_BACK_DAMAGED ? "the next start goes on without:"
+           : repairing->from        ? "no backup there has it, the next start goes on without:"
+                             : "no backup is named (--from DIR), the next start goes on without:";
+}
+
+static enum err_code
 repair_cold(const struct repairing *repairing, const struct finding *finding, struct err *err)
 {
-    bool done = false;
+    enum put_back done = PUT_BACK_NONE;
     enum err_code code = ERR_OK;
 
     if (access(finding->path, F_OK) == 0) {
         code = repair_set_aside(repairing, finding->path, err);
     }
     code = code ? code : put_back(repairing, finding, &done, err);
-    if (code == ERR_OK && !done) {
-        repair_did(repairing, "no backup has it, the next start goes on without:", finding->path);
+    if (code != ERR_OK || done == PUT_BACK_DONE) {
+        return code;
     }
-    return code;
+    repair_did(repairing, without(repairing, finding, done), finding->path);
+    return finding->repair == REPAIR_GIVEN_UP ? forget(repairing, finding, err) : ERR_OK;
 }
 
 enum err_code
@@ -263,7 +299,10 @@ repair_one(const struct repairing *repairing, const struct finding *finding, str
         return access(finding->path, F_OK) == 0 ? repair_set_aside(repairing, finding->path, err)
                                                 : ERR_OK;
     case REPAIR_COLD_FILE:
+    case REPAIR_GIVEN_UP:
         return repair_cold(repairing, finding, err);
+    case REPAIR_FORGET:
+        return forget(repairing, finding, err);
     case REPAIR_LOG:
         return repair_log(repairing, err);
     case REPAIR_ADOPT:
@@ -294,6 +333,53 @@ lock_directory(const char *data_dir, int *ret_fd, struct err *err)
         return err_set(err, ERR_CONFLICT, "another process has %s: stop it before a repair",
                        data_dir);
     }
+    return ERR_OK;
+}
+
+/* DIR, or one backup in it, whose files are in the same pool. */
+static char *
+pool_of(const char *from)
+{
+    struct slice dir = slice_of(from);
+
+    while (dir.len > 1 && dir.ptr[dir.len - 1] == '/') {
+        dir.len--;
+    }
+    char *pool = mem_strdup(dir);
+    char *slash = strrchr(pool, '/');
+    if (slash && slash > pool && backup_is_id(slash + 1)) {
+        *slash = '\0';
+    }
+    return pool;
+}
+
+enum err_code
+check_find_backups(const struct check *check, char **ret_pool, struct err *err)
+{
+    const char *named = cli_value(check->cli, "from");
+    const char *from = named ? named : check->config->backup.dir;
+    struct backup_entry *entries MEM_AUTO = NULL;
+    size_t count = 0;
+    struct err why = {0};
+
+    if (!from) {
+        return ERR_OK;
+    }
+    char *pool = pool_of(from);
+    enum err_code code = backup_list(pool, &entries, &count, &why);
+    if (code == ERR_OK && count > 0) {
+        *ret_pool = pool;
+        return ERR_OK;
+    }
+    const char *problem = code == ERR_NOT_FOUND ? "there is no such directory"
+                          : code != ERR_OK      ? why.msg
+                                                : "there is no backup of Eider in it";
+    free(pool);
+    if (named) {
+        return err_set(err, ERR_NOT_FOUND, "--from is %s: %s; nothing was repaired", named,
+                       problem);
+    }
+    cli_note(check->cli, "backup.dir is %s: %s; nothing is taken from a backup", from, problem);
     return ERR_OK;
 }
 

@@ -121,6 +121,8 @@ static const struct cli_option check_options[] = {
      .arg = "DIR",
      .help = "Backups to take missing cold files from; backup.dir when not given.",
      .complete = CLI_COMPLETE_FILE},
+    {.name = "forget-missing",
+     .help = "With --repair: tell no more of lost cold files that no backup has."},
     {.name = "url", .arg = "URL", .help = "Ask the server at this address."},
     {.name = "json", .help = "Print the result as JSON."},
     {0},

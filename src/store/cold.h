@@ -150,6 +150,11 @@ enum err_code cold_missing_write(const char *cold_dir, const struct cold_manifes
 enum err_code cold_missing_read(const char *cold_dir, struct cold_manifest *ret_missing,
                                 struct err *err);
 
+/* Takes one file out of cold/missing and cold/missing.json: it is given up for good. One that
+ * neither names is fine. */
+enum err_code cold_missing_forget(const char *cold_dir, const struct cold_file *file,
+                                  struct err *err);
+
 /* ERR_NOT_FOUND when there is none, ERR_CORRUPT when its checksum or its text is wrong. */
 enum err_code cold_manifest_read(const char *cold_dir, struct cold_manifest *ret_manifest,
                                  struct err *err);

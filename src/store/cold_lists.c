@@ -488,3 +488,43 @@ cold_missing_read(const char *cold_dir, struct cold_manifest *ret_missing, struc
 {
     return read_list(cold_dir, missing_name, ret_missing, err);
 }
+
+static enum err_code
+forget_name(const char *cold_dir, const struct cold_file *file, struct err *err)
+{
+    struct cold_names names COLD_NAMES_AUTO = {0};
+    struct cold_names kept COLD_NAMES_AUTO = {0};
+    char relative[COLD_RELATIVE_MAX];
+    enum err_code code = cold_ledger_read(cold_dir, COLD_MISSING, &names, err);
+
+    cold_relative(file, relative);
+    if (code != ERR_OK || !cold_names_has(&names, relative)) {
+        return code;
+    }
+    for (size_t i = 0; i < names.count; i++) {
+        if (strcmp(names.names[i], relative) != 0) {
+            cold_names_add(&kept, names.names[i]);
+        }
+    }
+    return cold_ledger_replace(cold_dir, COLD_MISSING, &kept, err);
+}
+
+enum err_code
+cold_missing_forget(const char *cold_dir, const struct cold_file *file, struct err *err)
+{
+    struct cold_manifest missing = {0};
+    size_t kept = 0;
+    enum err_code code = cold_missing_read(cold_dir, &missing, err);
+
+    for (size_t i = 0; i < missing.count; i++) {
+        if (cold_file_compare(&missing.files[i], file) != 0) {
+            missing.files[kept++] = missing.files[i];
+        }
+    }
+    if (code == ERR_OK && kept < missing.count) {
+        missing.count = kept;
+        code = cold_missing_write(cold_dir, &missing, err);
+    }
+    free(missing.files);
+    return code == ERR_OK || code == ERR_NOT_FOUND ? forget_name(cold_dir, file, err) : code;
+}

@@ -143,7 +143,7 @@ def lose(place):
 
 
 def repair(place, env=None):
-    return run("check", "--data-dir", place.data, "--repair", "--from", place.backups, env=env)
+    return run("check", "--data-dir", place.data, "--repair", env=env)
 
 
 def is_sound(place):

@@ -40,11 +40,12 @@ def mend(place, expected):
     assert expected in codes(said), said
     explained = run("check", "--data-dir", place.data, "--explain")
     assert expected in explained.stdout and "What it means" in explained.stdout
-    done, said = check(place, "--repair", "--from", place.backups)
+    backups = ["--from", place.backups] if os.path.isdir(place.backups) else []
+    done, said = check(place, "--repair", *backups)
     assert done.returncode == 0, (done.stderr, said)
     assert not codes(said), said
     before = sorted(glob.glob(os.path.join(place.data, "quarantine", "*")))
-    done, said = check(place, "--repair", "--from", place.backups)
+    done, said = check(place, "--repair", *backups)
     assert done.returncode == 0 and not codes(said)
     assert sorted(glob.glob(os.path.join(place.data, "quarantine", "*"))) == before
 
@@ -172,9 +173,77 @@ def test_a_cold_file_that_no_backup_has_is_taken_off_the_list(place):
     assert done.returncode == 1 and "COLD_MISSING" in codes(said)
     finding = next(f for f in said["findings"] if f["code"] == "COLD_MISSING")
     assert "3 rows of market_data" in finding["meaning"]
-    mend(place, "COLD_MISSING")
+    # It is told as long as nobody has said that it is lost for good, and what to do stands beside it.
+    for _ in range(2):
+        done, said = check(place, "--repair")
+        assert done.returncode == 1 and "COLD_GIVEN_UP" in codes(said) and "COLD_MISSING" not in codes(said), said
+    assert os.path.relpath(raw[0], place.data) in done.stderr
+    explained = run("check", "--data-dir", place.data, "--explain")
+    assert explained.returncode == 1 and "NOT OK" in explained.stdout
+    assert "3 rows of market_data" in explained.stdout and "--forget-missing" in explained.stdout
     with place.server() as server:
         assert server.sql("SELECT count(*) FROM market_data") == [[6]]
+    done, said = check(place, "--forget-missing")
+    assert done.returncode == 2 and "--repair" in done.stderr
+    done, said = check(place, "--repair", "--forget-missing")
+    assert done.returncode == 0 and not codes(said), said
+    assert check(place)[0].returncode == 0
+
+
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_a_cold_file_that_was_given_up_is_put_back_later(place, how):
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    place.backup()
+    for path in cold_files(place):
+        if "/date=2026-01-06" in path:
+            whole = open(path, "rb").read()
+            os.unlink(path)
+            if how == "damaged":
+                with open(path, "wb") as file:
+                    file.write(whole)
+                flip(path)
+    done, said = check(place, "--repair")
+    assert done.returncode == 1 and codes(said) == {"COLD_GIVEN_UP"}, said
+    assert "no backup is named (--from DIR)" in done.stderr
+    with place.server() as server:
+        assert server.sql("SELECT count(*) FROM market_data") == [[6]]
+    done, said = check(place, "--repair", "--from", place.backups)
+    assert done.returncode == 0 and not codes(said), (said, done.stderr)
+    assert dump_of(place, place.data) == rows
+
+
+def test_a_repair_from_nowhere_touches_nothing(place):
+    with place.server() as server:
+        fill(server, count=9)
+    seal(place)
+    flip(cold_files(place)[0])
+    empty = os.path.join(place.root, "empty")
+    os.makedirs(empty)
+    before = sorted(every_file(place.data))
+    for wrong, why in [(os.path.join(place.root, "nowhere"), "no such directory"), (empty, "no backup of Eider in it")]:
+        done = run("check", "--data-dir", place.data, "--repair", "--from", wrong)
+        assert done.returncode == 1 and f"--from is {wrong}: " in done.stderr and why in done.stderr, done.stderr
+        assert sorted(every_file(place.data)) == before
+    # What is configured may not have been written to yet.
+    done = run("check", "--data-dir", place.data, "--repair", "--set", f"backup.dir={os.path.join(place.root, 'nowhere')}")
+    assert "nothing is taken from a backup" in done.stderr and "no backup is named" in done.stderr, done.stderr
+
+
+def test_a_copy_that_is_damaged_too_is_told(place):
+    """On one disk the backup's file is a second name of the same bytes."""
+    with place.server() as server:
+        fill(server, count=9)
+    seal(place)
+    place.backup()
+    path = cold_files(place)[0]
+    assert os.stat(path).st_nlink == 2
+    flip(path)
+    done = run("check", "--data-dir", place.data, "--repair", "--from", place.backups)
+    assert "its copy in the backup is damaged, too: " + place.backups in done.stderr, done.stderr
+    assert "no backup there has it" not in done.stderr
 
 
 def take_away(place, directory):
