@@ -45,7 +45,10 @@ struct changes {
 void changes_init(struct changes *changes);
 void changes_fini(struct changes *changes);
 
-/* Notes the rows of a batch that was applied with `lsn`; LSNs never fall. */
+/* Notes the rows of a batch that was applied with `lsn`. LSNs never fall but behind a reset, when
+ * records are replayed: those are at or below what the reset was told, answers of which are taken
+ * for changed whatever is noted. So an LSN that a removal took from the store before, and noted
+ * behind the reset, does no harm though it is ahead of the replay. */
 void changes_note(struct changes *changes, const struct batch *batch, uint64_t lsn);
 
 /* Rows of `table` with times in [from_us, to_us] were removed, which no record says; `lsn` is the

@@ -167,6 +167,32 @@ test_changes_counts_removed_rows(void **state)
     changes_fini(&changes);
 }
 
+/* Retention reads the LSN, the applier adopts an older snapshot, then the removal is noted. */
+static void
+test_changes_takes_a_removal_that_is_ahead_of_the_replay(void **state)
+{
+    struct changes changes;
+
+    (void)state;
+    changes_init(&changes);
+    note_at(&changes, TABLE_SAMPLES, base_us, 100);
+    changes_reset(&changes, 100);
+    changes_removed(&changes, TABLE_SAMPLES, base_us, base_us, 101);
+    note_at(&changes, TABLE_SAMPLES, base_us, 60); /* the first group that is replayed */
+    note_at(&changes, TABLE_SAMPLES, base_us + 9 * slot_us, 100);
+    for (uint64_t lsn = 50; lsn <= 100; lsn++) {
+        assert_true(changes_since(&changes, TABLE_SAMPLES, base_us, base_us, lsn));
+        assert_true(
+            changes_since(&changes, TABLE_SAMPLES, base_us + slot_us, base_us + slot_us, lsn));
+    }
+    assert_false(changes_since(&changes, TABLE_SAMPLES, INT64_MIN, INT64_MAX, 101));
+    note_at(&changes, TABLE_SAMPLES, base_us + 2 * slot_us, 102);
+    assert_true(changes_since(&changes, TABLE_SAMPLES, INT64_MIN, INT64_MAX, 101));
+    assert_false(changes_since(&changes, TABLE_SAMPLES, base_us, base_us, 101));
+    assert_false(changes_since(&changes, TABLE_SAMPLES, INT64_MIN, INT64_MAX, 102));
+    changes_fini(&changes);
+}
+
 int
 main(void)
 {
@@ -179,6 +205,7 @@ main(void)
         cmocka_unit_test(test_changes_of_a_view_are_those_of_its_tables),
         cmocka_unit_test(test_changes_counts_removed_rows),
         cmocka_unit_test(test_changes_behind_a_reset_only_newer_answers_hold),
+        cmocka_unit_test(test_changes_takes_a_removal_that_is_ahead_of_the_replay),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,8 +40,31 @@ drop_at_turn(struct maintain *maintain, struct cold_drop *drop, struct err *err)
                                                  : code;
 }
 
-/* Takes `files` off the list, and hot rows of a day when `step` says so. One call a kind, for a raw
- * file's name is that of its rollups. */
+/* Whoever keeps answers or points must not give out what is gone: at once behind each commit, for
+ * the next one may wait long for its turn. Behind one that failed, too: it may have been made. */
+static void
+forget_day(struct maintain *maintain, enum table_id table, int32_t day)
+{
+    engine_hot_invalidate(maintain->engine, table, cold_day_begin_us(day),
+                          cold_day_end_us(day) - 1);
+}
+
+static void
+forget_files(struct maintain *maintain, const struct cold_file *files, size_t count,
+             enum cold_kind kind)
+{
+    const struct cold_file *last = NULL;
+
+    for (size_t i = 0; i < count; i++) {
+        bool same = last && last->table == files[i].table && last->day == files[i].day;
+        if (files[i].kind == kind && !same) {
+            forget_day(maintain, files[i].table, files[i].day);
+            last = &files[i];
+        }
+    }
+}
+
+/* Takes `files` off the list. One call a kind, for a raw file's name is that of its rollups. */
 static enum err_code
 delist(struct maintain *maintain, const struct cold_file *files, size_t count, struct err *err)
 {
@@ -59,6 +82,7 @@ delist(struct maintain *maintain, const struct cold_file *files, size_t count, s
         struct cold_drop drop = {.names = names, .kind = (enum cold_kind)kind};
         if (found > 0) {
             code = drop_at_turn(maintain, &drop, err);
+            forget_files(maintain, files, count, (enum cold_kind)kind);
         }
     }
     return code;
@@ -78,7 +102,9 @@ drop_hot(struct maintain *maintain, const struct retention_step *step, struct er
     for (size_t i = 0; i < step->metric_count; i++) {
         metrics[i] = step->metrics[i].name;
     }
-    return drop_at_turn(maintain, &drop, err);
+    enum err_code code = drop_at_turn(maintain, &drop, err);
+    forget_day(maintain, step->table, step->day);
+    return code;
 }
 
 static enum err_code
@@ -109,9 +135,6 @@ maintain_drop(struct maintain *maintain, const struct retention_step *step, stru
         code = drop_hot(maintain, step, err);
     }
     code = code ? code : delist(maintain, step->files, step->file_count, err);
-    /* Whoever keeps answers or points must not give out what is gone. */
-    engine_hot_invalidate(maintain->engine, step->table, cold_day_begin_us(step->day),
-                          cold_day_end_us(step->day) - 1);
     return code ? code : unlink_all(maintain, step->files, step->file_count, err);
 }
 

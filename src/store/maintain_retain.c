@@ -250,13 +250,15 @@ rewrite_day(struct maintain *maintain, struct retention_step *step, struct err *
                                     .drop_metrics = names,
                                     .keep_rollups_of_dropped = step->keep_rollups};
     enum err_code code = list_day(maintain, step, false, &before, &before_count, err);
-    code = code ? code : maintain_seal_one(maintain, &seal, &result, err);
+    if (code == ERR_OK) {
+        code = maintain_seal_one(maintain, &seal, &result, err);
+        engine_hot_invalidate(maintain->engine, step->table, cold_day_begin_us(step->day),
+                              cold_day_end_us(step->day) - 1);
+    }
     code = code ? code : list_day(maintain, step, false, &after, &after_count, err);
     if (code == ERR_OK) {
         uint64_t had = sum_bytes(before, before_count);
         uint64_t has = sum_bytes(after, after_count);
-        engine_hot_invalidate(maintain->engine, step->table, cold_day_begin_us(step->day),
-                              cold_day_end_us(step->day) - 1);
         step->rows = result.rows_dropped;
         step->bytes = had > has ? had - has : 0;
         step->bytes_estimated = false;

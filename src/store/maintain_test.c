@@ -238,6 +238,96 @@ test_maintain_keeps_rules_and_leaves_receipts(void **state)
     assert_true(status_of(rig).retention_next_us > status_of(rig).retention_us);
 }
 
+/* What is known of each drop that was made when the next one is asked for. */
+static struct {
+    const struct store_ops *ops;
+    struct rig *rig;
+    uint64_t lsn;
+    size_t drops;
+    size_t told; /* times that the drop before was told of */
+} watched;
+
+static enum err_code
+watch_drop(struct store *store, const struct cold_drop *drop, struct err *err)
+{
+    watched.told += watched.drops > 0 &&
+                    engine_changed(watched.rig->engine, TABLE_SAMPLES, cold_day_begin_us(0),
+                                   cold_day_end_us(0) - 1, watched.lsn);
+    watched.drops++;
+    return watched.ops->cold_drop(store, drop, err);
+}
+
+static enum err_code
+open_watched(const struct store_open_options *options, struct store **ret_store, struct err *err)
+{
+    static struct store_ops ops;
+    enum err_code code = store_duckdb_open(options, ret_store, err);
+
+    if (code == ERR_OK) {
+        watched.ops = (*ret_store)->ops;
+        ops = *watched.ops;
+        ops.cold_drop = watch_drop;
+        (*ret_store)->ops = &ops;
+    }
+    return code;
+}
+
+/* A drop that waits for its turn leaves nobody with answers of what the one before it took. */
+static void
+test_maintain_tells_of_each_drop_before_the_next(void **state)
+{
+    struct rig *rig = *state;
+    struct err err = {0};
+    uint64_t ticket;
+
+    rig_open(rig);
+    write_days(rig, 0, 1);
+    assert_int_equal(seal_and_wait(rig, &err), ERR_OK);
+    memset(&watched, 0, sizeof(watched));
+    watched.rig = rig;
+    watched.lsn = engine_applied_lsn(rig->engine);
+    rig_close(rig);
+    rig->options.store_open = open_watched;
+    rig->options.maintain.rules = old_rules;
+    rig->options.maintain.rule_count = 1;
+    rig_open(rig); /* its first round may keep the rule already */
+    assert_int_equal(engine_ask_retention(rig->engine, &ticket, &err), ERR_OK);
+    assert_int_equal(engine_maintain_wait(rig->engine, ticket, WAIT_MS, &err), ERR_OK);
+    assert_true(watched.drops > 1);
+    assert_int_equal(watched.told, watched.drops - 1);
+}
+
+/* What a crash kept retention from taking off the list, the next start does, and tells. */
+static void
+test_maintain_tells_of_drops_that_a_start_finishes(void **state)
+{
+    struct rig *rig = *state;
+    struct cold_file *files = NULL;
+    struct err err = {0};
+    char path[RIG_PATH_MAX + 8];
+    size_t count = 0;
+
+    rig_open(rig);
+    write_days(rig, 0, 2);
+    assert_int_equal(seal_and_wait(rig, &err), ERR_OK);
+    uint64_t lsn = engine_applied_lsn(rig->engine);
+    assert_int_equal(engine_cold_list(rig->engine, &files, &count, &err), ERR_OK);
+    rig_close(rig);
+    snprintf(path, sizeof(path), "%s/cold", rig->dir);
+    for (size_t i = 0; i < count; i++) {
+        if (files[i].day == 0) {
+            assert_int_equal(cold_ledger_add(path, COLD_DROPPED, &files[i], 1, &err), ERR_OK);
+        }
+    }
+    free(files);
+    rig_open(rig);
+    assert_int_equal(seal_and_wait(rig, &err), ERR_OK);
+    assert_int_equal(count_samples(rig), ROWS);
+    assert_true(engine_changed(rig->engine, TABLE_SAMPLES, cold_day_begin_us(0),
+                               cold_day_end_us(0) - 1, lsn));
+    assert_false(engine_changed(rig->engine, TABLE_TRADES, INT64_MIN, INT64_MAX, lsn));
+}
+
 static void
 test_maintain_refuses_rules_that_make_no_sense(void **state)
 {
@@ -341,6 +431,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_maintain_seals_what_it_is_asked_for, setup, teardown),
         cmocka_unit_test_setup_teardown(test_maintain_tells_what_failed_and_goes_on, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_maintain_tells_of_each_drop_before_the_next, setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(test_maintain_tells_of_drops_that_a_start_finishes, setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(test_maintain_merges_days_of_too_many_files, setup,
                                         teardown),
