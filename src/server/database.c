@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,6 +166,20 @@ make_parent(const struct database *db)
     }
 }
 
+/* A signal that came while the main thread itself opens the database waits to be taken. */
+static bool
+process_ends(void *ctx)
+{
+    struct database *db = ctx;
+    sigset_t pending;
+
+    pthread_mutex_lock(&db->lock);
+    bool runs = db->phase == PHASE_RUN;
+    pthread_mutex_unlock(&db->lock);
+    return !runs || (sigpending(&pending) == 0 &&
+                     (sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1));
+}
+
 static enum err_code
 open_engine(struct database *db, struct err *err)
 {
@@ -179,6 +194,8 @@ open_engine(struct database *db, struct err *err)
     options.event_ctx = db;
     options.laps = &db->laps;
     options.store.guard = db->options.guard;
+    options.store.owner_ends = process_ends;
+    options.store.owner_ctx = db;
     backups_hook(db->options.config, &options);
     return engine_open(&options, &db->engine, err);
 }

@@ -182,6 +182,10 @@ enum err_code adopted_keep_unlisted(struct engine *engine, struct err *err);
 /* Opens it at start. One that is away is ERR_OK, too: the engine has no store then. */
 enum err_code remote_open(struct engine *engine, struct err *err);
 
+/* Fills the gap of the store that was there when the engine opened, if one was; the log is open now
+ * and nobody reads yet. */
+enum err_code remote_gap(struct engine *engine, struct err *err);
+
 /* Opens it (again), and looks whether it is the database that it was. */
 enum err_code remote_reopen(struct engine *engine, struct err *err);
 
@@ -196,9 +200,9 @@ void remote_release(struct engine *engine);
 /* Keeps the definitions of series among these batches beside the log. */
 void remote_note_series(struct engine *engine, const struct batch *batches, size_t count);
 
-/* When the log begins behind what the store has: says which records are nowhere, gives the store
- * the definitions of all series, and goes on behind the gap. */
-enum err_code remote_fill_gap(struct engine *engine, struct err *err);
+/* When the log begins behind what a store has that nobody reads yet: says which records are
+ * nowhere, gives the store the definitions of all series, and goes on behind the gap. */
+enum err_code remote_fill_gap(struct engine *engine, struct store *store, struct err *err);
 
 /* ---- applier.c ---- */
 

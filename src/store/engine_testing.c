@@ -54,6 +54,9 @@ flaky_apply(struct store *store, const struct store_group *group, struct err *er
     bool planned = from > 0 && number >= from && number < from + atomic_load(&rig_plan.fail_count);
     enum err_code code = (enum err_code)atomic_load(&rig_plan.fail_code);
 
+    if (rig_plan.on_apply) {
+        rig_plan.on_apply(rig_plan.on_apply_ctx);
+    }
     if (flaky->broken) {
         return err_set(err, flaky->broken, "planned: broken before");
     }
@@ -108,6 +111,10 @@ static enum err_code
 flaky_checkpoint(struct store *store, struct err *err)
 {
     atomic_fetch_add(&rig_plan.checkpoints, 1);
+    if (atomic_load(&rig_plan.fail_checkpoint) > 0) {
+        atomic_fetch_sub(&rig_plan.fail_checkpoint, 1);
+        return err_set(err, ERR_INTERNAL, "planned: it is another store");
+    }
     return store_checkpoint(inner_of(store), err);
 }
 

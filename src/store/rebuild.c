@@ -441,7 +441,7 @@ rebuild_gap(struct engine *engine, struct err *err)
     uint64_t first = wal_first_lsn(engine->wal);
 
     if (engine->options.store_remote) {
-        return remote_fill_gap(engine, err);
+        return remote_gap(engine, err);
     }
     if (engine->applied_lsn + 1 >= first) {
         return ERR_OK;

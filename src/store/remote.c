@@ -155,7 +155,32 @@ engine_ends(void *ctx)
     pthread_mutex_lock(&engine->lock);
     bool closing = engine->closing;
     pthread_mutex_unlock(&engine->lock);
-    return closing;
+    const struct store_open_options *owner = &engine->options.store;
+    return closing || (owner->owner_ends && owner->owner_ends(owner->owner_ctx));
+}
+
+/*
+ * The gap is filled before anybody reads: definitions that went in behind a reader's look would be
+ * missing from the hot cache, and from kept answers, for good. (At a start the log is not open yet;
+ * nobody reads before rebuild_gap.)
+ */
+static enum err_code
+adopt(struct engine *engine, struct store *store, struct err *err)
+{
+    uint64_t had = store_applied_lsn(store);
+    uint64_t before = engine->applied_lsn; /* only this thread changes it */
+    enum err_code code = engine->wal ? remote_fill_gap(engine, store, err) : ERR_OK;
+
+    if (code != ERR_OK) {
+        store_close(store);
+        return code;
+    }
+    rebuild_adopt(engine, store);
+    uint64_t applied = store_applied_lsn(store);
+    if (applied != had) {
+        changes_reset(&engine->changes, before > applied ? before : applied);
+    }
+    return ERR_OK;
 }
 
 static enum err_code
@@ -177,8 +202,7 @@ open_store(struct engine *engine, struct err *err)
         return code;
     }
     engine->had_store = true;
-    rebuild_adopt(engine, store);
-    return ERR_OK;
+    return adopt(engine, store, err);
 }
 
 static bool
@@ -200,6 +224,21 @@ remote_open(struct engine *engine, struct err *err)
 }
 
 enum err_code
+remote_gap(struct engine *engine, struct err *err)
+{
+    if (!engine->store) {
+        return ERR_OK;
+    }
+    enum err_code code = remote_fill_gap(engine, engine->store, err);
+    if (code == ERR_OK) {
+        pthread_mutex_lock(&engine->lock);
+        engine->applied_lsn = store_applied_lsn(engine->store);
+        pthread_mutex_unlock(&engine->lock);
+    }
+    return code;
+}
+
+enum err_code
 remote_reopen(struct engine *engine, struct err *err)
 {
     enum err_code code = open_store(engine, err);
@@ -210,7 +249,6 @@ remote_reopen(struct engine *engine, struct err *err)
                      "the database is there; it has record %" PRIu64
                      ", the log reaches from %" PRIu64 " to %" PRIu64,
                      engine->applied_lsn, first, logged_lsn(engine));
-        code = remote_fill_gap(engine, err);
     }
     return code;
 }

@@ -121,13 +121,13 @@ decode(struct slice bytes, size_t at, struct batch *batches, size_t *ret_count)
 }
 
 enum err_code
-remote_fill_gap(struct engine *engine, struct err *err)
+remote_fill_gap(struct engine *engine, struct store *store, struct err *err)
 {
-    uint64_t from = engine->applied_lsn + 1;
+    uint64_t from = store_applied_lsn(store) + 1;
     uint64_t first = wal_first_lsn(engine->wal);
     size_t len;
 
-    if (from >= first || !engine->store) {
+    if (from >= first) {
         return ERR_OK;
     }
     engine_event(engine, true,
@@ -145,16 +145,11 @@ remote_fill_gap(struct engine *engine, struct err *err)
         bool last = count == 0 || at >= len || group.first_lsn + 1 >= first;
         group.last_lsn = last ? first - 1 : group.first_lsn;
         group.batch_count = count;
-        code = store_apply(engine->store, &group, err);
+        code = store_apply(store, &group, err);
         for (size_t i = 0; i < count; i++) {
             batch_fini(&batches[i]);
         }
         count = last ? 0 : count;
-    }
-    if (code == ERR_OK) {
-        pthread_mutex_lock(&engine->lock);
-        engine->applied_lsn = first - 1;
-        pthread_mutex_unlock(&engine->lock);
     }
     return code;
 }

@@ -9,6 +9,7 @@ import requests
 
 from eider import Server, run, wait_for
 from postgres import Postgres
+from slow_way import SlowWay
 
 SETTINGS = ["--set", "collect.system=false", "--log-level", "INFO"]
 SECRET = "a-secret-of-postgres"
@@ -155,5 +156,31 @@ def test_a_server_that_never_answers_does_not_hold_up_a_stop(postgres):
             with silent.accept()[0] as taken:
                 assert select.select([taken], [], [], 30)[0], "it begins to speak"
                 assert server.stop(STOP_S) == 0
+        finally:
+            server.close()
+
+
+def test_a_slow_answer_about_the_lock_is_no_other_eider(postgres):
+    postgres.ask("CREATE DATABASE slow")
+    with SlowWay(postgres.port, b"advisory_lock", hold_s=1) as way:
+        more = postgres.settings("--set", "storage.postgres.database=slow", "--set", f"storage.postgres.password={SECRET}",
+                                 "--set", f"storage.postgres.port={way.port}", "--set", "storage.postgres.sslmode=disable")
+        with Server(*SETTINGS, *more) as server:
+            wait_for(lambda: server.get("/health").json()["status"] == "healthy", what="a healthy server")
+            assert way.held.is_set() and "another Eider" not in server.log(), server.log()
+            assert server.ingest("trades", trade(1), ack="applied").status_code == 200
+            assert server.stop() == 0
+
+
+def test_a_lock_that_is_never_answered_does_not_hold_up_a_stop(postgres):
+    postgres.ask("CREATE DATABASE silent")
+    with SlowWay(postgres.port, b"advisory_lock", hold_s=60) as way:
+        server = Server(*SETTINGS, *postgres.settings("--set", "storage.postgres.database=silent",
+                                                      "--set", f"storage.postgres.password={SECRET}",
+                                                      "--set", f"storage.postgres.port={way.port}", "--set", "storage.postgres.sslmode=disable"))
+        try:
+            server.start(wait=False)
+            assert way.held.wait(60), server.log()
+            assert server.stop(STOP_S) == 0
         finally:
             server.close()

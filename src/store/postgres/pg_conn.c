@@ -158,11 +158,18 @@ pg_deadline(const struct pg_store *store, int timeout_ms)
 
 enum waited { WAITED_READY, WAITED_LATE, WAITED_LOST };
 
+/* It was not ready yet, and nobody waits for it any more. */
+static bool
+is_left(const struct pg_store *store, const struct pg_conn *conn)
+{
+    return conn->settling && store->owner_ends && store->owner_ends(store->owner_ctx);
+}
+
 static bool
 is_given_up(const struct pg_store *store, struct pg_conn *conn)
 {
     return atomic_load(&conn->interrupted) || store_cancel_is_tripped(conn->cancels) ||
-           (conn->settling && store->owner_ends && store->owner_ends(store->owner_ctx));
+           is_left(store, conn);
 }
 
 /* `heed`: ends as if it were late when the connection's work is given up. */
@@ -321,6 +328,9 @@ pg_next_result(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us
         if (waited == WAITED_LATE && !*late) {
             *late = true;
             pg_cancel(conn);
+            if (is_left(store, conn)) {
+                return NULL; /* a server that is silent says nothing to that, either */
+            }
             deadline_us = pg_deadline(store, CANCEL_WAIT_MS);
             continue;
         }

@@ -3,6 +3,7 @@
  * which database this is, what is applied.
  */
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 
 enum {
     SETUP_TIMEOUT_MS = 60000,
-    LOCK_TIMEOUT_MS = 500, /* a start goes on without the database, and tries again */
+    LOCK_REFUSED_MS = 500, /* a start goes on without the database, and tries again */
+    LOCK_TICK_MS = 50,
     SCHEMA_TIMEOUT_MS = 3600000,
     SQL_TEXT = 1024,
     ROWS_MAX = 100000
@@ -103,26 +105,52 @@ run(struct pg_store *store, const char *sql, struct err *err)
                    NULL, err);
 }
 
+/* Answers at once whether the lock is free, so that a server that is slow or far is no refusal. */
+static enum err_code
+try_lock(struct pg_store *store, bool *ret_taken, struct err *err)
+{
+    struct batch rows BATCH_AUTO = {0};
+    enum err_code code =
+        ask(store, "SELECT pg_try_advisory_lock(hashtextextended('eider ' || current_schema(), 0))",
+            &rows, err);
+
+    *ret_taken = !code && rows.rows == 1 && batch_get_i64(&rows, 0, 0) != 0;
+    return code;
+}
+
+static bool
+owner_ends(const struct pg_store *store)
+{
+    return store->owner_ends && store->owner_ends(store->owner_ctx);
+}
+
 /*
  * One Eider writes to one set of tables. The lock is the session's: the server gives it back when
  * the connection is gone for it, too, so whoever has it knows that what a lost connection did is
- * done with.
+ * done with. A session that ends takes a moment for it, which is waited for.
  */
 enum err_code
 pg_setup_lock(struct pg_store *store, struct err *err)
 {
-    enum err_code code =
-        pg_exec(store, &store->writer, PG_SIDE_APPLY,
-                "SELECT pg_advisory_lock(hashtextextended('eider ' || current_schema(), 0))",
-                pg_deadline(store, LOCK_TIMEOUT_MS), NULL, err);
+    int64_t refused_until_us = 0;
+    bool taken = false;
 
-    if (code == ERR_TIMEOUT) {
-        return err_set(err, ERR_IO,
-                       "PostgreSQL (%s): another Eider writes to this database, or a connection "
-                       "that was lost is not gone yet",
-                       store->params.where);
+    for (;;) {
+        enum err_code code = try_lock(store, &taken, err);
+        if (code || taken) {
+            return code;
+        }
+        if (refused_until_us == 0) {
+            refused_until_us = pg_deadline(store, LOCK_REFUSED_MS);
+        }
+        if (owner_ends(store) || clock_mono_us(store->clock) >= refused_until_us) {
+            return err_set(err, ERR_IO,
+                           "PostgreSQL (%s): another Eider writes to this database, or a "
+                           "connection that was lost is not gone yet",
+                           store->params.where);
+        }
+        poll(NULL, 0, LOCK_TICK_MS);
     }
-    return code;
 }
 
 static enum err_code
