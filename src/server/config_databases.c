@@ -412,15 +412,40 @@ same_tables(const struct config *a, const struct config *b)
            a->storage.postgres.port == b->storage.postgres.port;
 }
 
+/* Whether one of these settings has no value for want of a variable: then it looks as if it were
+ * another database's. NULL: the top level. */
+static bool
+lacks_any(const struct config *config, const struct config_database *database,
+          const char *const *names)
+{
+    for (; *names; names++) {
+        if (config_lacks(config, database ? database->name : "", database ? database->own : NULL,
+                         *names)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static const char *const of_directory[] = {"data_dir", NULL};
+static const char *const of_file[] = {"storage.duckdb.path", NULL};
+static const char *const of_tables[] = {
+    "storage.type",          "storage.postgres.dsn",      "storage.postgres.host",
+    "storage.postgres.port", "storage.postgres.database", NULL};
+
 static enum err_code
 check_tables(const struct config *config, const struct config_databases *databases, size_t index,
              struct err *err)
 {
     const struct config_database *database = &databases->items[index];
-    bool twice = same_tables(&database->view, config);
 
+    if (lacks_any(config, database, of_tables)) {
+        return ERR_OK;
+    }
+    bool twice = same_tables(&database->view, config) && !lacks_any(config, NULL, of_tables);
     for (size_t i = 0; i < index && !twice; i++) {
-        twice = same_tables(&database->view, &databases->items[i].view);
+        const struct config_database *other = &databases->items[i];
+        twice = same_tables(&database->view, &other->view) && !lacks_any(config, other, of_tables);
     }
     if (twice) {
         return err_set(err, ERR_USAGE,
@@ -432,27 +457,24 @@ check_tables(const struct config *config, const struct config_databases *databas
 }
 
 static enum err_code
-check_view(const struct config *config, const struct config_databases *databases, size_t index,
-           struct err *err)
+check_directory(const struct config *config, const struct config_databases *databases, size_t index,
+                struct err *err)
 {
     const struct config_database *database = &databases->items[index];
     const char *dir = database->view.data_dir;
-    const char *path = database->view.storage.duckdb.path;
+    const char *other = CONFIG_DATABASE_DEFAULT;
 
+    if (lacks_any(config, database, of_directory)) {
+        return ERR_OK;
+    }
     if (!dir || !*dir) {
         return err_set(err, ERR_USAGE, "%s:%zu: databases.%s.data_dir is empty; expected a path",
                        config->file, database->line, database->name);
     }
-    if (!path || !*path || strchr(path, '/')) {
-        return err_set(err, ERR_USAGE,
-                       "%s:%zu: databases.%s.storage.duckdb.path is \"%.200s\"; expected the name "
-                       "of a file (data_dir says where)",
-                       config->file, database->line, database->name, path ? path : "");
-    }
-    bool twice = strcmp(dir, config->data_dir) == 0;
-    const char *other = CONFIG_DATABASE_DEFAULT;
+    bool twice = strcmp(dir, config->data_dir) == 0 && !lacks_any(config, NULL, of_directory);
     for (size_t i = 0; i < index && !twice; i++) {
-        twice = strcmp(dir, databases->items[i].view.data_dir) == 0;
+        twice = strcmp(dir, databases->items[i].view.data_dir) == 0 &&
+                !lacks_any(config, &databases->items[i], of_directory);
         other = databases->items[i].name;
     }
     if (twice) {
@@ -462,6 +484,23 @@ check_view(const struct config *config, const struct config_databases *databases
                        config->file, database->line, database->name, dir, other);
     }
     return ERR_OK;
+}
+
+static enum err_code
+check_view(const struct config *config, const struct config_databases *databases, size_t index,
+           struct err *err)
+{
+    const struct config_database *database = &databases->items[index];
+    const char *path = database->view.storage.duckdb.path;
+
+    if ((!path || !*path || strchr(path, '/')) && !lacks_any(config, database, of_file)) {
+        return err_set(err, ERR_USAGE,
+                       "%s:%zu: databases.%s.storage.duckdb.path is \"%.200s\"; expected the name "
+                       "of a file (data_dir says where)",
+                       config->file, database->line, database->name, path ? path : "");
+    }
+    enum err_code code = check_directory(config, databases, index, err);
+    return code == ERR_OK ? check_tables(config, databases, index, err) : code;
 }
 
 static uint64_t
@@ -507,10 +546,8 @@ config_databases_settle(struct config *config, bool for_a_server, struct err *er
     for (size_t i = 0; i < databases->count; i++) {
         make_view(config, &databases->items[i], databases->count);
     }
-    /* What lacks a value looks as if it were the top level's. */
-    for (size_t i = 0; i < databases->count && config->missing.count == 0; i++) {
+    for (size_t i = 0; i < databases->count; i++) {
         enum err_code code = check_view(config, databases, i, err);
-        code = code == ERR_OK ? check_tables(config, databases, i, err) : code;
         if (code != ERR_OK) {
             return code;
         }

@@ -171,12 +171,65 @@ test_databases_are_chosen_for_a_program_that_works_with_one(void **state)
     assert_string_equal(bare.data_dir, "/m/databases/any");
 }
 
+static enum err_code
+load_later(const char *yaml, struct config *ret_config, struct err *err)
+{
+    char *env[] = {NULL};
+    struct config_options options = {.file = config_file, .env = env, .missing_later = true};
+    FILE *out = fopen(config_file, "w");
+
+    assert_non_null(out);
+    assert_true(fputs(yaml, out) >= 0);
+    fclose(out);
+    return config_load(&options, ret_config, err);
+}
+
+/* A variable that is not set says nothing of databases that do not name it. */
+static void
+test_databases_are_told_apart_though_a_variable_is_not_set(void **state)
+{
+    static const struct {
+        const char *yaml;
+        const char *part; /* NULL: nothing is wrong yet */
+    } cases[] = {
+        {"server: {token: \"${UNSET_ONE}\"}\ndatabases:\n  a: {data_dir: /x}\n  b: {data_dir: "
+         "/x}\n",
+         ":4: databases.b.data_dir is /x, which the database a has"},
+        {"databases:\n  a: {data_dir: \"${UNSET_ONE}\"}\n  b: {data_dir: /x}\n"
+         "  c: {data_dir: /x}\n",
+         ":4: databases.c.data_dir is /x, which the database b has"},
+        {"databases:\n  a: {data_dir: \"${UNSET_ONE}\"}\n  b: {data_dir: \"${UNSET_TWO}\"}\n",
+         NULL},
+        {"data_dir: \"${UNSET_ONE}\"\ndatabases:\n  a: {data_dir: ./data}\n", NULL},
+        {"storage: {type: postgres, postgres: {database: \"${UNSET_ONE}\"}}\n"
+         "databases:\n  a: {}\n  b: {storage: {postgres: {database: m}}}\n",
+         NULL},
+        {"storage: {type: postgres, postgres: {database: m, password: \"${UNSET_ONE}\"}}\n"
+         "databases:\n  a: {}\n",
+         ":3: databases.a.storage.postgres is the same"},
+        {"databases:\n  a: {data_dir: \"${UNSET_ONE}\", storage: {duckdb: {path: /y/z}}}\n",
+         "databases.a.storage.duckdb.path is \"/y/z\""},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct config config CONFIG_AUTO = {0};
+        struct err err = {0};
+        enum err_code code = load_later(cases[i].yaml, &config, &err);
+        assert_int_equal(code, cases[i].part ? ERR_USAGE : ERR_OK);
+        if (cases[i].part && !strstr(err.msg, cases[i].part)) {
+            fail_msg("case %zu: \"%s\" lacks \"%s\"", i, err.msg, cases[i].part);
+        }
+    }
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_databases_have_their_own_settings_and_else_the_top_level_s),
         cmocka_unit_test(test_databases_errors_say_where_and_what),
+        cmocka_unit_test(test_databases_are_told_apart_though_a_variable_is_not_set),
         cmocka_unit_test(test_databases_with_more_memory_than_there_is_are_told),
         cmocka_unit_test(test_databases_share_memory_that_nobody_set),
         cmocka_unit_test(test_databases_are_chosen_for_a_program_that_works_with_one),

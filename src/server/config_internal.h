@@ -82,6 +82,11 @@ enum err_code config_refuse_variable(const char *where, const char *database, co
 /* The configuration becomes that of a database, which says the settings `own` (by index) itself. */
 void config_missing_choose(struct config_missing_list *list, const char *database, const bool *own);
 
+/* Whether a database (one that says the settings `own` by itself; "" and NULL: the top level) has
+ * no value of a setting for want of a variable, its own or the top level's. */
+bool config_lacks(const struct config *config, const char *database, const bool *own,
+                  const char *name);
+
 /* Value of a variable in an environment block, or NULL. */
 const char *config_getenv(char *const *env, struct slice name);
 

@@ -69,6 +69,25 @@ is_given_otherwise(const struct config *config, const struct config_missing *mis
            config->origins[config_setting_index(setting)].layer > CONFIG_FILE;
 }
 
+bool
+config_lacks(const struct config *config, const char *database, const bool *own, const char *name)
+{
+    const struct config_setting *wanted = config_find(slice_of(name));
+
+    for (size_t i = 0; i < config->missing.count; i++) {
+        const struct config_missing *item = &config->missing.items[i];
+        bool top = !*item->database;
+        if (config_find(slice_of(item->setting)) != wanted || is_given_otherwise(config, item)) {
+            continue;
+        }
+        if (top ? !own || !own[config_setting_index(wanted)]
+                : strcmp(item->database, database) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool
 begins_with(const char *text, const char *prefix)
 {
