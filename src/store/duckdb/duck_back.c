@@ -73,7 +73,8 @@ add_others(const struct duck_store *duck, const struct cold_file *file, struct b
             files[count++] = other;
         }
     }
-    duck_cold_add_rows(duck, table, files, count, DUCK_SOURCE_PLAIN, sql);
+    duck_cold_add_rows(duck, table, files, count, (struct duck_source){.form = DUCK_FORM_PLAIN},
+                       sql);
 }
 
 static enum err_code

@@ -377,8 +377,12 @@ add_rows(struct duck_reading *reading, const struct plan *plan)
         buf_add_cstr(sql, "(" CATALOG_METRICS_SELECT);
     }
     if (plan->table->sealed || plan->table->kind == TABLE_VIEW) {
+        struct duck_source how = {0};
+        if (plan->counts[COLD_RAW] > 0) {
+            how.once = duck_sql_once(&reading->sql);
+        }
         duck_cold_add_rows(reading->duck, plan->base, plan->files[COLD_RAW], plan->counts[COLD_RAW],
-                           DUCK_SOURCE_PLAIN, sql);
+                           how, sql);
     } else {
         buf_add_fmt(sql, "main.\"%s\"", plan->table->name);
     }
@@ -413,8 +417,8 @@ add_rollups(struct duck_reading *reading, const struct plan *plan, enum cold_kin
     if (plan->table->kind == TABLE_VIEW) {
         buf_add_cstr(&sql->text, "(SELECT s.*, r.metric_name, r.symbol, r.labels FROM ");
     }
-    duck_cold_add_files(reading->duck, plan->files[kind], plan->counts[kind], aggregated(plan),
-                        &sql->text);
+    duck_cold_add_files_once(reading->duck, plan->files[kind], plan->counts[kind], aggregated(plan),
+                             duck_sql_once(sql), &sql->text);
     if (plan->table->kind == TABLE_VIEW) {
         buf_add_cstr(&sql->text, " AS s JOIN main.series AS r USING (series_id))");
     }

@@ -163,15 +163,15 @@ duck_cold_add_columns(const struct catalog_table *table, const struct column_lis
 
 void
 duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,
-                   const struct cold_file *const *files, size_t count, enum duck_source how,
+                   const struct cold_file *const *files, size_t count, struct duck_source how,
                    struct buf *sql)
 {
     struct column_list columns = column_list_of_table(table);
-    bool placed = how == DUCK_SOURCE_PLACED;
+    bool placed = how.form == DUCK_FORM_PLACED;
     char hot[DUCK_NAME_MAX];
 
     duck_hot_name(table, hot);
-    if (count == 0 && how == DUCK_SOURCE_PLAIN) {
+    if (count == 0 && how.form == DUCK_FORM_PLAIN) {
         buf_add_fmt(sql, "main.\"%s\"", hot);
         return;
     }
@@ -180,7 +180,7 @@ duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *ta
         buf_add_cstr(sql, "SELECT ");
         duck_cold_add_columns(table, &columns, sql);
         buf_add_cstr(sql, placed ? DUCK_COLD_PLACE " FROM " : " FROM ");
-        duck_cold_add_files(duck, files, count, COLD_ALL_COLUMNS, sql);
+        duck_cold_add_files_once(duck, files, count, COLD_ALL_COLUMNS, how.once, sql);
         buf_add_cstr(sql, " UNION ALL ");
     }
     buf_add_cstr(sql, "SELECT ");
@@ -200,7 +200,7 @@ duck_cold_pointers(size_t count)
 
 size_t
 duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
-                     int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql)
+                     int64_t from_us, int64_t to_us, struct duck_source how, struct buf *sql)
 {
     const struct cold_file **files MEM_AUTO = NULL;
     size_t first;
@@ -219,15 +219,16 @@ duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *
 
 size_t
 duck_cold_add_table(const struct duck_store *duck, const struct catalog_table *table,
-                    int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql)
+                    int64_t from_us, int64_t to_us, struct duck_source how, struct buf *sql)
 {
     if (table->kind != TABLE_VIEW) {
         return duck_cold_add_source(duck, table, from_us, to_us, how, sql);
     }
     /* The view, but with few files. */
     buf_add_cstr(sql, "(" CATALOG_METRICS_SELECT);
-    size_t count = duck_cold_add_source(duck, catalog_table(TABLE_SAMPLES), from_us, to_us,
-                                        DUCK_SOURCE_PLAIN, sql);
+    how.form = DUCK_FORM_PLAIN;
+    size_t count =
+        duck_cold_add_source(duck, catalog_table(TABLE_SAMPLES), from_us, to_us, how, sql);
     buf_add_cstr(sql, " AS s JOIN main.series AS r USING (series_id))");
     return count;
 }

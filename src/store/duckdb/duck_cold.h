@@ -49,6 +49,15 @@ bool duck_cold_has_day(const struct duck_store *duck, enum table_id table, int32
 void duck_cold_add_files(const struct duck_store *duck, const struct cold_file *const *files,
                          size_t count, uint64_t mask, struct buf *sql);
 
+/*
+ * The same with a parameter in it, "?" or "$3", that the statement is to be given as false (NULL:
+ * none). DuckDB plans a statement over files when it is prepared, and again when it runs; one whose
+ * files wait for a parameter it plans when it runs alone. That takes away half a millisecond to a
+ * whole one, and more of many files.
+ */
+void duck_cold_add_files_once(const struct duck_store *duck, const struct cold_file *const *files,
+                              size_t count, uint64_t mask, const char *once, struct buf *sql);
+
 /* The place of a row of such files, to be selected behind a column; its order is that of writing.
  */
 #define DUCK_COLD_PLACE ", filename AS eider_part, file_row_number AS eider_row"
@@ -63,12 +72,18 @@ void duck_cold_add_literal(struct slice text, struct buf *sql);
 void duck_cold_add_columns(const struct catalog_table *table, const struct column_list *columns,
                            struct buf *sql);
 
-enum duck_source {
-    DUCK_SOURCE_PLAIN,
-    DUCK_SOURCE_VIEW, /* never the hot table itself: it would show its rowid, and the columns in the
-                         order in which it got them */
-    DUCK_SOURCE_PLACED /* with columns eider_part and eider_row, whose order is that of writing
-                          among rows of one time */
+enum duck_form {
+    DUCK_FORM_PLAIN,
+    DUCK_FORM_VIEW,  /* never the hot table itself: it would show its rowid, and the columns in the
+                        order in which it got them */
+    DUCK_FORM_PLACED /* with columns eider_part and eider_row, whose order is that of writing
+                        among rows of one time */
+};
+
+/* What stands for a table is to look like. */
+struct duck_source {
+    enum duck_form form;
+    const char *once; /* see duck_cold_add_files_once */
 };
 
 /* Room for pointers to so many files, and one more; the caller frees. */
@@ -80,15 +95,16 @@ const struct cold_file **duck_cold_pointers(size_t count);
  * alone, with its rowid. Returns how many files it names. Holds the lock.
  */
 size_t duck_cold_add_source(const struct duck_store *duck, const struct catalog_table *table,
-                            int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql);
+                            int64_t from_us, int64_t to_us, struct duck_source how,
+                            struct buf *sql);
 
 /* The same, also for the view of samples with their series (in which `how` makes no difference). */
 size_t duck_cold_add_table(const struct duck_store *duck, const struct catalog_table *table,
-                           int64_t from_us, int64_t to_us, enum duck_source how, struct buf *sql);
+                           int64_t from_us, int64_t to_us, struct duck_source how, struct buf *sql);
 
 /* duck_cold_add_source with these files. */
 void duck_cold_add_rows(const struct duck_store *duck, const struct catalog_table *table,
-                        const struct cold_file *const *files, size_t count, enum duck_source how,
+                        const struct cold_file *const *files, size_t count, struct duck_source how,
                         struct buf *sql);
 
 /* In a transaction of the writer: lists files, or takes them off the list. */

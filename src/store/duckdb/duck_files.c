@@ -70,6 +70,13 @@ void
 duck_cold_add_files(const struct duck_store *duck, const struct cold_file *const *files,
                     size_t count, uint64_t mask, struct buf *sql)
 {
+    duck_cold_add_files_once(duck, files, count, mask, NULL, sql);
+}
+
+void
+duck_cold_add_files_once(const struct duck_store *duck, const struct cold_file *const *files,
+                         size_t count, uint64_t mask, const char *once, struct buf *sql)
+{
     const struct catalog_table *table = catalog_table(files[0]->table);
     char path[COLD_PATH_MAX];
     uint64_t rows = 0;
@@ -84,8 +91,8 @@ duck_cold_add_files(const struct duck_store *duck, const struct cold_file *const
     }
     /* With a schema given DuckDB looks into no file before it plans, and takes one for empty and
      * more for 1000 rows each: it would make the hash table of a join of the millions. */
-    buf_add_fmt(sql, "], hive_partitioning=false, explicit_cardinality=%" PRIu64 ", schema=MAP {",
-                rows);
+    buf_add_fmt(sql, "], hive_partitioning=%s, explicit_cardinality=%" PRIu64 ", schema=MAP {",
+                once ? once : "false", rows);
     if (files[0]->kind == COLD_RAW) {
         add_raw(table, mask, sql);
     } else {

@@ -107,7 +107,7 @@ add_newest(const struct latest *latest, struct duck_sql *sql)
     duck_sql_names(sql, latest->table, &latest->series, "");
     buf_add_fmt(&sql->text, ", max(\"%s\") AS newest, max(\"%s\") AS seen FROM ", time, time);
     duck_cold_add_rows(latest->reading.duck, latest->table, latest->raw, latest->raw_count,
-                       DUCK_SOURCE_PLAIN, &sql->text);
+                       (struct duck_source){.form = DUCK_FORM_PLAIN}, &sql->text);
     buf_add_cstr(&sql->text, " GROUP BY ALL UNION ALL SELECT ");
     duck_sql_names(sql, latest->table, &latest->series, "");
     buf_add_cstr(&sql->text, ", max(last_row), NULL FROM ");
@@ -283,8 +283,9 @@ add_rows(struct latest *latest, bool placed)
     struct buf *sql = &latest->reading.sql.text;
 
     if (latest->table->sealed) {
-        duck_cold_add_rows(latest->reading.duck, latest->table, latest->raw, latest->raw_count,
-                           placed ? DUCK_SOURCE_PLACED : DUCK_SOURCE_PLAIN, sql);
+        duck_cold_add_rows(
+            latest->reading.duck, latest->table, latest->raw, latest->raw_count,
+            (struct duck_source){.form = placed ? DUCK_FORM_PLACED : DUCK_FORM_PLAIN}, sql);
     } else {
         buf_add_fmt(sql, "(SELECT *%s FROM main.\"%s\")",
                     placed ? ", 0 AS eider_part, rowid AS eider_row" : "", latest->table->name);

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "store/contract.h"
+#include "store/duckdb/duck_read.h"
 
 #define CASE(function) cmocka_unit_test_setup_teardown(function, place_setup, place_teardown)
 
@@ -219,6 +220,116 @@ test_what_is_wrong_is_said_of_the_statement_as_it_was_written(void **state)
                      "4.5\n");
 }
 
+/* The answer of a statement with its parameters, or what is wrong with it. */
+static void
+ask_with(struct place *place, const char *sql, const struct store_param *params, size_t count,
+         char text[ANSWER_BYTES])
+{
+    struct store_sql statement = {.sql = slice_of(sql), .params = params, .param_count = count};
+    struct buf lines BUF_AUTO = {0};
+    struct err err = {0};
+    struct batch rows;
+
+    if (store_sql(place->store, &statement, &rows, NULL, &err)) {
+        snprintf(text, ANSWER_BYTES, "error: %s", err.msg);
+        return;
+    }
+    buf_init(&lines, 0);
+    contract_dump(&rows, &lines);
+    batch_fini(&rows);
+    snprintf(text, ANSWER_BYTES, "%.*s", SLICE_FMT(buf_slice(&lines)));
+}
+
+/* Narrowed statements get a parameter more, which must be none of theirs. */
+static void
+test_parameters_of_narrowed_statements_are_their_own(void **state)
+{
+    static const struct {
+        const char *sql;
+        size_t params;
+        const char *answer;
+    } cases[] = {
+        {"SELECT value FROM samples WHERE timestamp >= $1 AND value > $2 ORDER BY 1", 2,
+         "2.25\n2.5\n3\n3.25\n3.5\n4\n4.25\n4.5\n"},
+        {"SELECT value FROM samples WHERE timestamp >= ? AND value > ? ORDER BY 1", 2,
+         "2.25\n2.5\n3\n3.25\n3.5\n4\n4.25\n4.5\n"},
+        {"SELECT value, $2 FROM samples WHERE timestamp >= $1 AND timestamp < '1970-01-04' "
+         "ORDER BY 1",
+         2, "2|2\n2.25|2\n2.5|2\n"},
+        {"SELECT ?, value FROM samples WHERE timestamp >= TIMESTAMP '1970-01-05 12:00:00'", 1,
+         NULL},
+        {"SELECT $1 FROM samples WHERE timestamp >= '1970-01-03'", 0, "error: "},
+        {"SELECT ? FROM samples WHERE timestamp >= '1970-01-03'", 0, "error: "},
+        {"SELECT $2 FROM samples WHERE timestamp >= '1970-01-03'", 1, "error: "},
+        {"SELECT $1, $3 FROM samples WHERE timestamp >= '1970-01-03'", 2, "error: "},
+        {"SELECT $1, $00003 FROM samples WHERE timestamp >= '1970-01-03'", 2, "error: "},
+        {"SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $0012 FROM samples WHERE timestamp "
+         ">= '1970-01-03'",
+         11, "error: "},
+        {"SELECT $a FROM samples WHERE timestamp >= '1970-01-03'", 0, "error: "},
+        {"SELECT value FROM samples WHERE timestamp >= '1970-01-03'", 1, "error: "},
+        {"SELECT '$1?' FROM samples WHERE timestamp >= '1970-01-05' LIMIT 1", 0, "$1?\n"},
+    };
+    const struct store_param params[11] = {{.type = PARAM_TEXT, .text = slice_of("1970-01-03")},
+                                           {.type = PARAM_I64, .i64 = 2}};
+    struct place *place = *state;
+    static char narrowed[ANSWER_BYTES];
+    static char whole[ANSWER_BYTES];
+    char text[512];
+
+    fill(place);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
+        ask_with(place, cases[i].sql, params, cases[i].params, narrowed);
+        snprintf(text, sizeof(text), WHOLE "%s", cases[i].sql);
+        ask_with(place, text, params, cases[i].params, whole);
+        bool as_wanted =
+            !cases[i].answer || strncmp(narrowed, cases[i].answer, strlen(cases[i].answer)) == 0;
+        if (!as_wanted || strcmp(narrowed, whole) != 0) {
+            fail_msg("%s:\n%sbut all files say\n%sand \"%s\" was expected", cases[i].sql, narrowed,
+                     whole, cases[i].answer);
+        }
+    }
+}
+
+/* Whether DuckDB knows the columns of a statement that it prepared, for it planned it. */
+static bool
+is_planned(struct duck_store *duck, const char *sql)
+{
+    struct store_sql statement = {.sql = slice_of(sql)};
+    duckdb_connection connection = duck->pool.readers[0].connection;
+    duckdb_prepared_statement prepared;
+    struct sql_ranges ranges;
+    struct buf text BUF_AUTO = {0};
+    bool once;
+
+    assert_true(sql_ranges_find(&statement, &ranges));
+    buf_init(&text, 1 << 20);
+    assert_true(duck_narrow(duck, &ranges, &statement, &text, &once));
+    buf_add_char(&text, '\0');
+    assert_int_equal(duckdb_prepare(connection, text.ptr, &prepared), DuckDBSuccess);
+    assert_int_equal(duckdb_nparams(prepared), once);
+    bool planned = duckdb_prepared_statement_column_type(prepared, 0) == DUCKDB_TYPE_DOUBLE;
+    duckdb_destroy_prepare(&prepared);
+    return planned;
+}
+
+static void
+test_statements_over_files_are_planned_when_they_run_alone(void **state)
+{
+    struct place *place = *state;
+    struct duck_store *duck = (struct duck_store *)place->store;
+
+    fill(place);
+    assert_false(is_planned(duck, "SELECT value FROM samples WHERE timestamp >= '1970-01-03'"));
+    assert_false(is_planned(duck, "SELECT value FROM samples WHERE timestamp < '1970-02-01'"));
+    assert_false(is_planned(duck, "SELECT p.value FROM trading_metrics p JOIN samples v ON "
+                                  "v.timestamp = p.timestamp WHERE p.timestamp < '1970-01-02' AND "
+                                  "v.timestamp >= '1970-01-03'"));
+    assert_true(is_planned(duck, "SELECT value FROM samples WHERE timestamp >= '1970-01-05'"));
+    assert_true(is_planned(duck, "SELECT value FROM samples WHERE timestamp >= '1970-01-03' AND "
+                                 "'?' = '?'"));
+}
+
 /* A plan is made for as many rows as the files have: the small side of a join is the one hashed. */
 static void
 test_plans_know_how_many_rows_files_have(void **state)
@@ -294,6 +405,8 @@ main(void)
         CASE(test_statements_leave_the_other_files_closed),
         CASE(test_narrowed_statements_answer_as_all_files_do),
         CASE(test_what_is_wrong_is_said_of_the_statement_as_it_was_written),
+        CASE(test_parameters_of_narrowed_statements_are_their_own),
+        CASE(test_statements_over_files_are_planned_when_they_run_alone),
         CASE(test_plans_know_how_many_rows_files_have),
         CASE(test_narrowed_statements_see_every_row_once_while_days_are_sealed),
     };

@@ -44,6 +44,17 @@ add_param(struct duck_sql *sql, struct store_param param)
     sql->params[sql->param_count++] = param;
 }
 
+const char *
+duck_sql_once(struct duck_sql *sql)
+{
+    if (sql->once) {
+        return NULL;
+    }
+    sql->once = true;
+    add_param(sql, (struct store_param){.type = PARAM_BOOL});
+    return "?";
+}
+
 void
 duck_sql_name(struct duck_sql *sql, const char *name)
 {
@@ -87,7 +98,8 @@ duck_sql_filter(struct duck_sql *sql, const struct catalog_table *table,
     if (code) {
         return code;
     }
-    if (filter->value_count == 0 || sql->param_count + filter->value_count > VALUES_MAX) {
+    size_t values = sql->param_count - sql->once + filter->value_count;
+    if (filter->value_count == 0 || values > VALUES_MAX) {
         return err_set(err, ERR_INVALID, "a filter takes 1 to %d values", VALUES_MAX);
     }
     sql->params =
@@ -323,8 +335,11 @@ duck_reading_source(struct duck_reading *reading, const struct catalog_table *ta
 
     buf_add_cstr(sql, " FROM ");
     if (table->kind == TABLE_VIEW || table->sealed) {
-        size_t files =
-            duck_cold_add_table(reading->duck, table, from_us, to_us, DUCK_SOURCE_PLAIN, sql);
+        struct duck_source how = {.once = "?"};
+        size_t files = duck_cold_add_table(reading->duck, table, from_us, to_us, how, sql);
+        if (files > 0) {
+            duck_sql_once(&reading->sql);
+        }
         return files > 0;
     }
     buf_add_fmt(sql, "main.\"%s\"", table->name);

@@ -16,12 +16,17 @@ struct duck_sql {
     struct store_param *params;
     size_t param_count;
     size_t param_cap;
+    bool once;    /* one of the parameters is that of duck_cold_add_files_once */
     bool literal; /* texts stand in it, escaped, and are not bound: Parquet's row groups are skipped
                      by constants only */
 };
 
 void duck_sql_init(struct duck_sql *sql);
 void duck_sql_fini(struct duck_sql *sql);
+
+/* What the files that are named next wait for (duck_cold_add_files_once): a parameter, which the
+ * first have; the others NULL. */
+const char *duck_sql_once(struct duck_sql *sql);
 
 /* Appends a quoted name. */
 void duck_sql_name(struct duck_sql *sql, const char *name);
@@ -70,8 +75,9 @@ bool duck_reading_source(struct duck_reading *reading, const struct catalog_tabl
                          int64_t from_us, int64_t to_us);
 
 /* duck_narrow.c: appends a user's statement with hot rows and the cold files of its times in the
- * place of the views; false when that leaves no file out. Holds the list's lock. */
-bool duck_narrow(const struct duck_store *duck, const struct sql_ranges *ranges, struct slice sql,
-                 struct buf *text);
+ * place of the views; *ret_once: it has one parameter more, which is false (duck_cold.h). False
+ * when that is no gain. Holds the list's lock. */
+bool duck_narrow(const struct duck_store *duck, const struct sql_ranges *ranges,
+                 const struct store_sql *sql, struct buf *text, bool *ret_once);
 
 #endif

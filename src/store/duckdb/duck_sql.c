@@ -107,22 +107,30 @@ run_narrowed(struct duck_store *duck, struct duck_reader *reader, const struct s
              struct batch *ret_rows, bool *ret_truncated, struct err *err)
 {
     struct buf text BUF_AUTO = {0};
+    struct store_param params[STORE_PARAMS_MAX + 1];
     struct store_sql narrowed = *sql;
     struct sql_ranges ranges;
+    bool once = false;
     enum err_code code = ERR_NOT_FOUND;
 
     if (!sql_ranges_find(sql, &ranges)) {
         return code;
     }
+    for (size_t i = 0; i < sql->param_count; i++) {
+        params[i] = sql->params[i];
+    }
+    params[sql->param_count] = (struct store_param){.type = PARAM_BOOL};
     buf_init(&text, DUCK_SQL_BYTES);
     /* The files and the hot rows are to be of one moment. */
     pthread_rwlock_rdlock(&duck->cold.lock);
-    if (duck_narrow(duck, &ranges, sql->sql, &text)) {
+    if (duck_narrow(duck, &ranges, sql, &text, &once)) {
         code = duck_read_begin(duck, reader, err);
     }
     pthread_rwlock_unlock(&duck->cold.lock);
     if (!code) {
         narrowed.sql = buf_slice(&text);
+        narrowed.params = params;
+        narrowed.param_count += once;
         code = run_user(duck, reader, &narrowed, ret_rows, ret_truncated, err);
         duck_read_end(reader);
     }

@@ -69,7 +69,8 @@ add_sealed(const struct duck_store *duck, const struct catalog_table *table,
 
     with.cold.files = (struct cold_file *)(uintptr_t)files; /* NOLINT: only read */
     buf_add_fmt(sql, "CREATE OR REPLACE VIEW %s AS SELECT * FROM ", table->name);
-    duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX, DUCK_SOURCE_PLAIN, sql);
+    duck_cold_add_source(&with, table, INT64_MIN, INT64_MAX,
+                         (struct duck_source){.form = DUCK_FORM_PLAIN}, sql);
     buf_add_char(sql, ';');
     if (table->rolled_up) {
         duck_rollup_add_views(&with, table, sql);
