@@ -1,6 +1,7 @@
 /* Statements and their answers: prepare, bind, stream chunks into a batch, within bounds. */
 #include "store/duckdb/duck.h"
 
+#include <sched.h>
 #include <stdlib.h>
 
 #include "base/mem.h"
@@ -90,13 +91,38 @@ bind(struct duck_cursor *cursor, const struct duck_statement *statement, struct 
     return ERR_OK;
 }
 
+/*
+ * Works on the statement until there is something to fetch; false when it failed. Where DuckDB's
+ * threads have all that is to be done (a single row group), it lets the caller spin, which takes
+ * half of a processor from them when others want to run.
+ */
+static bool
+work(duckdb_pending_result pending)
+{
+    for (;;) {
+        switch (duckdb_pending_execute_task(pending)) {
+        case DUCKDB_PENDING_RESULT_READY:
+            return true;
+        case DUCKDB_PENDING_ERROR:
+            return false;
+        case DUCKDB_PENDING_NO_TASKS_AVAILABLE:
+            sched_yield();
+            break;
+        case DUCKDB_PENDING_RESULT_NOT_READY:
+            break;
+        }
+    }
+}
+
 static enum err_code
 execute(struct duck_cursor *cursor, struct err *err)
 {
     duckdb_pending_result pending;
     enum err_code code = ERR_OK;
 
-    if (duckdb_pending_prepared_streaming(cursor->prepared, &pending) != DuckDBSuccess) {
+    /* The applier's errors are told apart by more than their prefixes. */
+    if (duckdb_pending_prepared_streaming(cursor->prepared, &pending) != DuckDBSuccess ||
+        (cursor->side != DUCK_SIDE_APPLY && !work(pending))) {
         code = duck_fail(cursor->duck, cursor->side, DUCKDB_ERROR_INVALID,
                          duckdb_pending_error(pending), err);
     } else {
