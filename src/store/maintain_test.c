@@ -250,10 +250,12 @@ static struct {
 static enum err_code
 watch_drop(struct store *store, const struct cold_drop *drop, struct err *err)
 {
-    watched.told += watched.drops > 0 &&
-                    engine_changed(watched.rig->engine, TABLE_SAMPLES, cold_day_begin_us(0),
-                                   cold_day_end_us(0) - 1, watched.lsn);
-    watched.drops++;
+    if (drop->names) { /* of files; old idempotency keys go by the same way */
+        watched.told += watched.drops > 0 &&
+                        engine_changed(watched.rig->engine, TABLE_SAMPLES, cold_day_begin_us(0),
+                                       cold_day_end_us(0) - 1, watched.lsn);
+        watched.drops++;
+    }
     return watched.ops->cold_drop(store, drop, err);
 }
 
