@@ -169,6 +169,8 @@ struct restore_result {
     uint64_t lsn;         /* what the directory has in the end */
     int64_t last_us;      /* when the last record was written; the backup's time without any */
     uint64_t log_end_lsn; /* how far the logs go */
+    bool is_open;         /* to_us was asked for, and no record behind it was seen: there may have
+                             been more before it, in a log that was not given */
     uint64_t rows[TABLE_ID_END];
     size_t cold_files;
     int64_t elapsed_us;

@@ -263,8 +263,10 @@ check_reach(const struct run *run, const struct replay *replay, struct err *err)
     }
     if (replay->has_lsn) {
         return err_set(err, ERR_NOT_FOUND,
-                       "the archive ends at LSN %" PRIu64 ", %" PRIu64 " wanted", last,
-                       replay->to_lsn);
+                       "the archive ends at LSN %" PRIu64 ", %" PRIu64
+                       " wanted: the newest records are not in the archive but in the log of the "
+                       "data directory; name it, too (--wal DATA_DIR)",
+                       last, replay->to_lsn);
     }
     return ERR_OK;
 }

@@ -19,7 +19,13 @@
 #include "store/failpoint.h"
 #include "wal/wal_format.h"
 
-enum { LOGS_MAX = 40, EVENT_BYTES = 600, LOCK_MODE = 0640, APPLY_MS = 24 * 3600 * 1000 };
+enum {
+    LOGS_MAX = 40,
+    EVENT_BYTES = 600,
+    LOCK_MODE = 0640,
+    APPLY_MS = 24 * 3600 * 1000,
+    WANTED_MAX = 64
+};
 
 struct restoring {
     const struct restore_options *options;
@@ -56,6 +62,20 @@ is_wanted(const struct restore_options *options, const struct manifest *manifest
            (!options->has_time || manifest->taken_us <= options->to_us);
 }
 
+static const char *
+wanted(const struct restore_options *options, char ret_text[WANTED_MAX])
+{
+    char time[TIME_TEXT_MAX];
+
+    if (options->has_lsn) {
+        snprintf(ret_text, WANTED_MAX, "LSN %" PRIu64, options->to_lsn);
+    } else {
+        time_format_iso8601(options->to_us, time);
+        snprintf(ret_text, WANTED_MAX, "%s", time);
+    }
+    return ret_text;
+}
+
 /* The backup that was named; it must not be behind what is wanted. */
 static enum err_code
 choose_named(struct restoring *restoring, const struct files_names *ids, struct err *err)
@@ -72,12 +92,71 @@ choose_named(struct restoring *restoring, const struct files_names *ids, struct 
     }
     enum err_code code = manifest_read(options->dir, options->id, &restoring->manifest, err);
     if (code == ERR_OK && !is_wanted(options, &restoring->manifest)) {
+        char what[WANTED_MAX];
+        char taken[TIME_TEXT_MAX];
+        time_format_iso8601(restoring->manifest.taken_us, taken);
         code = err_set(err, ERR_INVALID,
-                       "backup %s is at LSN %" PRIu64 ", behind what is wanted: take an earlier "
-                       "one",
-                       options->id, restoring->manifest.lsn);
+                       "backup %s is at LSN %" PRIu64 ", taken %s, behind %s, which is wanted: "
+                       "take an earlier one",
+                       options->id, restoring->manifest.lsn, taken, wanted(options, what));
     }
     return code;
+}
+
+/* What the directory begins with: no older state can be had. */
+struct oldest {
+    char id[MANIFEST_ID_MAX];
+    uint64_t lsn;
+    int64_t taken_us;
+};
+
+static void
+note_oldest(const struct restore_options *options, const struct manifest *manifest,
+            struct oldest *oldest)
+{
+    bool older =
+        options->has_time ? manifest->taken_us < oldest->taken_us : manifest->lsn < oldest->lsn;
+
+    if (!oldest->id[0] || older) {
+        memcpy(oldest->id, manifest->id, sizeof(oldest->id));
+        oldest->lsn = manifest->lsn;
+        oldest->taken_us = manifest->taken_us;
+    }
+}
+
+static enum err_code
+none_found(const struct restore_options *options, const struct oldest *oldest, struct err *err)
+{
+    char what[WANTED_MAX];
+    char taken[TIME_TEXT_MAX];
+
+    if (!oldest->id[0]) {
+        return err_set(err, ERR_NOT_FOUND, "there is no backup in %s", options->dir);
+    }
+    time_format_iso8601(oldest->taken_us, taken);
+    return err_set(err, ERR_NOT_FOUND,
+                   "no backup in %s is old enough for %s: the oldest, %s, is at LSN %" PRIu64
+                   ", taken %s",
+                   options->dir, wanted(options, what), oldest->id, oldest->lsn, taken);
+}
+
+/* An earlier one that can be read, for whoever asks for the newest and it is damaged. */
+static enum err_code
+newest_unreadable(const struct restore_options *options, const struct files_names *ids, size_t at,
+                  struct err *err)
+{
+    for (size_t i = at; i > 0; i--) {
+        struct manifest manifest MANIFEST_AUTO = {0};
+        struct err ignored;
+        if (manifest_read(options->dir, ids->at[i - 1], &manifest, &ignored) == ERR_OK &&
+            is_wanted(options, &manifest)) {
+            return err_context(err, err->code,
+                               "an earlier backup is %s (LSN %" PRIu64
+                               "), take it with --from %s/%s; the newest",
+                               manifest.id, manifest.lsn, options->dir, manifest.id);
+        }
+    }
+    return err->code;
 }
 
 /* The newest backup that is not behind what is wanted, of the database of the last one that is. */
@@ -85,6 +164,7 @@ static enum err_code
 choose_newest(struct restoring *restoring, const struct files_names *ids, struct err *err)
 {
     const struct restore_options *options = restoring->options;
+    struct oldest oldest = {.lsn = 0};
     bool found = false;
     bool mixed = false;
 
@@ -96,8 +176,9 @@ choose_newest(struct restoring *restoring, const struct files_names *ids, struct
                 continue; /* an older one: it is not missed */
             }
             *err = unreadable;
-            return unreadable.code;
+            return newest_unreadable(options, ids, i - 1, err);
         }
+        note_oldest(options, &manifest, &oldest);
         if (!is_wanted(options, &manifest)) {
             manifest_fini(&manifest);
             continue;
@@ -118,13 +199,7 @@ choose_newest(struct restoring *restoring, const struct files_names *ids, struct
                        "the directory has backups of several databases; the newest is taken. "
                        "Name another with --from DIR/ID, \"eider backup --list\" shows them");
     }
-    if (!found) {
-        return err_set(err, ERR_NOT_FOUND,
-                       ids->count ? "no backup in %s is old enough for what is wanted"
-                                  : "there is no backup in %s",
-                       options->dir);
-    }
-    return ERR_OK;
+    return found ? ERR_OK : none_found(options, &oldest, err);
 }
 
 static enum err_code
@@ -140,6 +215,36 @@ choose(struct restoring *restoring, struct err *err)
                                   : choose_newest(restoring, &ids, err);
 }
 
+/* The newest of the earlier ones that is whole: days that did not change are files of both. */
+static enum err_code
+name_whole(const struct restoring *restoring, struct err *err)
+{
+    const struct restore_options *options = restoring->options;
+    struct files_names ids FILES_NAMES_AUTO = {0};
+    struct err ignored;
+
+    if (pool_ids(options->dir, &ids, &ignored) != ERR_OK) {
+        return err->code;
+    }
+    for (size_t i = ids.count; i > 0; i--) {
+        struct manifest manifest MANIFEST_AUTO = {0};
+        struct backup_verified verified;
+        const struct backup_verify verify = {
+            .dir = options->dir, .id = ids.at[i - 1], .rows = options->rows, .ctx = options->ctx};
+        if (manifest_read(options->dir, ids.at[i - 1], &manifest, &ignored) == ERR_OK &&
+            strcmp(manifest.database_id, restoring->manifest.database_id) == 0 &&
+            manifest.lsn < restoring->manifest.lsn &&
+            backup_verify(&verify, &verified, &ignored) == ERR_OK) {
+            return err_context(err, err->code,
+                               "the newest backup that is whole is %s (LSN %" PRIu64
+                               "), take it with --from %s/%s; of %s",
+                               manifest.id, manifest.lsn, options->dir, manifest.id,
+                               restoring->manifest.id);
+        }
+    }
+    return err_context(err, err->code, "no earlier backup is whole; of %s", restoring->manifest.id);
+}
+
 static enum err_code
 verify(struct restoring *restoring, struct err *err)
 {
@@ -152,7 +257,8 @@ verify(struct restoring *restoring, struct err *err)
     struct backup_verified verified;
 
     tell(restoring, "backup %s is read and checked", restoring->manifest.id);
-    return backup_verify(&verify, &verified, err);
+    enum err_code code = backup_verify(&verify, &verified, err);
+    return code == ERR_CORRUPT ? name_whole(restoring, err) : code;
 }
 
 /* ---- where the log is ---- */
@@ -521,29 +627,6 @@ check_schema(const struct restoring *restoring, struct err *err)
     return ERR_OK;
 }
 
-/* Whether there were more records before the time that is wanted, only a record behind it shows. */
-static void
-tell_short(const struct restoring *restoring)
-{
-    const struct restore_options *options = restoring->options;
-    char text[EVENT_BYTES];
-    char end[TIME_TEXT_MAX];
-    char wanted[TIME_TEXT_MAX];
-
-    if (!options->event) {
-        return;
-    }
-    time_format_iso8601(
-        restoring->log.last_us ? restoring->log.last_us : restoring->manifest.taken_us, end);
-    time_format_iso8601(options->to_us, wanted);
-    snprintf(text, sizeof(text),
-             "what was found ends at LSN %" PRIu64 ", written %s, before %s, which is wanted: what "
-             "was written between is missing, if there was anything; name the old data directory "
-             "with --wal, too",
-             restoring->log.last_lsn, end, wanted);
-    options->event(options->ctx, true, text);
-}
-
 static enum err_code
 plan(struct restoring *restoring, struct err *err)
 {
@@ -558,11 +641,7 @@ plan(struct restoring *restoring, struct err *err)
     code = code ? code : files_join(options->data_dir, "wal", restoring->wal_dir, err);
     code = code ? code : verify(restoring, err);
     /* Read once before anything is made: a gap in the log is told while nothing has happened. */
-    code = code ? code : stage_log(restoring, true, err);
-    if (code == ERR_OK && options->has_time && !restoring->log.went_on) {
-        tell_short(restoring);
-    }
-    return code;
+    return code ? code : stage_log(restoring, true, err);
 }
 
 static void
@@ -577,6 +656,7 @@ note_plan(struct restoring *restoring)
     result->lsn = restoring->log.last_lsn;
     result->last_us = restoring->log.last_us ? restoring->log.last_us : result->backup_us;
     result->log_end_lsn = restoring->log.log_end_lsn;
+    result->is_open = restoring->options->has_time && !restoring->log.went_on;
     manifest_sum(&restoring->manifest, &sums);
     memcpy(result->rows, sums.rows, sizeof(result->rows));
 }

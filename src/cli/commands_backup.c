@@ -44,8 +44,9 @@ const char restore_description[] =
     "server opens; run the same command again.\n\n"
     "--from names the directory of backups (the newest that is old enough is taken) or one backup "
     "in it. --wal names where the log is: the archive (backup.wal_archive, which is read without "
-    "being named), an old data directory, or its wal/; it may be repeated. Without any log the "
-    "backup itself is restored.\n\n"
+    "being named), an old data directory, or its wal/; it may be repeated. The newest records are "
+    "in the log of the data directory alone, not yet in the archive: name it, too, to have them. "
+    "Without any log the backup itself is restored.\n\n"
     "--dry-run checks and says what one would get.";
 
 const struct cli_option restore_options[] = {

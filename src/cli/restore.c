@@ -154,6 +154,12 @@ make_json(const struct job *job, struct buf *out)
     json_u64(&json, job->result.lsn);
     json_key(&json, "last_record");
     json_time_us(&json, job->result.last_us);
+    json_key(&json, "log_goes_on");
+    if (job->options.has_time) {
+        json_bool(&json, !job->result.is_open);
+    } else {
+        json_write_null(&json);
+    }
     json_key(&json, "data_dir");
     json_cstr(&json, job->config.data_dir);
     json_key(&json, "dry_run");
@@ -165,6 +171,22 @@ make_json(const struct job *job, struct buf *out)
     json_i64(&json, job->result.elapsed_us / 1000);
     json_object_end(&json);
     buf_add_char(out, '\n');
+}
+
+/* Whether there was more before the time that is wanted, only a record behind it shows. */
+static void
+add_end(const struct job *job, struct buf *out)
+{
+    char wanted[TIME_TEXT_MAX];
+    char last_time[TIME_TEXT_MAX];
+
+    time_format_iso8601(job->options.to_us, wanted);
+    time_format_iso8601(job->result.last_us, last_time);
+    buf_add_fmt(out,
+                "\nup to %s there is LSN %" PRIu64
+                ", of %s: nothing behind it was found. The newest "
+                "records are in the log of the data directory alone; --wal DATA_DIR adds them",
+                wanted, job->result.lsn, last_time);
 }
 
 static void
@@ -183,6 +205,9 @@ make_text(const struct job *job, struct buf *out)
                     last_time);
     } else {
         buf_add_cstr(out, ", without a log behind it");
+    }
+    if (job->result.is_open) {
+        add_end(job, out);
     }
     buf_add_fmt(out, "\n%-22s %12s%s\n", "table", "rows",
                 job->options.dry_run ? "  (of the backup alone)" : "");

@@ -1,6 +1,7 @@
 """Backups of a running server, and the way back: what was acknowledged, up to the moment that was asked for."""
 import json
 import os
+import shutil
 import threading
 import time
 
@@ -93,7 +94,11 @@ def test_any_lsn_between_backups_can_be_had(place):
     assert done.returncode == 1 and f"ends at LSN {newest}, {newest + 1} wanted" in done.stderr
     assert not os.path.exists(restored)
     done, _ = place.restore("--to-lsn", "1", "--wal", place.data)
-    assert done.returncode == 1 and "old enough" in done.stderr
+    oldest = place.list()[0]
+    assert done.returncode == 1 and "is old enough for LSN 1: the oldest, " + oldest["id"] in done.stderr, done.stderr
+    assert f"is at LSN {oldest['lsn']}, taken 2" in done.stderr
+    done, _ = place.restore("--to-time", "2020-01-01", "--wal", place.data)
+    assert done.returncode == 1 and "is old enough for 2020-01-01T00:00:00" in done.stderr and oldest["id"] in done.stderr, done.stderr
 
 
 def test_the_moment_before_a_mistake_can_be_had(place):
@@ -110,13 +115,74 @@ def test_the_moment_before_a_mistake_can_be_had(place):
     done, restored = place.restore("--to-time", moment, "--wal", place.data)
     assert done.returncode == 0, done.stderr
     assert dump_of(place, restored) == good
-    assert "is missing" not in done.stderr
-    # A log that ends before that moment may not be all there is.
+    assert json.loads(done.stdout)["log_goes_on"] is True
+    # A log that ends before that moment may not be all there is: said as what came of it, not as a failure.
     done, restored = place.restore("--to-time", moment)
-    assert done.returncode == 0 and "before " + moment[:19] in done.stderr and "--wal" in done.stderr, done.stderr
+    said = json.loads(done.stdout)
+    assert done.returncode == 0 and said["log_goes_on"] is False and not done.stderr, done.stderr
     assert dump_of(place, restored) != good
+    told = run("restore", "--from", place.backups, "--data-dir", place.new_dir(), "--to-time", moment)
+    assert told.returncode == 0 and not told.stderr
+    assert f"up to {moment[:19]}" in told.stdout and f"there is LSN {said['lsn']}, of 2" in told.stdout and "--wal DATA_DIR" in told.stdout
     done, _ = place.restore("--to-time", "yesterday")
     assert done.returncode == 2 and "--to-time" in done.stderr
+
+
+def test_a_gap_is_no_end(place):
+    """Records that are known to have been there are not left out in silence, whatever was asked for."""
+    with place.server() as server:
+        fill(server, count=1)
+        place.backup(server)
+    for first in (10, 20, 30):
+        with place.server() as server:
+            fill(server, first=first, count=1)
+    done, _ = place.restore("--to-time", "2100-01-01", "--wal", place.data)
+    assert done.returncode == 0, done.stderr
+    logs = os.path.join(place.root, "logs")
+    shutil.copytree(os.path.join(place.data, "wal"), os.path.join(logs, "wal"))
+    shutil.copy(os.path.join(place.data, "id"), logs)
+    begun = [name for name in sorted(os.listdir(os.path.join(logs, "wal"))) if name.endswith(".wal")
+             and any(open(os.path.join(logs, "wal", name), "rb").read()[4096:8192])]
+    os.unlink(os.path.join(logs, "wal", begun[-2]))
+    for wanted in (["--to-time", "2100-01-01"], ["--to-lsn", "1000000"], []):
+        done = run("restore", "--from", place.backups, "--data-dir", place.new_dir(), "--wal", logs, *wanted)
+        assert done.returncode == 1 and "are missing before it goes on" in done.stderr, done.stderr
+
+
+def test_what_is_not_archived_yet_is_had_from_the_data_directory(place):
+    with place.server() as server:
+        fill(server, count=1)
+        lsn = place.backup(server)["lsn"]
+        wanted = fill(server, first=10, count=1)
+        done, _ = place.restore("--to-lsn", str(wanted))
+        assert done.returncode == 1 and f"ends at LSN {lsn}, {wanted} wanted" in done.stderr and "(--wal DATA_DIR)" in done.stderr
+        rows = dump(server)
+        done, restored = place.restore("--to-lsn", str(wanted), "--wal", place.data)
+    assert done.returncode == 0, done.stderr
+    assert dump_of(place, restored) == rows
+
+
+def test_an_earlier_backup_that_is_whole_is_named(place):
+    taken = []
+    for first in (0, 10, 20):
+        with place.server() as server:
+            fill(server, first=first, count=1)
+        before = place.files()
+        taken.append(place.backup())
+    flip_in = [path for path in place.files() if path not in before]
+    with open(flip_in[0], "r+b") as file:
+        file.seek(10)
+        file.write(b"damage")
+    done, target = place.restore()
+    assert done.returncode == 1 and not os.path.exists(target)
+    assert f"--from {place.backups}/{taken[1]['id']}" in done.stderr, done.stderr
+    done, _ = place.restore("--from", f"{place.backups}/{taken[1]['id']}")
+    assert done.returncode == 0, done.stderr
+    # The newest manifest itself is damaged.
+    with open(os.path.join(place.backups, taken[2]["id"], "manifest.json"), "r+b") as file:
+        file.write(b"x")
+    done, _ = place.restore()
+    assert done.returncode == 1 and f"--from {place.backups}/{taken[1]['id']}" in done.stderr, done.stderr
 
 
 def test_a_backup_under_load_is_one_moment(place):
