@@ -74,7 +74,7 @@ read_seal(const struct http_exchange *exchange, struct maintain_seal *ret_seal, 
 }
 
 static void
-reply_days(struct http_exchange *exchange, const struct store_day *days, size_t count)
+reply_days(struct http_exchange *exchange, const struct store_day *days, size_t count, bool more)
 {
     struct json_writer json;
 
@@ -82,7 +82,7 @@ reply_days(struct http_exchange *exchange, const struct store_day *days, size_t 
     json_object_begin(&json);
     json_key(&json, "dry_run");
     json_bool(&json, true);
-    maintain_json_days(&json, days, count);
+    maintain_json_days(&json, days, count, more);
     json_object_end(&json);
     http_reply(exchange);
 }
@@ -95,19 +95,20 @@ post_seal(struct api *api, const struct route *route, struct http_exchange *exch
     uint64_t ticket = 0;
     size_t count = 0;
     bool dry_run = false;
+    bool more = false;
     struct err err;
 
     (void)route;
     enum err_code code = read_seal(exchange, &seal, &err);
     code = code ? code : read_flag(exchange, "dry_run", &dry_run, &err);
     if (code == ERR_OK) {
-        code = dry_run ? engine_seal_plan(api->engine, &seal, &days, &count, &err)
+        code = dry_run ? engine_seal_plan(api->engine, &seal, &days, &count, &more, &err)
                        : engine_ask_seal(api->engine, &seal, &ticket, &err);
     }
     if (code != ERR_OK) {
         refuse(exchange, &err);
     } else if (dry_run) {
-        reply_days(exchange, days, count);
+        reply_days(exchange, days, count, more);
     } else {
         reply_ticket(exchange, ticket);
     }

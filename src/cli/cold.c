@@ -21,12 +21,19 @@ enum { POLL_NS = 50000000, WAIT_MS = 200, PATH_BYTES = 256 };
 struct job {
     struct cli *cli;
     struct target target;
-    const char *name; /* "seal" or "retention" */
+    const char *name;  /* "seal" or "retention" */
+    const char *steps; /* what it is counted in */
     struct maintain_seal seal;
     char query[PATH_BYTES]; /* of the server's path, with "?" */
 };
 
 /* ---- a server ---- */
+
+static json_int_t
+number_of(const json_t *object, const char *key)
+{
+    return json_integer_value(json_object_get(object, key));
+}
 
 static enum err_code
 ask_server(struct job *job, struct slice body, const char *path, long wanted, json_t **ret_answer,
@@ -77,7 +84,8 @@ run_by_server(struct job *job, struct err *err)
         answer = NULL;
         code = ask_server(job, (struct slice){0}, "/api/v1/admin/cold", 200, &answer, err);
         done = code == ERR_OK && json_integer_value(json_object_get(answer, "done")) >= ticket;
-        progress_update(&progress, -1, 0);
+        progress_steps(&progress, (uint64_t)number_of(answer, "steps_done"),
+                       (uint64_t)number_of(answer, "steps_all"), job->steps);
         if (code == ERR_OK && !done) {
             nanosleep(&pause, NULL);
         }
@@ -98,10 +106,12 @@ write_days(struct job *job, struct json_writer *json, struct err *err)
 {
     struct store_day *days MEM_AUTO = NULL;
     size_t count = 0;
-    enum err_code code = engine_seal_plan(job->target.engine, &job->seal, &days, &count, err);
+    bool more = false;
+    enum err_code code =
+        engine_seal_plan(job->target.engine, &job->seal, &days, &count, &more, err);
 
     if (code == ERR_OK) {
-        maintain_json_days(json, days, count);
+        maintain_json_days(json, days, count, more);
     }
     return code;
 }
@@ -153,8 +163,10 @@ run_here(struct job *job, struct err *err)
     }
     progress_start(&progress, job->cli, job->name);
     do {
+        struct maintain_status status;
         code = engine_maintain_wait(job->target.engine, ticket, WAIT_MS, err);
-        progress_update(&progress, -1, 0);
+        engine_maintain_status(job->target.engine, &status);
+        progress_steps(&progress, status.steps_done, status.steps_all, job->steps);
     } while (code == ERR_TIMEOUT);
     progress_end(&progress);
     return code;
@@ -168,12 +180,6 @@ text_of(const json_t *object, const char *key)
     const char *text = json_string_value(json_object_get(object, key));
 
     return text ? text : "";
-}
-
-static json_int_t
-number_of(const json_t *object, const char *key)
-{
-    return json_integer_value(json_object_get(object, key));
 }
 
 static void
@@ -197,6 +203,12 @@ tell_days(struct cli *cli, const json_t *plan, bool dry_run)
     }
     fprintf(cli->out, "%zu days, %" JSON_INTEGER_FORMAT " rows\n", json_array_size(days),
             number_of(plan, "rows"));
+    if (json_is_true(json_object_get(plan, "more"))) {
+        fprintf(cli->out,
+                "there are more: a run seals the oldest %zu days of those that are due; the next "
+                "\"eider seal\" goes on\n",
+                json_array_size(days));
+    }
 }
 
 static void
@@ -308,7 +320,7 @@ read_seal(struct job *job, struct err *err)
 int
 cli_seal(struct cli *cli)
 {
-    struct job job = {.cli = cli, .name = "seal"};
+    struct job job = {.cli = cli, .name = "seal", .steps = "days"};
     struct err err = {0};
 
     if (read_seal(&job, &err) != ERR_OK) {
@@ -348,7 +360,7 @@ show_receipts(struct cli *cli, struct err *err)
 int
 cli_retention(struct cli *cli)
 {
-    struct job job = {.cli = cli, .name = "retention"};
+    struct job job = {.cli = cli, .name = "retention", .steps = "steps"};
     const char *what = cli->arg_count > 0 ? cli->args[0] : "plan";
     struct err err = {0};
 

@@ -93,6 +93,25 @@ test_progress_without_an_end_in_sight_counts_rows(void **state)
     expect_screen(&screen, "\r\033[Kstocks.csv  10 rows  10 rows/s\r\033[K");
 }
 
+static void
+test_progress_by_steps_tells_how_long_the_rest_takes(void **state)
+{
+    struct screen screen;
+
+    (void)state;
+    start(&screen, true);
+    clock_manual_advance(&screen.clock, 2000000);
+    progress_steps(&screen.progress, 0, 0, "days");
+    clock_manual_advance(&screen.clock, 2000000);
+    progress_steps(&screen.progress, 0, 8, "days");
+    clock_manual_advance(&screen.clock, 2000000);
+    progress_steps(&screen.progress, 2, 8, "days");
+    expect_screen(&screen, "\r\033[Kstocks.csv  2 s"
+                           "\r\033[Kstocks.csv  [........................]   0 %  0 of 8 days"
+                           "\r\033[Kstocks.csv  [######..................]  25 %  2 of 8 days, "
+                           "about 18 s left\r\033[K");
+}
+
 int
 main(void)
 {
@@ -101,6 +120,7 @@ main(void)
         cmocka_unit_test(test_progress_says_nothing_off_a_terminal),
         cmocka_unit_test(test_progress_draws_ten_times_a_second_and_clears_the_line),
         cmocka_unit_test(test_progress_without_an_end_in_sight_counts_rows),
+        cmocka_unit_test(test_progress_by_steps_tells_how_long_the_rest_takes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

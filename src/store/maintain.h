@@ -95,9 +95,11 @@ enum err_code engine_ask_retention(struct engine *engine, uint64_t *ret_ticket, 
 enum err_code engine_maintain_wait(struct engine *engine, uint64_t ticket, int timeout_ms,
                                    struct err *err);
 
-/* The days that engine_ask_seal would seal; the caller frees. */
+/* The days that engine_ask_seal would seal, the oldest first; the caller frees. *ret_more: there
+ * are more than one run takes. */
 enum err_code engine_seal_plan(struct engine *engine, const struct maintain_seal *seal,
-                               struct store_day **ret_days, size_t *ret_count, struct err *err);
+                               struct store_day **ret_days, size_t *ret_count, bool *ret_more,
+                               struct err *err);
 
 /* What retention would do now. */
 struct maintain_plan {

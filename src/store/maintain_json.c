@@ -41,7 +41,7 @@ write_table(struct json_writer *json, enum table_id table)
 }
 
 void
-maintain_json_days(struct json_writer *json, const struct store_day *days, size_t count)
+maintain_json_days(struct json_writer *json, const struct store_day *days, size_t count, bool more)
 {
     uint64_t rows = 0;
 
@@ -59,6 +59,8 @@ maintain_json_days(struct json_writer *json, const struct store_day *days, size_
     }
     json_array_end(json);
     write_u64(json, "rows", rows);
+    json_key(json, "more");
+    json_bool(json, more);
 }
 
 static void

@@ -7,7 +7,8 @@
 #include "store/maintain.h"
 
 /* "days": [{table, day, hot_rows, cold_rows, cold_files}], "rows". */
-void maintain_json_days(struct json_writer *json, const struct store_day *days, size_t count);
+void maintain_json_days(struct json_writer *json, const struct store_day *days, size_t count,
+                        bool more);
 
 /* "steps": [{action, table, kind, day, rule, rows, ...}], and the sums. */
 void maintain_json_plan(struct json_writer *json, const struct maintain_plan *plan);

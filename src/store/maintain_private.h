@@ -93,9 +93,11 @@ enum err_code maintain_merge_days(struct maintain *maintain, struct err *err);
 enum err_code maintain_seal_one(struct maintain *maintain, const struct store_seal *seal,
                                 struct store_seal_result *ret_result, struct err *err);
 
-/* The oldest MAINTAIN_DAYS_MAX closed days with hot rows; the caller frees. */
+/* The oldest MAINTAIN_DAYS_MAX closed days with hot rows, and whether there are more; the caller
+ * frees. */
 enum err_code maintain_find_days(struct engine *engine, const struct store_seal_find *find,
-                                 struct store_day **ret_days, size_t *ret_count, struct err *err);
+                                 struct store_day **ret_days, size_t *ret_count, bool *ret_more,
+                                 struct err *err);
 
 /* ---- maintain_retain.c ---- */
 

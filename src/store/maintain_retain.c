@@ -139,6 +139,7 @@ engine_retention_plan(struct engine *engine, struct maintain_plan *ret_plan, str
     struct maintain_plan plan = {.rule_count = maintain ? maintain->rule_count : 0};
     int64_t now_us = clock_wall_us(engine->clock);
     int64_t before_us;
+    bool more; /* for the next run */
 
     plan.rules = mem_zalloc(plan.rule_count + 1, sizeof(*plan.rules));
     if (plan.rule_count > 0) {
@@ -147,7 +148,7 @@ engine_retention_plan(struct engine *engine, struct maintain_plan *ret_plan, str
     enum err_code code = engine_cold_list(engine, &plan.files, &plan.file_count, err);
     if (code == ERR_OK) {
         const struct store_seal_find all = {.before_us = now_us};
-        code = maintain_find_days(engine, &all, &plan.hot, &plan.hot_count, err);
+        code = maintain_find_days(engine, &all, &plan.hot, &plan.hot_count, &more, err);
     }
     if (code == ERR_OK &&
         retention_metrics_before(plan.rules, plan.rule_count, now_us, &before_us)) {

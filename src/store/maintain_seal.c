@@ -29,17 +29,17 @@ find_days(void *ctx, struct store *store, struct err *err)
 {
     struct finding *finding = ctx;
 
-    return store_seal_find(store, &finding->find, finding->days, MAINTAIN_DAYS_MAX, &finding->count,
-                           err);
+    return store_seal_find(store, &finding->find, finding->days, MAINTAIN_DAYS_MAX + 1,
+                           &finding->count, err);
 }
 
 enum err_code
 maintain_find_days(struct engine *engine, const struct store_seal_find *find,
-                   struct store_day **ret_days, size_t *ret_count, struct err *err)
+                   struct store_day **ret_days, size_t *ret_count, bool *ret_more, struct err *err)
 {
     struct finding finding = {
         .find = *find,
-        .days = mem_zalloc(MAINTAIN_DAYS_MAX, sizeof(*finding.days)),
+        .days = mem_zalloc(MAINTAIN_DAYS_MAX + 1, sizeof(*finding.days)),
     };
     enum err_code code = engine_with_store(engine, find_days, &finding, err);
 
@@ -48,7 +48,8 @@ maintain_find_days(struct engine *engine, const struct store_seal_find *find,
         return code;
     }
     *ret_days = finding.days;
-    *ret_count = finding.count;
+    *ret_more = finding.count > MAINTAIN_DAYS_MAX;
+    *ret_count = *ret_more ? MAINTAIN_DAYS_MAX : finding.count;
     return ERR_OK;
 }
 
@@ -65,13 +66,11 @@ bound_of(struct engine *engine, int64_t after_us, const struct maintain_seal *se
 
 enum err_code
 engine_seal_plan(struct engine *engine, const struct maintain_seal *seal,
-                 struct store_day **ret_days, size_t *ret_count, struct err *err)
+                 struct store_day **ret_days, size_t *ret_count, bool *ret_more, struct err *err)
 {
     int64_t after_us = engine->maintain ? engine->maintain->options.after_us : 0;
-    struct store_seal_find find = {.before_us = bound_of(engine, after_us, seal)};
-    struct store_day *days;
-    size_t found;
-    size_t count = 0;
+    struct store_seal_find find = {.before_us = bound_of(engine, after_us, seal),
+                                   .table = seal->table};
 
     if (engine->maintain && engine->maintain->rows_only) {
         return err_set(err, ERR_UNSUPPORTED, "this store keeps no cold data");
@@ -79,19 +78,7 @@ engine_seal_plan(struct engine *engine, const struct maintain_seal *seal,
     if (engine->maintain && !seal->small) {
         find.rows_min = engine->maintain->options.rows_min;
     }
-    enum err_code code = maintain_find_days(engine, &find, &days, &found, err);
-
-    if (code != ERR_OK) {
-        return code;
-    }
-    for (size_t i = 0; i < found; i++) {
-        if (seal->table == 0 || days[i].table == seal->table) {
-            days[count++] = days[i];
-        }
-    }
-    *ret_days = days;
-    *ret_count = count;
-    return ERR_OK;
+    return maintain_find_days(engine, &find, ret_days, ret_count, ret_more, err);
 }
 
 /* ---- one day ---- */
@@ -309,7 +296,8 @@ maintain_seal_days(struct maintain *maintain, const struct maintain_seal *seal, 
     struct store_day *days MEM_AUTO = NULL;
     size_t found = 0;
     size_t count = 0;
-    enum err_code code = engine_seal_plan(maintain->engine, seal, &days, &found, err);
+    bool more;
+    enum err_code code = engine_seal_plan(maintain->engine, seal, &days, &found, &more, err);
 
     if (code != ERR_OK) {
         return code;

@@ -184,6 +184,7 @@ struct store_day {
 struct store_seal_find {
     int64_t before_us;
     uint64_t rows_min;
+    enum table_id table; /* 0: of every sealed table */
 };
 
 struct store_seal {

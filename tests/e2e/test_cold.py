@@ -271,3 +271,25 @@ def test_days_with_few_rows_stay_in_the_database_until_they_are_asked_for():
         assert done.returncode == 0 and done.stdout.count("candles") == DAYS, done.stdout + done.stderr
         assert "candles" in {table["table"] for table in server.get("/api/v1/admin/cold").json()["tables"]}
         assert server.sql("SELECT count(*) FROM candles") == [[DAYS]]
+
+
+def test_days_beyond_one_run_are_told(tmp_path):
+    data = str(tmp_path / "data")
+    first = datetime.date(2010, 1, 1)
+
+    def load(table, days, columns, values):
+        path = tmp_path / f"{table}.csv"
+        path.write_text(f"timestamp,symbol,{columns}\n" + "".join(f"{first + datetime.timedelta(i)}T00:00:00Z,SPX,{values}\n" for i in range(days)))
+        done = run("import", str(path), "--table", table, "--data-dir", data)
+        assert done.returncode == 0, done.stderr
+
+    load("candles", 4100, "open,high,low,close,volume", "1,2,0.5,1.5,10")
+    load("market_data", 3, "last_price", "1")
+    for options, days, more in [([], 4096, True), (["--table", "candles"], 4096, True), (["--before", "2021-03-01"], 4080, False)]:
+        done = run("seal", "--small", "--dry-run", "--data-dir", data, *options)
+        assert done.returncode == 0 and f"{days} days" in done.stdout, done.stderr
+        assert ("there are more" in done.stdout) == more, (options, done.stdout[-300:])
+    # The days of a table that is asked for are not crowded out by those of the others.
+    for table in ("candles", "market_data"):
+        done = run("seal", "--small", "--dry-run", "--data-dir", data, "--table", table)
+        assert f"would seal {table} of 2010-01-01" in done.stdout, done.stdout[-300:]

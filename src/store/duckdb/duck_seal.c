@@ -109,7 +109,7 @@ duck_seal_find(struct store *store, const struct store_seal_find *find, struct s
     int64_t before_us = cold_day_begin_us(cold_day_of(find->before_us));
     buf_init(&sql, SQL_BYTES);
     for (size_t i = 0; (table = catalog_at(i)); i++) {
-        if (table->sealed) {
+        if (table->sealed && (find->table == 0 || find->table == table->id)) {
             buf_add_cstr(&sql, glue);
             add_days_sql(table, before_us, find->rows_min, &sql);
             glue = " UNION ALL ";
