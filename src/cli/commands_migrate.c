@@ -18,7 +18,10 @@ const struct cli_option migrate_options[] = {
     {.name = "to", .arg = "VERSION", .help = "schema up, down: the version to end at; 0: none."},
     {.name = "dry-run",
      .letter = 'n',
-     .help = "schema up, down: print what would be done, change nothing."},
+     .help = "schema up, down: print what would be done, change nothing; status 1 when a step back "
+             "would be refused."},
+    {.name = "drop-receipts",
+     .help = "schema down: let the receipts of retention go, which older versions do not know."},
     {.name = "json", .help = "Print the result as JSON."},
     {0},
 };

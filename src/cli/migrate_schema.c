@@ -358,6 +358,10 @@ read_line(const struct cli *cli, const struct action *action, struct schema_move
         return err_set(err, ERR_USAGE, "migrate schema %s takes no --%s; up and down do",
                        action->name, cli_has(cli, "to") ? "to" : "dry-run");
     }
+    if (!action->down && cli_has(cli, "drop-receipts")) {
+        return err_set(err, ERR_USAGE, "migrate schema %s takes no --drop-receipts; down does",
+                       action->name);
+    }
     enum err_code code = cli_number(cli, "to", 0, SCHEMA_VERSIONS_MAX, -1, &to, err);
     if (code) {
         return code;
@@ -367,6 +371,7 @@ read_line(const struct cli *cli, const struct action *action, struct schema_move
         .has_to = to >= 0,
         .to = to >= 0 ? (uint32_t)to : 0,
         .dry_run = cli_has(cli, "dry-run"),
+        .drop_receipts = cli_has(cli, "drop-receipts"),
     };
     return ERR_OK;
 }

@@ -107,8 +107,9 @@ typedef void schema_step_fn(void *ctx, const struct schema_migration *migration,
 struct schema_move {
     bool down;
     bool has_to;
-    uint32_t to;  /* version to end at; without has_to up goes to the newest, down one step */
-    bool dry_run; /* only says what would be done */
+    uint32_t to;        /* version to end at; without has_to up goes to the newest, down one step */
+    bool dry_run;       /* only says what would be done; down: also whether it would be refused */
+    bool drop_receipts; /* down: the receipts of retention may go with their table */
     schema_step_fn *step; /* NULL: nobody is told */
     void *step_ctx;
 };

@@ -53,19 +53,72 @@ next_step(const struct schema_db *db, bool down, uint32_t at, uint32_t to)
     return at < to ? schema_find(db, at + 1) : NULL;
 }
 
-static enum err_code
-run_statements(const struct schema_db *db, const struct schema_migration *step, bool down,
-               struct err *err)
+/* A statement that changes nothing and refuses a step back that would lose rows; such stand first
+ * in a file. */
+static bool
+is_guard(const char *statement)
 {
+    struct slice text = slice_of(statement);
+
+    return slice_starts(text, "SELECT CASE WHEN count(*) > 0 THEN error(") ||
+           slice_starts(text, "DO $$\nBEGIN\n    IF EXISTS (SELECT FROM");
+}
+
+/* Receipts tell what retention dropped; no other rows may be lost knowingly. */
+static bool
+is_waived(const struct schema_move *move, const char *statement)
+{
+    return move->drop_receipts && is_guard(statement) && strstr(statement, "retention_receipts");
+}
+
+static enum err_code
+name_statement(const char *statement, size_t at, size_t count, enum err_code code, struct err *err)
+{
+    size_t len = strcspn(statement, "\n(");
+
+    return err_context(err, code, "statement %zu of %zu (%.*s)", at + 1, count,
+                       (int)(len < SHOWN_BYTES ? len : SHOWN_BYTES), statement);
+}
+
+static enum err_code
+name_step(const struct schema_migration *step, bool down, enum err_code code, struct err *err)
+{
+    return err_context(err, code, "migration %" PRIu32 " %s, %s", step->version, step->name,
+                       down ? "down" : "up");
+}
+
+static enum err_code
+run_guards(const struct schema_db *db, const struct schema_move *move,
+           const struct schema_migration *step, struct err *err)
+{
+    for (size_t i = 0; i < step->down_count; i++) {
+        const char *statement = step->down[i];
+        if (is_guard(statement) && !is_waived(move, statement)) {
+            enum err_code code = db->ops->exec(db->ctx, statement, err);
+            if (code) {
+                name_statement(statement, i, step->down_count, code, err);
+                return name_step(step, true, code, err);
+            }
+        }
+    }
+    return ERR_OK;
+}
+
+static enum err_code
+run_statements(const struct schema_db *db, const struct schema_move *move,
+               const struct schema_migration *step, struct err *err)
+{
+    bool down = move->down;
     const char *const *statements = down ? step->down : step->up;
     size_t count = down ? step->down_count : step->up_count;
 
     for (size_t i = 0; i < count; i++) {
+        if (down && is_waived(move, statements[i])) {
+            continue;
+        }
         enum err_code code = db->ops->exec(db->ctx, statements[i], err);
         if (code) {
-            size_t len = strcspn(statements[i], "\n(");
-            return err_context(err, code, "statement %zu of %zu (%.*s)", i + 1, count,
-                               (int)(len < SHOWN_BYTES ? len : SHOWN_BYTES), statements[i]);
+            return name_statement(statements[i], i, count, code, err);
         }
     }
     return ERR_OK;
@@ -100,21 +153,20 @@ write_row(const struct schema_db *db, const struct schema_migration *step, bool 
 }
 
 static enum err_code
-run_step(const struct schema_db *db, const struct schema_migration *step, bool down,
-         int64_t last_us, int64_t *ret_ms, struct err *err)
+run_step(const struct schema_db *db, const struct schema_move *move,
+         const struct schema_migration *step, int64_t last_us, int64_t *ret_ms, struct err *err)
 {
+    bool down = move->down;
     int64_t start_us = clock_mono_us(clock_of(db));
 
-    enum err_code code = run_statements(db, step, down, err);
+    enum err_code code = run_statements(db, move, step, err);
     if (!code && !down && step->version == 1) {
         code = schema_adopt(db, err);
     }
     *ret_ms = (clock_mono_us(clock_of(db)) - start_us) / 1000;
     code = code ? code : write_row(db, step, down, last_us, *ret_ms, err);
     code = code ? code : db->ops->commit(db->ctx, err);
-    return code ? err_context(err, code, "migration %" PRIu32 " %s, %s", step->version, step->name,
-                              down ? "down" : "up")
-                : ERR_OK;
+    return code ? name_step(step, down, code, err) : ERR_OK;
 }
 
 /* One transaction; *ret_more is whether it did a step. */
@@ -144,7 +196,7 @@ move_once(const struct schema_db *db, const struct schema_move *move, bool first
         step = next_step(db, move->down, status.version, *to);
     }
     if (step) {
-        code = run_step(db, step, move->down, last_us, &execution_ms, err);
+        code = run_step(db, move, step, last_us, &execution_ms, err);
     }
     if (code || !step) {
         db->ops->rollback(db->ctx);
@@ -172,6 +224,7 @@ rehearse(const struct schema_db *db, const struct schema_move *move, struct err 
         if (move->step) {
             move->step(move->step_ctx, step, !move->down, -1);
         }
+        code = move->down ? run_guards(db, move, step, err) : ERR_OK;
         at = move->down ? at - 1 : at + 1;
     }
     return code;

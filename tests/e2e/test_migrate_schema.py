@@ -119,6 +119,31 @@ def test_down_and_up_by_hand(data):
         assert server.sql("SELECT symbol, last_price FROM market_data") == [["AAPL", 101.5]]
 
 
+def test_receipts_of_retention_are_dropped_knowingly_alone(data):
+    with Server(*SETTINGS, "--set", "retention=table=market_data max_age=1d", data_dir=data) as server:
+        old = {"symbol": "AAPL", "last_price": 1.5, "timestamp": "2020-01-01T00:00:00Z"}
+        assert server.ingest("market_data", [old], ack="applied").status_code == 200
+        done = run("retention", "run", "--data-dir", data)
+        assert done.returncode == 0, done.stderr
+        assert server.sql("SELECT count(*) FROM retention_receipts") == [[1]]
+        assert server.stop() == 0
+    for dry in ([], ["--dry-run"]):
+        done = schema(data, "down", "--to", "2", *dry)
+        assert done.returncode == 1 and "retention_receipts has 1 rows" in done.stderr, done.stderr
+        assert "eider retention receipts --json" in done.stderr and "--drop-receipts" in done.stderr, done.stderr
+    kept = run("retention", "receipts", "--json", "--data-dir", data)
+    assert kept.returncode == 0 and "max_age=1d" in kept.stdout
+    before = digest(data)
+    done = schema(data, "down", "--to", "2", "--drop-receipts", "--dry-run")
+    assert done.returncode == 0 and "DROP TABLE retention_receipts" in done.stdout and digest(data) == before
+    assert schema(data, "up", "--drop-receipts").returncode == 2
+    done = schema(data, "down", "--to", "2", "--drop-receipts")
+    assert done.returncode == 0 and status(data)[0]["version"] == 2, done.stderr
+    assert schema(data, "up").returncode == 0
+    with Server(*SETTINGS, data_dir=data) as server:
+        assert server.sql("SELECT symbol, last_price FROM market_data") == [["AAPL", 101.5]]
+
+
 def test_versions_that_cannot_be_reached_are_explained(data):
     done = schema(data, "up", "--to", "1")
     assert done.returncode == 1 and '"eider migrate schema down --to 1" goes there' in done.stderr
