@@ -44,7 +44,7 @@ lint: bootstrap ## clang-tidy, layer check, format check
 format: ## format the C sources
 	@git ls-files 'src/*.[ch]' 'include/*.h' 'fuzz/*.c' 'bench/*.c' | xargs -r clang-format -i
 
-install: build ## install under PREFIX (default /usr/local)
+install: build ## install under PREFIX (default /usr/local); DESTDIR stages a package, see docs/libeider.md
 	@cmake --install build/release --prefix $(or $(PREFIX),/usr/local)
 
 clean: ## remove what was built

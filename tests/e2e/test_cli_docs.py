@@ -70,3 +70,11 @@ def test_a_closed_pipe_is_no_crash():
     assert done.stdout.startswith("## eider serve")
     done = subprocess.run(f"{BIN} version > /dev/full", shell=True, text=True, capture_output=True, timeout=60)
     assert done.returncode == 1 and "No space left on device" in done.stderr
+
+
+def test_code_in_the_reference_of_the_library_is_as_it_is_typed():
+    with open(os.path.join(ROOT, "docs", "libeider.md"), encoding="utf-8") as file:
+        text = re.sub(r"```.*?```", "", file.read(), flags=re.S)
+    spans = re.findall(r"`([^`\n]+)`", text)
+    assert "= {0}" in spans
+    assert not [span for span in spans if re.search(r"\\[{*]|&lt;", span)]
