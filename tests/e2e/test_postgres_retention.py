@@ -126,3 +126,24 @@ def test_old_idempotency_keys_go(postgres):
         server.start()
         wait_for(lambda: status(server)["rounds"] > 0, 60, "the first round")
         assert postgres.ask("SELECT key FROM eider_idempotency") == [["k"]]
+
+
+def test_receipts_go_with_a_step_back_when_that_is_said(postgres):
+    with Server(*MANUAL, *postgres.settings()) as server:
+        fill(server)
+        server.stop()
+        server.args += ["--set", f"retention={RULES}", "--set", "retention_at=23h"]
+        server.start()
+        retain(server)
+        assert receipts(server)
+        server.stop()
+
+        def down(*options):
+            return run("migrate", "schema", "down", "--to", "3", *options, "--data-dir", server.data_dir, *postgres.settings())
+        for options in ([], ["--dry-run"]):
+            done = down(*options)
+            assert done.returncode == 1 and "retention_receipts has rows" in done.stderr and "--drop-receipts" in done.stderr, done.stderr
+        assert down("--drop-receipts", "--dry-run").returncode == 0
+        done = down("--drop-receipts")
+        assert done.returncode == 0 and "is at version 3" in done.stdout, done.stderr
+        assert run("migrate", "schema", "up", "--data-dir", server.data_dir, *postgres.settings()).returncode == 0
