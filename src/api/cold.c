@@ -61,8 +61,11 @@ read_seal(const struct http_exchange *exchange, struct maintain_seal *ret_seal, 
             table = catalog_table(TABLE_SAMPLES);
         }
         if (!table || !table->sealed) {
-            return err_set(err, ERR_INVALID, "table is \"%.*s\"; expected a table that is sealed",
-                           SLICE_FMT(slice_sub(name, 0, 60)));
+            char names[CATALOG_NAMES_MAX];
+            catalog_name_sealed(names);
+            return err_set(err, ERR_INVALID,
+                           "table is \"%.*s\"; expected a table that is sealed: %s",
+                           SLICE_FMT(slice_sub(name, 0, 60)), names);
         }
         seal.table = table->id;
     }

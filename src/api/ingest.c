@@ -208,9 +208,12 @@ post_ingest(struct api *api, const struct route *route, struct http_exchange *ex
 
     if (!table || !table->ingestible) {
         const char *near = catalog_suggest_table(name);
+        char names[CATALOG_NAMES_MAX];
+        catalog_name_ingestible(names);
         err_set(&err, ERR_NOT_FOUND, "table \"%.*s\" is unknown%s%s%s",
-                SLICE_FMT(slice_sub(name, 0, 60)), near ? "; did you mean \"" : "",
-                near ? near : "", near ? "\"?" : "");
+                SLICE_FMT(slice_sub(name, 0, 60)),
+                near ? "; did you mean \"" : "; expected one of ", near ? near : names,
+                near ? "\"?" : "");
         reply_error(exchange, &err, 0);
         return;
     }

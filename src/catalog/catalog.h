@@ -156,6 +156,12 @@ bool catalog_orders(const struct catalog_table *table, size_t column);
 
 /* The name nearest to `name` among tables (or columns of `table`), for "did you mean"; or NULL. */
 const char *catalog_suggest_table(struct slice name);
+
+/* The names of the tables that clients may write, or whose days are sealed, with ", " between them;
+ * for messages. The samples are called metrics, as wherever a table is asked for. */
+enum { CATALOG_NAMES_MAX = 256 };
+void catalog_name_ingestible(char ret_names[CATALOG_NAMES_MAX]);
+void catalog_name_sealed(char ret_names[CATALOG_NAMES_MAX]);
 const char *catalog_suggest_column(const struct catalog_table *table, struct slice name);
 
 #endif

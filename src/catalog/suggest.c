@@ -1,6 +1,8 @@
 /* "Did you mean": the nearest name by edit distance (insert, delete, replace, swap neighbours). */
 #include "catalog/suggest.h"
 
+#include <stdio.h>
+
 #include "catalog/catalog.h"
 
 enum { NAME_MAX = 48 };
@@ -99,4 +101,35 @@ catalog_suggest_name(struct slice name, const char *const *names, size_t count)
         consider(&nearest, name, names[i]);
     }
     return nearest.name;
+}
+
+static void
+name_tables(bool sealed, char ret_names[CATALOG_NAMES_MAX])
+{
+    const struct catalog_table *table;
+    size_t used = 0;
+
+    ret_names[0] = '\0';
+    for (size_t i = 0; (table = catalog_at(i)) && used < CATALOG_NAMES_MAX; i++) {
+        if (sealed ? !table->sealed : !table->ingestible) {
+            continue;
+        }
+        bool metrics = table->id == TABLE_SAMPLES || table->id == TABLE_METRICS;
+        const char *name = metrics ? "metrics" : table->name;
+        int len =
+            snprintf(ret_names + used, CATALOG_NAMES_MAX - used, "%s%s", used ? ", " : "", name);
+        used += len > 0 ? (size_t)len : 0;
+    }
+}
+
+void
+catalog_name_ingestible(char ret_names[CATALOG_NAMES_MAX])
+{
+    name_tables(false, ret_names);
+}
+
+void
+catalog_name_sealed(char ret_names[CATALOG_NAMES_MAX])
+{
+    name_tables(true, ret_names);
 }

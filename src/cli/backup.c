@@ -131,6 +131,17 @@ take(struct job *job, struct err *err)
         client_close(target.client);
         return code;
     }
+    if (code == ERR_OK && job->config->storage.type == CONFIG_STORAGE_POSTGRES) {
+        code = err_set(err, ERR_UNSUPPORTED,
+                       "backup: the rows are in PostgreSQL: back them up with pg_dump, and keep "
+                       "%s/wal",
+                       job->config->data_dir);
+    } else if (code == ERR_OK && job->config->storage.type == CONFIG_STORAGE_MEMORY) {
+        code = err_set(err, ERR_UNSUPPORTED,
+                       "backup: the memory store has nothing that could be backed up but its log, "
+                       "%s/wal",
+                       job->config->data_dir);
+    }
     if (code == ERR_OK && !job->dir) {
         code = err_set(err, ERR_USAGE,
                        "backup: where to? Give --to DIR, or set backup.dir in the configuration");

@@ -372,11 +372,18 @@ look(struct check *check, struct err *err)
     if (code != ERR_OK) {
         return code;
     }
+    bool remote = check->config->storage.type == CONFIG_STORAGE_POSTGRES;
     check_log(check);
-    check_database(check);
+    if (remote) {
+        check_postgres(check);
+    } else if (check->config->storage.type == CONFIG_STORAGE_DUCKDB) {
+        check_database(check);
+    }
     check_files(check);
     check_together(check);
-    check_rebuild(check);
+    if (!remote) {
+        check_rebuild(check);
+    }
     if (lock >= 0) {
         close(lock);
     }

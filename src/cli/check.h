@@ -51,6 +51,9 @@ struct check {
     bool database_damaged; /* it is there and does not open */
     char database_problem[ERR_MSG_MAX];
     uint64_t applied_lsn;
+    char where[ERR_MSG_MAX]; /* PostgreSQL's, when it answered; no password */
+    uint32_t schema_version;
+    uint32_t schema_newest; /* this program's */
     struct store_table_stats tables[TABLE_ID_END];
     bool has_table[TABLE_ID_END];
     /* cold files and snapshots */
@@ -82,6 +85,9 @@ size_t check_errors(const struct check *check);
 struct duckdb_reader;
 void check_cold_list(struct check *check, struct duckdb_reader *reader);
 void check_files(struct check *check);
+
+/* check_remote.c: asks PostgreSQL, the log being looked at already. */
+void check_postgres(struct check *check);
 
 /* check_report.c: appends what was found, as text or as a JSON object. */
 void check_text(const struct check *check, struct buf *out);

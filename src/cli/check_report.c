@@ -89,6 +89,29 @@ explain(const struct check *check, struct buf *out)
     buf_add_char(out, '\n');
 }
 
+static void
+add_other_store(const struct check *check, uint64_t waiting, struct buf *out)
+{
+    if (check->config->storage.type == CONFIG_STORAGE_MEMORY) {
+        buf_add_cstr(out, "\ndatabase        none: the memory store is read from the log at every "
+                          "start, so the log and its copy are all that was checked\n");
+        return;
+    }
+    if (!check->where[0]) {
+        buf_add_cstr(out, "\ndatabase        PostgreSQL, not checked: it could not be asked\n");
+        return;
+    }
+    buf_add_fmt(out, "\ndatabase        PostgreSQL %s, schema version %" PRIu32 " of %" PRIu32,
+                check->where, check->schema_version, check->schema_newest);
+    if (check->has_database) {
+        buf_add_fmt(out, ", applied to LSN %" PRIu64, check->applied_lsn);
+    }
+    if (waiting) {
+        buf_add_fmt(out, "; %" PRIu64 " records wait for the next start", waiting);
+    }
+    buf_add_cstr(out, "\nrows            not read: look at them with psql, or start the server\n");
+}
+
 void
 check_text(const struct check *check, struct buf *out)
 {
@@ -103,7 +126,9 @@ check_text(const struct check *check, struct buf *out)
     if (check->torn_bytes) {
         buf_add_fmt(out, ", %" PRIu64 " bytes of an unfinished write", check->torn_bytes);
     }
-    if (check->has_database) {
+    if (check->config->storage.type != CONFIG_STORAGE_DUCKDB) {
+        add_other_store(check, waiting, out);
+    } else if (check->has_database) {
         buf_add_fmt(out, "\ndatabase        applied to LSN %" PRIu64, check->applied_lsn);
         if (waiting) {
             buf_add_fmt(out, "; %" PRIu64 " records wait for the next start", waiting);
@@ -128,6 +153,10 @@ check_text(const struct check *check, struct buf *out)
     }
     buf_add_cstr(out, check_errors(check) ? "NOT OK\n" : "OK\n");
 }
+
+static const char *const storage_names[] = {[CONFIG_STORAGE_DUCKDB] = "duckdb",
+                                            [CONFIG_STORAGE_MEMORY] = "memory",
+                                            [CONFIG_STORAGE_POSTGRES] = "postgres"};
 
 static void
 add_time(struct json_writer *json, const char *key, bool known, int64_t us)
@@ -200,6 +229,10 @@ check_json(const struct check *check, struct buf *out)
     json_key(&json, "torn_bytes");
     json_u64(&json, check->torn_bytes);
     json_object_end(&json);
+    json_key(&json, "storage");
+    json_cstr(&json, storage_names[check->config->storage.type]);
+    json_key(&json, "database_checked");
+    json_bool(&json, check->has_database || check->where[0]);
     json_key(&json, "applied_lsn");
     json_u64(&json, check->applied_lsn);
     json_key(&json, "tables");

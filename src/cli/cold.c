@@ -300,8 +300,11 @@ read_seal(struct job *job, struct err *err)
         const struct catalog_table *table = catalog_find(slice_of(name));
         table = table && table->id == TABLE_METRICS ? catalog_table(TABLE_SAMPLES) : table;
         if (!table || !table->sealed) {
-            return err_set(err, ERR_USAGE, "--table is \"%.60s\"; expected a table that is sealed",
-                           name);
+            char names[CATALOG_NAMES_MAX];
+            catalog_name_sealed(names);
+            return err_set(err, ERR_USAGE,
+                           "--table is \"%.60s\"; expected a table that is sealed: %s", name,
+                           names);
         }
         job->seal.table = table->id;
         name = table->name;

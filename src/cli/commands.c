@@ -221,7 +221,8 @@ static const struct cli_command commands[] = {
          "Runs one read-only statement and prints its rows. The statement is the argument, or "
          "standard input; on a terminal without an argument there is a prompt.\n\n"
          "A server that has the data directory open is asked through its API; when none runs, the "
-         "data directory is opened for the time of the command.",
+         "data directory is opened for the time of the command (storage.type duckdb; with another "
+         "a server alone has the rows).",
      .options = sql_options,
      .examples = sql_examples,
      .settings = CLI_SETTINGS_STORE,

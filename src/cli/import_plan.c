@@ -283,6 +283,43 @@ show_names(const char *const *names, size_t count, char *ret_text, size_t size)
     }
 }
 
+static const char *
+suggest_any_column(struct slice name)
+{
+    const struct catalog_table *table;
+    struct suggest suggest;
+
+    suggest_init(&suggest, name);
+    for (size_t i = 0; (table = catalog_at(i)); i++) {
+        for (size_t j = 0; table->ingestible && j < table->column_count; j++) {
+            suggest_offer(&suggest, table->columns[j].name);
+        }
+    }
+    return suggest.best;
+}
+
+/* A column that no table has fits none, whatever the file is. */
+static enum err_code
+check_wishes(const char *option, const struct plan_pair *pairs, size_t count, struct err *err)
+{
+    const struct catalog_table *table;
+
+    for (size_t i = 0; i < count; i++) {
+        bool there = false;
+        for (size_t j = 0; (table = catalog_at(j)) && !there; j++) {
+            there =
+                table->ingestible && catalog_column_index(table, pairs[i].column) != CATALOG_NONE;
+        }
+        if (!there) {
+            const char *near = suggest_any_column(pairs[i].column);
+            return err_set(err, ERR_USAGE, "import: --%s: no table has a column %.*s%s%s%s", option,
+                           SLICE_FMT(slice_sub(pairs[i].column, 0, 100)),
+                           near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
+        }
+    }
+    return ERR_OK;
+}
+
 /* The table that takes most of the file's columns, and of those the one that lacks least. */
 static enum err_code
 guess_table(const struct plan_wishes *wishes, const char *const *names, size_t count,
@@ -291,7 +328,12 @@ guess_table(const struct plan_wishes *wishes, const char *const *names, size_t c
     const struct catalog_table *table;
     size_t best_used = 0;
     size_t best_missing = 0;
+    enum err_code code = check_wishes("map", wishes->maps, wishes->map_count, err);
 
+    code = code ? code : check_wishes("set", wishes->sets, wishes->set_count, err);
+    if (code != ERR_OK) {
+        return code;
+    }
     for (size_t i = 0; (table = catalog_at(i)); i++) {
         struct plan plan = {.table = table, .table_guessed = true};
         if (!table->ingestible || fill(wishes, names, count, &plan, NULL) != ERR_OK ||

@@ -132,6 +132,10 @@ test_plan_does_not_guess_from_too_little(void **state)
     (void)state;
     assert_int_equal(plan_make(&wishes, names, 2, &plan, &err), ERR_USAGE);
     assert_non_null(strstr(err.msg, "no table fits the columns of the file (date, mood)"));
+    wishes.sets[wishes.set_count++] = pair("symbl", "x"); /* fits no table, whatever the file is */
+    assert_int_equal(plan_make(&wishes, names, 2, &plan, &err), ERR_USAGE);
+    assert_string_equal(err.msg,
+                        "import: --set: no table has a column symbl; did you mean symbol?");
 }
 
 int

@@ -176,6 +176,60 @@ open_database_client(const struct cli *cli, const struct config *config, const c
     return open_client(config, full.ptr, false, ret_client, err);
 }
 
+/* To whom the directory is closed it looks as if it were not there, or no server ran. */
+static enum err_code
+refuse_denied(const struct config *config, struct err *err)
+{
+    struct buf path BUF_AUTO = {0};
+
+    buf_init(&path, 0);
+    buf_add_fmt(&path, "%s/lock%c", config->data_dir, '\0');
+    if (access(path.ptr, R_OK) == 0 || errno != EACCES) {
+        return ERR_OK;
+    }
+    return err_sys(err, EACCES,
+                   "the data directory %s cannot be read by this user; be the user that the server "
+                   "runs as, or give --url",
+                   config->data_dir);
+}
+
+/*
+ * A database that a running server has and could not open holds no lock. The server tells why, as
+ * its API does; one that does not know the database says 404, and then the directory is anybody's.
+ */
+static enum err_code
+find_failed(const struct cli *cli, const struct config *config, struct client **ret_client,
+            struct err *err)
+{
+    const struct client_request request = {.path = "/health"};
+    const char *name = cli_value(cli, "database");
+    struct client_reply reply;
+    struct target_lock lock = {0};
+    struct buf url BUF_AUTO = {0};
+    struct client *client;
+    struct err ignored;
+
+    if (!name || !config->process_data_dir) {
+        return ERR_OK;
+    }
+    target_read_lock(config->process_data_dir, &lock);
+    if (!lock.held || !lock.url[0]) {
+        return ERR_OK;
+    }
+    buf_init(&url, 0);
+    buf_add_fmt(&url, "%s/db/%s%c", lock.url, name, '\0');
+    enum err_code code = open_client(config, url.ptr, true, &client, err);
+    if (code != ERR_OK) {
+        return code;
+    }
+    if (client_send(client, &request, &reply, &ignored) != ERR_OK || reply.status == 404) {
+        client_close(client);
+        return ERR_OK;
+    }
+    *ret_client = client;
+    return ERR_OK;
+}
+
 enum err_code
 target_find_server(const struct cli *cli, const struct config *config, struct client **ret_client,
                    struct err *err)
@@ -187,9 +241,13 @@ target_find_server(const struct cli *cli, const struct config *config, struct cl
     if (url) {
         return open_database_client(cli, config, url, ret_client, err);
     }
+    enum err_code code = refuse_denied(config, err);
+    if (code != ERR_OK) {
+        return code;
+    }
     target_read_lock(config->data_dir, &lock);
     if (!lock.held) {
-        return ERR_OK;
+        return find_failed(cli, config, ret_client, err);
     }
     if (!lock.url[0]) {
         return err_set(err, ERR_CONFLICT,
@@ -276,6 +334,17 @@ wait_applied(struct engine *engine, struct err *err)
     return engine_wait_applied(engine, status.durable_lsn, APPLY_TIMEOUT_MS, err);
 }
 
+static bool
+takes_url(const struct cli *cli)
+{
+    const struct cli_option *option = cli->command ? cli->command->options : NULL;
+
+    while (option && option->name && strcmp(option->name, "url") != 0) {
+        option++;
+    }
+    return option && option->name;
+}
+
 enum err_code
 target_open(struct cli *cli, const struct config *config, enum target_use use,
             struct target *ret_target, struct err *err)
@@ -289,8 +358,10 @@ target_open(struct cli *cli, const struct config *config, enum target_use use,
     }
     if (config->storage.type != CONFIG_STORAGE_DUCKDB) {
         return err_set(err, ERR_UNAVAILABLE,
-                       "storage.type is %s and no server runs; start it, or give --url",
-                       config->storage.type == CONFIG_STORAGE_MEMORY ? "memory" : "postgres");
+                       "storage.type is %s, whose rows a server alone has, and none runs; start "
+                       "`eider serve`%s",
+                       config->storage.type == CONFIG_STORAGE_MEMORY ? "memory" : "postgres",
+                       takes_url(cli) ? ", or give --url" : "");
     }
     bool wants_data = use == TARGET_READ || use == TARGET_MAINTAIN;
     if (wants_data && access(config->data_dir, F_OK) != 0) {

@@ -2,6 +2,7 @@
  * states. */
 #include <assert.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "codec/gzip.h"
@@ -279,6 +280,16 @@ claim_key(struct job *job, const struct ingest_request *request)
     return false;
 }
 
+/* The catalogue says so of a value that is not there, or null. */
+static bool
+is_required(struct slice expected)
+{
+    static const char end[] = "(required)";
+    size_t len = sizeof(end) - 1;
+
+    return expected.len >= len && memcmp(expected.ptr + expected.len - len, end, len) == 0;
+}
+
 /* "3 of 10 rows are wrong ..." with the first of them. */
 static enum err_code
 refuse_rows(const struct job *job, struct err *err)
@@ -291,12 +302,15 @@ refuse_rows(const struct job *job, struct err *err)
         return err_set(err, ERR_INVALID, "%llu of %llu rows %s wrong, nothing was written",
                        (unsigned long long)job->rejected, (unsigned long long)rows, verb);
     }
+    bool missing = first->value.len == 0 && is_required(first->expected);
     return err_set(err, ERR_INVALID,
                    "%llu of %llu rows %s wrong, nothing was written; row %llu%s%.*s: expected "
-                   "%.*s, got \"%.*s\"",
+                   "%.*s, %s%.*s%s",
                    (unsigned long long)job->rejected, (unsigned long long)rows, verb,
                    (unsigned long long)first->row, first->field.len > 0 ? ", " : "",
-                   SLICE_FMT(first->field), SLICE_FMT(first->expected), SLICE_FMT(first->value));
+                   SLICE_FMT(first->field), SLICE_FMT(first->expected),
+                   missing ? "but it is missing" : "got \"", SLICE_FMT(first->value),
+                   missing ? "" : "\"");
 }
 
 static void

@@ -277,6 +277,12 @@ load_env(struct config *config, char *const *env, struct err *err)
     return ERR_OK;
 }
 
+const char *
+config_where(const struct config *config, const char *name)
+{
+    return config->origins[config_setting_index(config_find(slice_of(name)))].where;
+}
+
 static enum err_code
 load_flags(struct config *config, const struct config_options *options, struct err *err)
 {
@@ -292,7 +298,7 @@ load_flags(struct config *config, const struct config_options *options, struct e
             const char *near = config_suggest(name);
             return err_set(err, ERR_USAGE, "%s: unknown setting %.100s%s%s%s", origin.where,
                            flag->name, near ? "; did you mean " : "", near ? near : "",
-                           near ? "?" : "");
+                           near ? "?" : "; `eider config` lists all of them");
         }
         if (!flag->value && setting->type != CONFIG_BOOL) {
             return err_set(err, ERR_USAGE, "%s needs a value", origin.where);
@@ -497,6 +503,7 @@ config_fini(struct config *config)
     config_upstreams_free(config->gateway.upstreams);
     config_databases_free(config->databases);
     config_missing_free(&config->missing);
+    free(config->process_data_dir);
     free(config->file);
     *config = (struct config){0};
 }

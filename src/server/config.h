@@ -218,6 +218,7 @@ struct config {
     struct config_databases *databases; /* besides this one; NULL: none */
 
     char *file; /* the configuration file that was read, or NULL */
+    char *process_data_dir; /* the top level's, once another database was chosen; else NULL */
     struct config_origin origins[CONFIG_SETTINGS_MAX]; /* by index of the setting */
     size_t note_count;
     char *notes[CONFIG_NOTES_MAX];      /* accepted without effect, and why; one line each */
@@ -256,6 +257,9 @@ const struct config_setting *config_find_flag(struct slice flag);
 
 /* Our environment variable of a setting: EIDER_PORT, EIDER_LOG_LEVEL, ... */
 void config_env_name(const struct config_setting *setting, char *ret_name, size_t size);
+
+/* Where the value of a setting came from, by its dotted name: config_origin.where. */
+const char *config_where(const struct config *config, const char *name);
 
 /* What a value must look like, e.g. "a whole number from 1 to 64". */
 void config_expected(const struct config_setting *setting, char *ret_text, size_t size);

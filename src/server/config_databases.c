@@ -155,6 +155,31 @@ refuse_key(const struct reader *reader, const char *path, size_t line)
                    suggest.best ? "?" : "; see docs/databases.md");
 }
 
+/* The error of a value calls the setting as it is called at the top level; here it has the name
+ * that the reader of the message wrote. */
+static enum err_code
+call_by_path(const struct reader *reader, const struct config_setting *setting, const char *path,
+             enum err_code code)
+{
+    struct err *err = reader->err;
+    char full[2 * PATH_BYTES];
+    char front[CONFIG_WHERE_MAX];
+    char rest[ERR_MSG_MAX];
+    int sys = err->sys;
+
+    snprintf(full, sizeof(full), "databases.%s.%s", reader->database->name, path);
+    const char *at = strstr(err->msg, ": ");
+    size_t len = at ? (size_t)(at - err->msg) + 2 : 0;
+    if (at && strncmp(at + 2, setting->name, strlen(setting->name)) == 0 && len < sizeof(front)) {
+        snprintf(front, sizeof(front), "%.*s", (int)len, err->msg);
+        snprintf(rest, sizeof(rest), "%s", at + 2 + strlen(setting->name));
+        err_set(err, code, "%s%s%s", front, full, rest);
+        err->sys = sys;
+        return code;
+    }
+    return strstr(err->msg, full) ? code : err_context(err, code, "%s", full);
+}
+
 static enum err_code
 set_key(struct reader *reader, const struct config_setting *setting, const char *path,
         const yaml_node_t *node)
@@ -170,7 +195,7 @@ set_key(struct reader *reader, const struct config_setting *setting, const char 
     enum err_code code =
         config_yaml_set(reader->yaml, &reader->database->view, setting, node, reader->err);
     if (code != ERR_OK) {
-        return err_context(reader->err, code, "databases.%s.%s", reader->database->name, path);
+        return call_by_path(reader, setting, path, code);
     }
     reader->database->own[index] = reader->database->view.origins[index].layer != CONFIG_DEFAULT;
     return ERR_OK;
@@ -619,6 +644,9 @@ config_database_choose(struct config *config, struct slice name)
     }
     if (!database && config->databases && config->databases->count > 0) {
         return false;
+    }
+    if (!config->process_data_dir) {
+        config->process_data_dir = mem_strdup(slice_of(config->data_dir));
     }
     if (database) {
         for (size_t i = 0; (setting = config_setting_at(i)); i++) {

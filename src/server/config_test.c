@@ -268,11 +268,13 @@ static void
 test_config_refuses_stores_it_does_not_have(void **state)
 {
     (void)state;
-    expect_refusal("storage.type: mongo", "eider.yaml:1: unknown storage type: mongo; expected "
-                                          "duckdb, memory or postgres");
-    expect_refusal("storage.type: postgresql",
-                   "eider.yaml:1: unknown storage type: postgresql; expected duckdb, memory or "
-                   "postgres (did you mean postgres?)");
+    expect_refusal("storage.type: mongo",
+                   "eider.yaml:1: storage.type: unknown storage type: mongo; expected "
+                   "duckdb, memory or postgres");
+    expect_refusal(
+        "storage.type: postgresql",
+        "eider.yaml:1: storage.type: unknown storage type: postgresql; expected duckdb, memory or "
+        "postgres (did you mean postgres?)");
     expect_refusal("storage.postgres.sslmode: on",
                    "eider.yaml:1: storage.postgres.sslmode is \"on\"; expected disable, allow, "
                    "prefer, require, verify-ca or verify-full");

@@ -282,9 +282,9 @@ check_storage(const struct config_setting *setting, struct slice text,
     }
     const char *near = suggest.best;
     return err_set(err, ERR_USAGE,
-                   "%s: unknown storage type: %.*s; expected duckdb, memory or postgres%s%s%s",
-                   origin->where, SLICE_FMT(slice_sub(text, 0, 100)), near ? " (did you mean " : "",
-                   near ? near : "", near ? "?)" : "");
+                   "%s: %s: unknown storage type: %.*s; expected duckdb, memory or postgres%s%s%s",
+                   origin->where, setting->name, SLICE_FMT(slice_sub(text, 0, 100)),
+                   near ? " (did you mean " : "", near ? near : "", near ? "?)" : "");
 }
 
 static enum err_code

@@ -1,6 +1,8 @@
 /* Which store the configuration asks for. */
 #include "server/open_engine.h"
 
+#include <sys/stat.h>
+
 #include "codec/time.h"
 #include "server/backups.h"
 #include "store/duckdb/store_duckdb.h"
@@ -32,6 +34,18 @@ use_duckdb(const struct config *config, struct engine_options *options)
     options->store_file = config->storage.duckdb.path;
     options->store.memory_limit_bytes = (uint64_t)config->storage.duckdb.memory_limit_bytes;
     options->store.threads = (unsigned)config->storage.duckdb.threads;
+}
+
+enum err_code
+server_check_data_dir(const struct config *config, struct err *err)
+{
+    struct stat info;
+
+    if (stat(config->data_dir, &info) != 0 || S_ISDIR(info.st_mode)) {
+        return ERR_OK; /* what cannot be made, or not be entered, the engine tells */
+    }
+    return err_set(err, ERR_USAGE, "%s: data_dir is %.300s, which is no directory; expected one",
+                   config_where(config, "data_dir"), config->data_dir);
 }
 
 enum err_code
@@ -79,8 +93,11 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
         .checkpoint_interval_ms = (int)config->storage.checkpoint_interval_ms,
         .hot_cache_bytes = (uint64_t)config->storage.hot_cache_bytes,
     };
-    enum err_code code = ERR_OK;
+    enum err_code code = server_check_data_dir(config, err);
 
+    if (code != ERR_OK) {
+        return code;
+    }
     switch ((enum config_storage)config->storage.type) {
     case CONFIG_STORAGE_DUCKDB:
         use_duckdb(config, &options);
@@ -104,8 +121,8 @@ server_engine_options(const struct config *config, struct engine_options *ret_op
     if (config->storage.type == CONFIG_STORAGE_MEMORY && config->retention.count > 0) {
         return err_set(
             err, ERR_USAGE,
-            "retention has rules, but the memory store forgets by storage.memory.points_max "
-            "and storage.memory.bytes_max alone; expected no rules, or storage.type duckdb "
+            "retention has rules, but the memory store forgets by storage.memory.max_points "
+            "and storage.memory.max_bytes alone; expected no rules, or storage.type duckdb "
             "or postgres");
     }
     backups_hook(config, &options);

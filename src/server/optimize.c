@@ -72,7 +72,7 @@ optimize_run(struct engine *engine, struct json_writer *json, struct err *err)
     enum err_code code = seal(engine, &sealed, err);
     if (code == ERR_OK) {
         code = engine_compact(engine, BEGIN_MS, &compacted, err);
-        code = code == ERR_UNSUPPORTED ? ERR_OK : code;
+        code = code == ERR_UNSUPPORTED && sealed ? ERR_OK : code;
     }
     if (code != ERR_OK) {
         return code;

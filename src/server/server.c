@@ -93,7 +93,8 @@ open_log(const struct config *config, struct err *err)
     if (config->log.file) {
         options.fd = open(config->log.file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, LOG_MODE);
         if (options.fd < 0) {
-            return err_sys(err, errno, "log.file %s cannot be opened", config->log.file);
+            err_sys(err, errno, "log.file %s cannot be opened", config->log.file);
+            return err->code = ERR_USAGE; /* the setting is wrong, and nothing has begun */
         }
     }
     log_init(&options);

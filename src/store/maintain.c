@@ -456,7 +456,8 @@ static enum err_code
 refuse_off(const struct engine *engine, struct err *err)
 {
     if (engine->options.maintain.enabled) {
-        return err_set(err, ERR_UNSUPPORTED, "this store keeps no cold data");
+        return err_set(err, ERR_UNSUPPORTED,
+                       "this store has no cold files: there is nothing to seal");
     }
     return err_set(err, ERR_UNSUPPORTED, "the maintenance of cold data is off");
 }

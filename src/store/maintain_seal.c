@@ -73,7 +73,9 @@ engine_seal_plan(struct engine *engine, const struct maintain_seal *seal,
                                    .table = seal->table};
 
     if (engine->maintain && engine->maintain->rows_only) {
-        return err_set(err, ERR_UNSUPPORTED, "this store keeps no cold data");
+        return err_set(err, ERR_UNSUPPORTED,
+                       "the rows are in PostgreSQL, which has no cold files: there is nothing "
+                       "to seal");
     }
     if (engine->maintain && !seal->small) {
         find.rows_min = engine->maintain->options.rows_min;

@@ -78,9 +78,11 @@ set_table(struct retention_rule *rule, struct slice value, struct err *err)
     }
     if (!table) {
         const char *near = catalog_suggest_table(value);
+        char names[CATALOG_NAMES_MAX];
+        catalog_name_sealed(names);
         return err_set(err, ERR_INVALID, "table is \"%.*s\"; expected a table's name%s%s%s",
-                       SLICE_FMT(slice_sub(value, 0, 80)), near ? "; did you mean " : "",
-                       near ? near : "", near ? "?" : "");
+                       SLICE_FMT(slice_sub(value, 0, 80)), near ? "; did you mean " : ": ",
+                       near ? near : names, near ? "?" : ", or *");
     }
     if (table->id == TABLE_METRICS) {
         table = catalog_table(TABLE_SAMPLES);

@@ -120,7 +120,11 @@ store_close(struct store *store)
 static enum err_code
 no_cold(const struct store *store, struct err *err)
 {
-    return err_set(err, ERR_UNSUPPORTED, "the %s store has no cold data", store->ops->type);
+    bool forgets = strcmp(store->ops->type, "memory") == 0;
+    return err_set(err, ERR_UNSUPPORTED, "the %s store has no cold data%s", store->ops->type,
+                   forgets ? " and no rules of retention: it drops the oldest points itself, by "
+                             "storage.memory.max_points and storage.memory.max_bytes"
+                           : "");
 }
 
 bool
@@ -213,7 +217,12 @@ store_cold_drop(struct store *store, const struct cold_drop *drop, struct err *e
 enum err_code
 store_compact(struct store *store, const char *path, struct err *err)
 {
-    return store->ops->compact ? store->ops->compact(store, path, err) : no_cold(store, err);
+    return store->ops->compact
+               ? store->ops->compact(store, path, err)
+               : err_set(err, ERR_UNSUPPORTED,
+                         "the %s store has no file of its own and no cold files: there is nothing "
+                         "to optimize",
+                         store->ops->type);
 }
 
 bool

@@ -52,7 +52,7 @@ def test_mistakes_are_named(tmp_path):
     (tmp_path / "typo.yaml").write_text("server:\n  host: 127.0.0.1\n  prot: 1\n")
     assert refuse(tmp_path, "--config", "typo.yaml") == "typo.yaml:3: unknown setting server.prot; did you mean server.port?"
     assert refuse(tmp_path, env={"API_PORT": "x"}) == "environment API_PORT: server.port is \"x\"; expected a whole number from 0 to 65535"
-    assert refuse(tmp_path, "--storage", "mongo") == "flag --storage: unknown storage type: mongo; expected duckdb, memory or postgres"
+    assert refuse(tmp_path, "--storage", "mongo") == "flag --storage: storage.type: unknown storage type: mongo; expected duckdb, memory or postgres"
     assert refuse(tmp_path, "--prot", "1", command="serve") == "serve: unknown option --prot; did you mean --port?"
 
 
