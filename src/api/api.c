@@ -68,6 +68,7 @@ api_open(const struct api_options *options, struct api **ret_api)
 
     assert(options->engine && options->live);
     api->options = *options;
+    pthread_mutex_init(&api->warning_lock, NULL);
     apply_defaults(&api->options);
     api->clock = options->clock ? options->clock : clock_system();
     api->started_mono_us = clock_mono_us(api->clock);
@@ -103,6 +104,7 @@ api_close(struct api *api)
     answer_cache_free(api->answers);
     rate_limit_free(api->rate);
     tokens_close(api);
+    pthread_mutex_destroy(&api->warning_lock);
     free(api);
 }
 

@@ -120,6 +120,9 @@ struct api_work {
 };
 void api_add_work(struct api *api, const struct api_work *work);
 
+/* Something beside that is wrong, for `warning` of /health, which stays healthy; "": nothing. */
+void api_warn(struct api *api, const char *text);
+
 /* http_handler_fn for a listener of its own that serves /metrics and nothing else. */
 void api_handle_metrics(void *api, struct http_exchange *exchange);
 

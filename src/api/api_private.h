@@ -6,6 +6,7 @@
 #define EIDER_API_API_PRIVATE_H
 
 #include <jansson.h>
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "api/api.h"
@@ -38,7 +39,9 @@ struct api {
     struct answer_cache *answers; /* to history requests */
     struct jobs *jobs;            /* queries */
     struct jobs *writers;         /* large bodies: slow queries must not hold up writes */
-    atomic_bool closing;          /* whoever could still ask is gone: what waits is not begun */
+    pthread_mutex_t warning_lock;
+    char warning[ERR_MSG_MAX]; /* of something beside: nobody is refused for it; "": none */
+    atomic_bool closing;       /* whoever could still ask is gone: what waits is not begun */
     struct stream *stream;
     struct rollup *rollup;             /* figures of the event log, once it was read */
     atomic_bool rollup_reads;          /* a job reads it */

@@ -81,12 +81,31 @@ is_healthy(struct api *api, struct engine_status *ret_status, char *ret_reason, 
     return ret_status->healthy;
 }
 
+/* As is_healthy, and false of one that is over its limit of space: it answers reads and is ready
+ * for them, but takes no writes. */
+static bool
+takes_writes(struct api *api, struct engine_status *ret_status, char *ret_reason, size_t size)
+{
+    if (!is_healthy(api, ret_status, ret_reason, size)) {
+        return false;
+    }
+    if (ret_status->space_max == 0 || ret_status->space_used < ret_status->space_max) {
+        return true;
+    }
+    snprintf(
+        ret_reason, size,
+        "limits.disk_bytes_max is %llu, and this database takes %llu bytes on disk: it refuses "
+        "all writes; remove data, or raise the limit",
+        (unsigned long long)ret_status->space_max, (unsigned long long)ret_status->space_used);
+    return false;
+}
+
 bool
 api_is_healthy(struct api *api, char *ret_reason, size_t size)
 {
     struct engine_status status;
 
-    return is_healthy(api, &status, ret_reason, size);
+    return takes_writes(api, &status, ret_reason, size);
 }
 
 void
@@ -119,12 +138,34 @@ api_describe(struct api *api, struct json_writer *w)
 }
 
 void
+api_warn(struct api *api, const char *text)
+{
+    pthread_mutex_lock(&api->warning_lock);
+    snprintf(api->warning, sizeof(api->warning), "%s", text);
+    pthread_mutex_unlock(&api->warning_lock);
+}
+
+static void
+write_warning(struct api *api, struct json_writer *w)
+{
+    char text[ERR_MSG_MAX];
+
+    pthread_mutex_lock(&api->warning_lock);
+    memcpy(text, api->warning, sizeof(text));
+    pthread_mutex_unlock(&api->warning_lock);
+    if (text[0]) {
+        json_key(w, "warning");
+        json_cstr(w, text);
+    }
+}
+
+void
 get_health(struct api *api, const struct route *route, struct http_exchange *exchange)
 {
     struct json_writer w;
     struct engine_status status;
     char reason[ERR_MSG_MAX];
-    bool healthy = is_healthy(api, &status, reason, sizeof(reason));
+    bool healthy = takes_writes(api, &status, reason, sizeof(reason));
 
     (void)route;
     http_set_status(exchange, healthy ? 200 : 503);
@@ -138,6 +179,7 @@ get_health(struct api *api, const struct route *route, struct http_exchange *exc
         json_key(&w, "detail");
         json_cstr(&w, reason);
     }
+    write_warning(api, &w);
     json_key(&w, "store");
     json_cstr(&w, state_name(status.state));
     json_key(&w, "wal");

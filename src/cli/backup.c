@@ -104,8 +104,12 @@ take_here(struct job *job, struct engine *engine, struct err *err)
     struct backup_result result;
     struct buf text BUF_AUTO = {0};
     struct json_writer json;
-    enum err_code code = backup_take(&options, &result, err);
+    enum err_code code = ERR_OK;
 
+    if (!cli_has(job->cli, "to") && !backups_can_write(job->config, err)) {
+        return err->code;
+    }
+    code = backup_take(&options, &result, err);
     if (code != ERR_OK) {
         return code;
     }

@@ -1,9 +1,14 @@
 /* The server's backups. */
 #include "server/backups.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
+#include "backup/files.h"
 #include "base/mem.h"
 
 static enum err_code
@@ -24,6 +29,53 @@ backups_hook(const struct config *config, struct engine_options *options)
         options->before_release = keep_log;
         options->release_ctx = (void *)(uintptr_t)config; /* NOLINT: keep_log only reads */
     }
+}
+
+/* The nearest directory that is there must take what is still to be made. */
+static bool
+can_write(const char *dir, struct err *err)
+{
+    char path[FILES_PATH_MAX];
+    struct stat info;
+
+    if (snprintf(path, sizeof(path), "%s", dir) >= (int)sizeof(path)) {
+        return true; /* the backup itself tells */
+    }
+    while (stat(path, &info) != 0) {
+        char *slash = strrchr(path, '/');
+        if (errno != ENOENT || !slash) {
+            bool here = errno == ENOENT;
+            if (!here) {
+                err_sys(err, errno, "cannot make the directory %.300s", dir);
+                return false;
+            }
+            snprintf(path, sizeof(path), ".");
+        } else {
+            slash[slash == path] = '\0';
+        }
+    }
+    int sys = !S_ISDIR(info.st_mode) ? ENOTDIR : access(path, W_OK | X_OK) != 0 ? errno : 0;
+    if (sys != 0) {
+        err_sys(err, sys, "%s the directory %.300s",
+                strcmp(path, dir) == 0 ? "cannot write to" : "cannot make", dir);
+    }
+    return sys == 0;
+}
+
+bool
+backups_can_write(const struct config *config, struct err *err)
+{
+    if (config->backup.dir && config->storage.type == CONFIG_STORAGE_DUCKDB &&
+        !can_write(config->backup.dir, err)) {
+        err_context(err, err->code, "backup.dir (%s)", config_where(config, "backup.dir"));
+        return false;
+    }
+    if (config->backup.wal_archive && !can_write(config->backup.wal_archive, err)) {
+        err_context(err, err->code, "backup.wal_archive (%s); the log is kept, and grows",
+                    config_where(config, "backup.wal_archive"));
+        return false;
+    }
+    return true;
 }
 
 static void
@@ -64,6 +116,9 @@ run_backup(void *ctx, struct json_writer *json, struct err *err)
                                            .version = EIDER_VERSION,
                                            .clock = clock_system()};
     struct backup_result result;
+    if (!backups_can_write(config, err)) {
+        return err->code;
+    }
     enum err_code code = backup_take(&options, &result, err);
 
     if (code == ERR_OK) {

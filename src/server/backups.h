@@ -15,6 +15,10 @@
  * engine. */
 void backups_hook(const struct config *config, struct engine_options *options);
 
+/* False, with the setting and the reason in `err`, when backup.dir or backup.wal_archive is neither
+ * a directory that can be written to nor in one where it could be made. Makes nothing. */
+bool backups_can_write(const struct config *config, struct err *err);
+
 /* What the work is done with; it must outlive the work. */
 struct backups {
     const struct config *config;

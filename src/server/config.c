@@ -435,6 +435,44 @@ check_server(const struct config *config, struct err *err)
     return code;
 }
 
+static void
+note_backups(struct config *config, const struct config *view, const char *prefix)
+{
+    const char *why = view->storage.type == CONFIG_STORAGE_MEMORY
+                          ? "the memory store has nothing that could be backed up but its log"
+                          : "the rows are in PostgreSQL: back them up with pg_dump";
+
+    if (view->backup.dir && view->storage.type != CONFIG_STORAGE_DUCKDB) {
+        config_add_note(config, "%sbackup.dir has no effect: %s", prefix, why);
+    }
+}
+
+enum err_code
+config_check_database(struct config *config, const struct config *view, const char *name,
+                      struct err *err)
+{
+    char prefix[CONFIG_WHERE_MAX] = "";
+    struct buf value BUF_AUTO = {0};
+    struct buf least BUF_AUTO = {0};
+
+    if (*name) {
+        snprintf(prefix, sizeof(prefix), "databases.%.64s.", name);
+    }
+    note_backups(config, view, prefix);
+    if (view->limits.disk_bytes_max == 0 || view->limits.disk_bytes_max > view->wal.segment_bytes) {
+        return ERR_OK;
+    }
+    buf_init(&value, CONFIG_WHERE_MAX);
+    buf_init(&least, CONFIG_WHERE_MAX);
+    config_format(view, config_find(SLICE_LITERAL("limits.disk_bytes_max")), &value);
+    config_format(view, config_find(SLICE_LITERAL("wal.segment_bytes")), &least);
+    return err_set(err, ERR_USAGE,
+                   "%s: %slimits.disk_bytes_max is \"%.*s\"; expected more than wal.segment_bytes, "
+                   "%.*s, which the empty log takes",
+                   config_where(view, "limits.disk_bytes_max"), prefix,
+                   SLICE_FMT(buf_slice(&value)), SLICE_FMT(buf_slice(&least)));
+}
+
 /* Development means more to read, unless somebody chose. */
 static void
 settle_dev(struct config *config)
@@ -476,6 +514,9 @@ config_load(const struct config_options *options, struct config *ret_config, str
     }
     if (code == ERR_OK && options->for_a_server) {
         code = check_server(&config, err);
+    }
+    if (code == ERR_OK && options->for_a_server) {
+        code = config_check_database(&config, &config, "", err);
     }
     if (code == ERR_OK) {
         code = config_databases_settle(&config, options->for_a_server, err);

@@ -217,7 +217,7 @@ struct config {
 
     struct config_databases *databases; /* besides this one; NULL: none */
 
-    char *file; /* the configuration file that was read, or NULL */
+    char *file;             /* the configuration file that was read, or NULL */
     char *process_data_dir; /* the top level's, once another database was chosen; else NULL */
     struct config_origin origins[CONFIG_SETTINGS_MAX]; /* by index of the setting */
     size_t note_count;

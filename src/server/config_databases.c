@@ -573,6 +573,10 @@ config_databases_settle(struct config *config, bool for_a_server, struct err *er
     }
     for (size_t i = 0; i < databases->count; i++) {
         enum err_code code = check_view(config, databases, i, err);
+        if (code == ERR_OK && for_a_server) {
+            code = config_check_database(config, &databases->items[i].view,
+                                         databases->items[i].name, err);
+        }
         if (code != ERR_OK) {
             return code;
         }

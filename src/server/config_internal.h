@@ -43,6 +43,11 @@ enum err_code config_set_items(struct config *config, const struct config_settin
 enum err_code config_refuse(const struct config_setting *setting, struct slice text,
                             const struct config_origin *origin, struct err *err);
 
+/* What a server asks of one database's settings together: "" or "eu", a view's own name, is for
+ * messages. Adds notes to `config`, the top level's. */
+enum err_code config_check_database(struct config *config, const struct config *view,
+                                    const char *name, struct err *err);
+
 /* Adds a remark; see config.notes. */
 void config_add_note(struct config *config, const char *fmt, ...)
     __attribute__((format(printf, 2, 3)));

@@ -408,7 +408,8 @@ static const struct config_setting settings[] = {
      .min = MIB,
      .max = 1024 * TIB,
      .auto_means = "no limit but the disk's",
-     .help = "Space a database may take on disk; over it its writes get 503."},
+     .help = "Space a database may take on disk, more than wal.segment_bytes; over it its writes "
+             "get 503 and /health says so."},
     {.name = "limits.rows_per_second",
      .type = CONFIG_INT,
      .offset = FIELD(limits.rows_per_second),

@@ -79,6 +79,7 @@ struct database {
     int64_t tended_us;
     double rows_per_second;
     char problem[ERR_MSG_MAX]; /* that was logged last */
+    char warning[ERR_MSG_MAX]; /* of backups, as it was told last */
     struct laps laps;          /* of the start */
 };
 
@@ -562,9 +563,32 @@ watch_space(struct database *db)
     return used;
 }
 
+/* Where backups and the log's archive go is looked at all the time: a disk may come and go. */
+static void
+watch_backups(struct database *db)
+{
+    struct err err = {0};
+
+    if (backups_can_write(db->options.config, &err)) {
+        err.msg[0] = '\0';
+    }
+    if (strcmp(db->warning, err.msg) == 0) {
+        return;
+    }
+    snprintf(db->warning, sizeof(db->warning), "%s", err.msg);
+    api_warn(db->api, err.msg);
+    if (err.msg[0]) {
+        log_write(LOG_WARNING, "server", "database %s: %s", db->options.name, err.msg);
+    } else {
+        log_write(LOG_INFO, "server", "database %s: backups can be written again",
+                  db->options.name);
+    }
+}
+
 static void
 tend(struct database *db)
 {
+    watch_backups(db);
     int64_t now_us = clock_mono_us(clock_system());
     struct ingest_stats stats;
     double seconds = (double)(now_us - db->tended_us) / US_PER_S;

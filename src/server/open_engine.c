@@ -44,7 +44,7 @@ server_check_data_dir(const struct config *config, struct err *err)
     if (stat(config->data_dir, &info) != 0 || S_ISDIR(info.st_mode)) {
         return ERR_OK; /* what cannot be made, or not be entered, the engine tells */
     }
-    return err_set(err, ERR_USAGE, "%s: data_dir is %.300s, which is no directory; expected one",
+    return err_set(err, ERR_IO, "%s: data_dir is %.300s, which is no directory; expected one",
                    config_where(config, "data_dir"), config->data_dir);
 }
 

@@ -17,7 +17,8 @@ enum err_code server_postgres_options(const struct config *config,
 enum err_code server_engine_options(const struct config *config, struct engine_options *ret_options,
                                     struct err *err);
 
-/* ERR_USAGE, with setting and origin, when data_dir is there and no directory. */
+/* ERR_IO (somebody may yet make it), with setting and origin, when data_dir is there and no
+ * directory. */
 enum err_code server_check_data_dir(const struct config *config, struct err *err);
 
 #endif

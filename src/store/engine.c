@@ -321,12 +321,12 @@ engine_submit(struct engine *engine, struct wal_entry *entry)
         wal_submit(engine->wal, entry);
         return;
     }
-    err_set(
-        &err, ERR_NO_SPACE,
-        "limits.disk_bytes_max is %llu, and this database takes %llu bytes on disk; nothing was "
-        "written: remove data, or raise the limit",
-        (unsigned long long)atomic_load(&engine->space_max),
-        (unsigned long long)atomic_load(&engine->space_used));
+    err_set(&err, ERR_NO_SPACE,
+            "limits.disk_bytes_max is %llu, and this database takes %llu bytes on disk: remove "
+            "data, or "
+            "raise the limit",
+            (unsigned long long)atomic_load(&engine->space_max),
+            (unsigned long long)atomic_load(&engine->space_used));
     entry->lsn = 0;
     entry->done(entry, ERR_NO_SPACE, &err);
 }
@@ -476,6 +476,8 @@ engine_status(struct engine *engine, struct engine_status *ret_status)
     estimate_backlog(engine, &status);
     pthread_mutex_unlock(&engine->lock);
     engine_maintain_status(engine, &status.maintain);
+    status.space_used = atomic_load(&engine->space_used);
+    status.space_max = atomic_load(&engine->space_max);
     status.healthy = status.state == ENGINE_RUNNING && status.wal.healthy;
     if (!status.wal.healthy) {
         status.problem = status.wal.problem;

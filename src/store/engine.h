@@ -280,6 +280,8 @@ struct engine_status {
     uint64_t rebuilds;
     uint64_t snapshot_lsn;
     uint64_t records_set_aside; /* since open; kept in quarantine/ */
+    uint64_t space_used;        /* bytes on disk, as engine_set_space was told last */
+    uint64_t space_max;         /* 0: no limit */
     struct maintain_status maintain;
     struct wal_status wal;
     struct store_stats store; /* zeros while there is none */

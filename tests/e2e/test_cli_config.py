@@ -88,6 +88,7 @@ databases:
     data_dir: {dir}/eu
   us:
     data_dir: ${{NO_SUCH_US_DIR}}
+    storage: {{postgres: {{database: us}}}}
 """
 
 

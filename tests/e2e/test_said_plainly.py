@@ -28,10 +28,12 @@ def failure(*args, status, cwd=None):
 
 
 @pytest.mark.parametrize("yaml, said", [
+    ("limits: {disk_bytes_max: 64MiB}\n", 'f.yaml:1: limits.disk_bytes_max is "64MiB"; expected more than wal.segment_bytes, 64MiB'),
+    ("wal: {segment_bytes: 2MiB}\ndatabases:\n  us:\n    limits: {disk_bytes_max: 1MiB}\n",
+     'f.yaml:4: databases.us.limits.disk_bytes_max is "1MiB"; expected more than wal.segment_bytes, 2MiB'),
     ("storage:\n  type: sqlite\n", "f.yaml:2: storage.type: unknown storage type: sqlite"),
     ("databases:\n  eu:\n    limits: {readers: 0}\n", 'f.yaml:3: databases.eu.limits.readers is "0"; expected'),
     ("databases:\n  eu:\n    storage: {type: sqlite}\n", "f.yaml:3: databases.eu.storage.type: unknown storage type: sqlite"),
-    ("data_dir: /etc/passwd\n", "f.yaml:1: data_dir is /etc/passwd, which is no directory"),
     ("meter:\n  prices_dir: nowhere\n", "f.yaml:2: meter.prices_dir: "),
     ("log:\n  file: /nowhere/at/all\n", "log.file /nowhere/at/all cannot be opened"),
     ("storage: {type: memory}\nretention: [table=trades max_age=5d]\n", "storage.memory.max_points and storage.memory.max_bytes alone"),
@@ -40,6 +42,50 @@ def failure(*args, status, cwd=None):
 def test_a_wrong_configuration_names_file_line_and_setting(tmp_path, yaml, said):
     (tmp_path / "f.yaml").write_text(yaml)
     assert said in failure("serve", "--config", "f.yaml", "--port", str(eider.free_port()), status=2, cwd=tmp_path)
+
+
+def test_a_data_dir_that_is_no_directory_is_named(tmp_path):
+    (tmp_path / "f.yaml").write_text("data_dir: /etc/passwd\n")
+    said = failure("serve", "--config", "f.yaml", "--port", str(eider.free_port()), status=1, cwd=tmp_path)
+    assert "f.yaml:1: data_dir is /etc/passwd, which is no directory" in said
+
+
+@pytest.mark.parametrize("setting", ["backup.dir", "backup.wal_archive"])
+def test_a_place_for_backups_that_cannot_be_made_is_said_at_once_and_until_it_can(tmp_path, setting):
+    blocked = tmp_path / "blocked"
+    blocked.write_text("no directory")
+    with Server(*QUIET, "--set", f"{setting}={blocked}/here") as server:
+        said = wait_for(lambda: server.get("/health").json().get("warning"), what="the warning")
+        assert said.startswith(setting) and "Not a directory" in said and str(blocked) in said, said
+        assert server.get("/health").json()["status"] == "healthy" and said in server.log()
+        assert server.ingest("metrics", [{"metric_name": "m", "value": 1}], ack="applied").status_code == 200
+        if setting == "backup.dir":
+            assert "backup.dir (flag --set backup.dir): cannot make the directory" in failure(
+                "backup", "--data-dir", server.data_dir, status=1)
+            server.stop()
+            assert "backup.dir (flag --set backup.dir)" in failure(
+                "backup", "--data-dir", server.data_dir, "--set", f"backup.dir={blocked}/here", status=1)
+            server.start()
+            wait_for(lambda: server.get("/health").json().get("warning"), what="the warning")
+        blocked.unlink()
+        wait_for(lambda: "warning" not in server.get("/health").json(), what="no warning any more")
+
+
+def test_a_backup_dir_without_effect_is_told(postgres):
+    postgres.ask("CREATE DATABASE nobackup")
+    for storage in (MEMORY, postgres.settings("--set", "storage.postgres.database=nobackup")):
+        done = run("config", *storage, "--set", "backup.dir=b")
+        with Server(*QUIET, *storage, "--set", "backup.dir=b") as server:
+            assert "backup.dir has no effect: " in server.log() and done.returncode == 0
+            assert "warning" not in server.get("/health").json()
+
+
+def test_a_database_that_refuses_all_writes_is_not_healthy():
+    with Server(*QUIET, "--set", "wal.segment_bytes=1MiB", "--set", f"limits.disk_bytes_max={(1 << 20) + 1}") as server:
+        health = wait_for(lambda: (lambda h: h if h["status"] != "healthy" else None)(server.get("/health").json()), what="bad health")
+        assert "limits.disk_bytes_max is 1048577" in health["detail"] and "refuses all writes" in health["detail"]
+        answer = server.ingest("metrics", [{"metric_name": "m", "value": 1}])
+        assert answer.status_code == 503 and answer.json()["detail"].count("nothing was written") == 1, answer.text
 
 
 def test_an_unknown_setting_of_a_flag_says_where_all_are(tmp_path):
