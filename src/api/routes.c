@@ -603,7 +603,8 @@ const struct route api_routes[] = {
      ROUTE_OPEN,
      get_health,
      "Health",
-     "200 when writes are accepted and reads answered, 503 with the reason otherwise",
+     "200 when writes are accepted and reads answered, 503 with the reason (`detail`) otherwise; "
+     "`warning`: what else to look at",
      NULL,
      NULL,
      {{0}}},
