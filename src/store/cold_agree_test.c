@@ -331,8 +331,8 @@ compare_latest(struct place *place, enum table_id table)
     struct batch b;
 
     snprintf(place->why, sizeof(place->why), "latest of %d", (int)table);
-    assert_int_equal(store_latest(place->duck, table, &a, NULL), ERR_OK);
-    assert_int_equal(store_latest(place->memory, table, &b, NULL), ERR_OK);
+    assert_int_equal(store_latest(place->duck, table, NULL, &a, NULL), ERR_OK);
+    assert_int_equal(store_latest(place->memory, table, NULL, &b, NULL), ERR_OK);
     expect_same(place, &a, &b);
 }
 
@@ -564,7 +564,7 @@ expect_latest(struct place *place, const char *lines)
     struct batch rows;
     struct err err = {0};
 
-    if (store_latest(place->duck, TABLE_SAMPLES, &rows, &err)) {
+    if (store_latest(place->duck, TABLE_SAMPLES, NULL, &rows, &err)) {
         fail_msg("latest: %s", err.msg);
     }
     contract_expect_rows(&rows, lines);

@@ -310,7 +310,7 @@ contract_expect_latest(struct contract_store *at, enum table_id table, const cha
     struct err err = {0};
     struct batch rows;
 
-    if (store_latest(at->store, table, &rows, &err)) {
+    if (store_latest(at->store, table, NULL, &rows, &err)) {
         fail_msg("latest: %s", err.msg);
     }
     contract_expect_rows(&rows, lines);

@@ -330,7 +330,7 @@ ask_bucket(struct store *store, const void *ctx, struct batch *ret_rows, struct 
 static enum err_code
 ask_latest(struct store *store, const void *ctx, struct batch *ret_rows, struct err *err)
 {
-    return store_latest(store, *(const enum table_id *)ctx, ret_rows, err);
+    return store_latest(store, *(const enum table_id *)ctx, NULL, ret_rows, err);
 }
 
 static bool

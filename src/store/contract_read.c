@@ -480,7 +480,7 @@ test_latest_of_metrics_is_by_series(void **state)
     contract_expect_latest(at, TABLE_METRICS,
                            "20|cpu|2|-|{\"host\":\"a\"}\n"
                            "15|cpu|3|-|{\"host\":\"b\"}\n1|x|4|A|-\n");
-    assert_int_equal(store_latest(at->store, TABLE_SERIES, &rows, NULL), ERR_INVALID);
+    assert_int_equal(store_latest(at->store, TABLE_SERIES, NULL, &rows, NULL), ERR_INVALID);
 }
 
 static void

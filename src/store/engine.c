@@ -103,7 +103,8 @@ new_engine(const struct engine_options *options)
     engine->wal_dir = join_path(o->data_dir, "wal");
     engine->lock_fd = -1;
     if (o->hot_cache_bytes > 0 && !o->store_volatile) {
-        engine->hot = hot_new(&(struct hot_options){.bytes_max = o->hot_cache_bytes});
+        engine->hot = hot_new(&(struct hot_options){.bytes_max = o->hot_cache_bytes,
+                                                    .timeout_ms = o->store.timeout_ms});
     }
     if (!o->store_volatile && !o->store_remote) {
         char *cold = join_path(o->data_dir, "cold");

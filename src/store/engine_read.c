@@ -199,7 +199,7 @@ engine_latest(struct engine *engine, enum table_id table, struct batch *ret_rows
 
     if (code == ERR_OK) {
         if (!engine->hot || !hot_latest(engine->hot, engine->store, table, ret_rows)) {
-            code = store_latest(engine->store, table, ret_rows, err);
+            code = store_latest(engine->store, table, NULL, ret_rows, err);
         }
         code = end_read(engine, code, err);
     }

@@ -102,9 +102,10 @@ flaky_sql(struct store *store, const struct store_sql *sql, struct batch *ret_ro
 }
 
 static enum err_code
-flaky_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+flaky_latest(struct store *store, enum table_id table, const struct store_patience *patience,
+             struct batch *ret_rows, struct err *err)
 {
-    return store_latest(inner_of(store), table, ret_rows, err);
+    return store_latest(inner_of(store), table, patience, ret_rows, err);
 }
 
 static enum err_code

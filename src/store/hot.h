@@ -43,6 +43,8 @@ struct hot;
 struct hot_options {
     uint64_t bytes_max;  /* points, and definitions of series: at most half of it; else the
                             cache is off until the store is opened anew */
+    int timeout_ms;      /* what readers usually have: a read that ended sooner tells nothing of how
+                            long it would take */
     bool fifo;           /* as lru_options.fifo */
     bool writes_promote; /* whether a write is a use; reads always are. A steady write to all
                             series says nothing of who reads them, so the engine says no */

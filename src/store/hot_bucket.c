@@ -290,7 +290,7 @@ hot_bucket(struct hot *hot, struct store *store, const struct store_bucket *buck
     if (!hot_is_ours(scan.table)) {
         return false;
     }
-    if (!is_plain(bucket) || !hot_load(hot, store, false)) {
+    if (!is_plain(bucket) || !hot_load(hot, store, false, scan.timeout_ms, scan.cancel)) {
         hot_count_passed(hot);
         return false;
     }

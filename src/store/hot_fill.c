@@ -112,8 +112,8 @@ hot_settle_fills(struct hot *hot)
     }
 }
 
-/* A fill reads up to now, which may be more than was asked for: the asker's own reading needs the
- * most of the time. */
+/* The asker's own reading needs its time, too: a fill reads up to now, which may be more than was
+ * asked for. 0: the store's default. */
 static int
 time_for_fill(int timeout_ms)
 {
@@ -143,12 +143,15 @@ scan_range(struct store *store, const char (*ids)[ID_TEXT], size_t count,
     return store_scan(store, &scan, ret_rows, &err);
 }
 
-/* What the store gave up for want of time or room is not tried again and again. */
+/* What the store gave up for want of time or room is not tried again and again; but for somebody
+ * who left, or who has less time than is usual, which tells nothing. */
 static void
-mark_if_too_much(const struct hot_fill *fill, enum err_code code, struct store_cancel *cancel)
+mark_if_too_much(const struct hot *hot, const struct hot_fill *fill, enum err_code code,
+                 const struct store_scan *asked)
 {
-    bool left = store_cancel_is_tripped(cancel); /* a time-out, too, which tells nothing */
-    bool too_much = code == ERR_TOO_LARGE || (code == ERR_TIMEOUT && !left);
+    bool told =
+        !store_cancel_is_tripped(asked->cancel) && asked->timeout_ms >= hot->options.timeout_ms;
+    bool too_much = code == ERR_TOO_LARGE || (code == ERR_TIMEOUT && told);
 
     for (size_t i = 0; i < fill->count && too_much; i++) {
         fill->series[i]->cut_among = fill->count;
@@ -184,7 +187,7 @@ hot_fill_range(struct hot *hot, struct store *store, struct hot_series *const *s
         scan_range(store, (const char(*)[ID_TEXT])ids, count, asked, rows_max, &rows);
     pthread_mutex_lock(&hot->lock);
     if (code != ERR_OK) {
-        mark_if_too_much(fill, code, asked->cancel);
+        mark_if_too_much(hot, fill, code, asked);
         unlink_fill(hot, fill);
         free(fill);
     } else if (hot->in_flight && !fill->dirty && hot->parked < HOT_PARKED_MAX) {
@@ -247,9 +250,14 @@ begin_load(struct hot *hot)
 /* Definitions before anything else: a point that is fed finds its series only when it is defined,
  * and one that found none would be missing. */
 static enum err_code
-load_definitions(struct hot *hot, struct store *store, struct err *err)
+load_definitions(struct hot *hot, struct store *store, const struct store_patience *patience,
+                 struct err *err)
 {
-    const struct store_scan all = {.table = TABLE_SERIES, .from_us = INT64_MIN, .to_us = INT64_MAX};
+    const struct store_scan all = {.table = TABLE_SERIES,
+                                   .from_us = INT64_MIN,
+                                   .to_us = INT64_MAX,
+                                   .timeout_ms = patience->timeout_ms,
+                                   .cancel = patience->cancel};
     struct batch series BATCH_AUTO = {0};
     uint64_t epoch = hot->epoch;
 
@@ -266,7 +274,8 @@ load_definitions(struct hot *hot, struct store *store, struct err *err)
 }
 
 static enum err_code
-load_newest(struct hot *hot, struct store *store, struct err *err)
+load_newest(struct hot *hot, struct store *store, const struct store_patience *patience,
+            struct err *err)
 {
     struct batch newest BATCH_AUTO = {0};
     uint64_t epoch = hot->epoch;
@@ -275,7 +284,7 @@ load_newest(struct hot *hot, struct store *store, struct err *err)
         return ERR_OK;
     }
     pthread_mutex_unlock(&hot->lock);
-    enum err_code code = store_latest(store, TABLE_SAMPLES, &newest, err);
+    enum err_code code = store_latest(store, TABLE_SAMPLES, patience, &newest, err);
     pthread_mutex_lock(&hot->lock);
     if (code == ERR_OK && epoch == hot->epoch && hot->defined) {
         take_newest(hot, &newest);
@@ -284,15 +293,17 @@ load_newest(struct hot *hot, struct store *store, struct err *err)
 }
 
 bool
-hot_load(struct hot *hot, struct store *store, bool with_newest)
+hot_load(struct hot *hot, struct store *store, bool with_newest, int timeout_ms,
+         struct store_cancel *cancel)
 {
+    const struct store_patience patience = {time_for_fill(timeout_ms), cancel};
     struct err err;
 
     pthread_mutex_lock(&hot->lock);
     bool ready = hot->loaded && !(with_newest && hot->stale);
     if (!ready && begin_load(hot)) {
-        enum err_code code = load_definitions(hot, store, &err);
-        code = code ? code : load_newest(hot, store, &err);
+        enum err_code code = load_definitions(hot, store, &patience, &err);
+        code = code ? code : load_newest(hot, store, &patience, &err);
         hot->loading = false;
         if (code != ERR_OK) {
             hot->holdoff = READS_BETWEEN_LOADS;

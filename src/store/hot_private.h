@@ -86,9 +86,10 @@ int hot_compare_definitions(const void *left, const void *right);
 
 /* hot_fill.c */
 
-/* Makes sure that definitions (and newest points, when asked for) are known. Takes the lock itself;
- * false: ask the store. */
-bool hot_load(struct hot *hot, struct store *store, bool with_newest);
+/* Makes sure that definitions (and newest points, when asked for) are known, by two reads of at
+ * most a quarter of the asker's time each. Takes the lock itself; false: ask the store. */
+bool hot_load(struct hot *hot, struct store *store, bool with_newest, int timeout_ms,
+              struct store_cancel *cancel);
 
 /* How many points a fill may have at most. */
 uint64_t hot_fill_max(const struct hot *hot);

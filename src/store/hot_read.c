@@ -487,7 +487,7 @@ hot_scan_filled(struct hot *hot, struct store *store, const struct store_scan *s
         return false;
     }
     if (!column_list_of_mask(catalog_table(scan->table), scan->column_mask, &columns) ||
-        !hot_load(hot, store, false)) {
+        !hot_load(hot, store, false, scan->timeout_ms, scan->cancel)) {
         hot_count_passed(hot);
         return false;
     }
@@ -556,7 +556,7 @@ hot_latest(struct hot *hot, struct store *store, enum table_id id, struct batch 
     if (!hot_is_ours(id)) {
         return false;
     }
-    bool loaded = hot_load(hot, store, true);
+    bool loaded = hot_load(hot, store, true, 0, NULL);
     columns = column_list_of_table(table);
     batch_init_answer(&rows, hot_answer_bytes_max);
     add_columns(table, &columns, &rows);

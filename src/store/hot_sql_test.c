@@ -292,6 +292,34 @@ test_statement_that_the_store_gives_up_is_not_filled_again(void **state)
     }
 }
 
+/* Who has less time than others tells nothing of how long a fill takes. */
+static void
+test_statement_in_a_hurry_keeps_nobody_else_from_filling(void **state)
+{
+    struct store_sql sql =
+        statement("SELECT value FROM trading_metrics WHERE metric_name = 'price' "
+                  "AND timestamp >= '1970-01-01' ORDER BY timestamp");
+    struct bed *bed = filled();
+    const struct store_ops *before = bed->store->ops;
+    struct store_ops failing = *before;
+    struct batch rows;
+
+    (void)state;
+    hot_free(bed->hot);
+    bed->hot = hot_new(&(struct hot_options){.bytes_max = 1 << 20, .timeout_ms = 4001});
+    assert_true(check_latest(bed, TABLE_SAMPLES));
+    failing.scan = fail_scan;
+    bed->store->ops = &failing;
+    sql.timeout_ms = 4000;
+    outcome = ERR_TIMEOUT;
+    scans = 0;
+    assert_false(hot_sql(bed->hot, bed->store, &sql, &rows, NULL));
+    assert_false(hot_sql(bed->hot, bed->store, &sql, &rows, NULL));
+    assert_int_equal(scans, 2);
+    bed->store->ops = before;
+    end_bed(bed);
+}
+
 /* Many series whose points stand in any order to each other, in both directions. */
 static void
 test_statement_of_many_series_is_merged_by_time(void **state)
@@ -492,6 +520,7 @@ main(void)
         cmocka_unit_test(test_statement_of_few_rows_keeps_none_from_being_filled),
         cmocka_unit_test(test_statement_of_any_rows_fills_nothing),
         cmocka_unit_test(test_statement_that_the_store_gives_up_is_not_filled_again),
+        cmocka_unit_test(test_statement_in_a_hurry_keeps_nobody_else_from_filling),
         cmocka_unit_test(test_statement_of_many_series_is_merged_by_time),
         cmocka_unit_test(test_statements_like_those_are_answered_alike),
     };

@@ -251,10 +251,11 @@ busy_scan(struct store *store, const struct store_scan *scan, struct batch *ret_
 }
 
 static enum err_code
-busy_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+busy_latest(struct store *store, enum table_id table, const struct store_patience *patience,
+            struct batch *ret_rows, struct err *err)
 {
     struct bed *bed = ((struct busy *)store)->bed;
-    enum err_code code = store_latest(bed->store, table, ret_rows, err);
+    enum err_code code = store_latest(bed->store, table, patience, ret_rows, err);
 
     put(bed, NULL, "1|30|3\n");
     return code;
@@ -287,24 +288,28 @@ static enum err_code
 plain_scan(struct store *store, const struct store_scan *scan, struct batch *ret_rows,
            struct err *err)
 {
+    assert_int_equal(scan->timeout_ms, 1000);
     return store_scan(((struct busy *)store)->bed->store, scan, ret_rows, err);
 }
 
 static enum err_code
-late_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+late_latest(struct store *store, enum table_id table, const struct store_patience *patience,
+            struct batch *ret_rows, struct err *err)
 {
     (void)store;
     (void)table;
+    assert_int_equal(patience->timeout_ms, 1000); /* a quarter */
     (void)ret_rows;
     return err_set(err, ERR_TIMEOUT, "too slow");
 }
 
 /* Retention drops rows of another day meanwhile. */
 static enum err_code
-dropping_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+dropping_latest(struct store *store, enum table_id table, const struct store_patience *patience,
+                struct batch *ret_rows, struct err *err)
 {
     struct bed *bed = ((struct busy *)store)->bed;
-    enum err_code code = store_latest(bed->store, table, ret_rows, err);
+    enum err_code code = store_latest(bed->store, table, patience, ret_rows, err);
 
     hot_invalidate(bed->hot, -2, -1);
     return code;
@@ -321,7 +326,8 @@ begin_when_half_loaded(const struct store_ops *ops)
                               .filters = {{"metric_name", &name, 1}},
                               .filter_count = 1,
                               .from_us = 0,
-                              .to_us = INT64_MAX};
+                              .to_us = INT64_MAX,
+                              .timeout_ms = 4000};
     unsigned answered = 0;
     struct batch rows;
 

@@ -172,7 +172,7 @@ check_latest(struct bed *bed, enum table_id table)
     if (!hot_latest(bed->hot, bed->store, table, &cached)) {
         return false;
     }
-    assert_int_equal(store_latest(bed->store, table, &stored, NULL), ERR_OK);
+    assert_int_equal(store_latest(bed->store, table, NULL, &stored, NULL), ERR_OK);
     assert_same(&cached, &stored, "latest");
     return true;
 }

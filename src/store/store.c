@@ -55,9 +55,10 @@ store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_ro
 }
 
 enum err_code
-store_latest(struct store *store, enum table_id table, struct batch *ret_rows, struct err *err)
+store_latest(struct store *store, enum table_id table, const struct store_patience *patience,
+             struct batch *ret_rows, struct err *err)
 {
-    return store->ops->latest(store, table, ret_rows, err);
+    return store->ops->latest(store, table, patience, ret_rows, err);
 }
 
 enum err_code

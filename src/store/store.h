@@ -58,6 +58,12 @@ struct store_scan {
     struct store_cancel *cancel; /* gives this read up; NULL: none */
 };
 
+/* How long whoever asks will wait. */
+struct store_patience {
+    int timeout_ms;              /* 0: the store's default */
+    struct store_cancel *cancel; /* gives this read up; NULL: none */
+};
+
 /* Gets the next rows of a visit; they are valid during the call. Any code but ERR_OK, with `err`
  * set, ends the visit. Must not call the store. */
 typedef enum err_code store_visit_fn(void *ctx, const struct batch *rows, struct err *err);
@@ -279,8 +285,9 @@ struct store_ops {
                          bool *ret_truncated, struct err *err);
     /* The newest row of every key but the timestamp (every symbol, every strategy, every series;
      * trades: every symbol); the last one written among equal times. ERR_INVALID for a table
-     * without times. */
-    enum err_code (*latest)(struct store *store, enum table_id table, struct batch *ret_rows,
+     * without times. `patience` NULL: the store's own. */
+    enum err_code (*latest)(struct store *store, enum table_id table,
+                            const struct store_patience *patience, struct batch *ret_rows,
                             struct err *err);
     /* ERR_BUSY: a read that began before the store's list of cold files was changed has not ended;
      * nothing is wrong, try again when it has (wait_reads). */
@@ -360,7 +367,8 @@ enum err_code store_visit(struct store *store, const struct store_scan *scan, st
 bool store_speaks_duckdb(const struct store *store);
 enum err_code store_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                         bool *ret_truncated, struct err *err);
-enum err_code store_latest(struct store *store, enum table_id table, struct batch *ret_rows,
+enum err_code store_latest(struct store *store, enum table_id table,
+                           const struct store_patience *patience, struct batch *ret_rows,
                            struct err *err);
 enum err_code store_checkpoint(struct store *store, struct err *err);
 bool store_wait_reads(struct store *store, int timeout_ms);

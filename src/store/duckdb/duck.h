@@ -369,7 +369,8 @@ enum err_code duck_bucket(struct store *store, const struct store_bucket *bucket
                           struct batch *ret_rows, struct err *err);
 enum err_code duck_sql(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                        bool *ret_truncated, struct err *err);
-enum err_code duck_latest(struct store *store, enum table_id table, struct batch *ret_rows,
+enum err_code duck_latest(struct store *store, enum table_id table,
+                          const struct store_patience *patience, struct batch *ret_rows,
                           struct err *err);
 enum err_code duck_table_stats(struct store *store, enum table_id table,
                                struct store_table_stats *ret_stats, struct err *err);

@@ -29,7 +29,7 @@ test_rows_of_one_series_keep_their_order(void **state)
 
     place_put(place, TABLE_SAMPLES, "9|10|1\n4|10|2\n9|10|3\n4|10|4\n9|10|5\n");
     place_expect_sql(place, "SELECT series_id, value FROM samples", "4|2\n4|4\n9|1\n9|3\n9|5\n");
-    assert_int_equal(store_latest(place->store, TABLE_SAMPLES, &newest, NULL), ERR_OK);
+    assert_int_equal(store_latest(place->store, TABLE_SAMPLES, NULL, &newest, NULL), ERR_OK);
     assert_int_equal(newest.rows, 2);
     assert_true(batch_get_f64(&newest, 2, 0) == 4 && batch_get_f64(&newest, 2, 1) == 5);
 }

@@ -264,7 +264,7 @@ check_older(struct place *place, int32_t old)
     expect_volumes(place, first ? "0|2|-|0|2\n86400000000|3|7|1|1\n172800000000|4|7|1|1\n"
                                 : "0|2|14|2|2\n86400000000|3|-|0|1\n172800000000|4|7|1|1\n");
     struct batch rows;
-    assert_int_equal(store_latest(place->store, TABLE_MARKET_DATA, &rows, NULL), ERR_OK);
+    assert_int_equal(store_latest(place->store, TABLE_MARKET_DATA, NULL, &rows, NULL), ERR_OK);
     contract_expect_rows(&rows, "172800000010|A|4|-|-|7|-|-\n");
     /* Late rows, merging and replacing read them, too. */
     put(place, TABLE_MARKET_DATA, "12|B|5|-|-|-|-|-\n86400000012|B|5|-|-|-|-|-\n");
@@ -323,12 +323,12 @@ read_on(void *ctx)
     struct batch rows;
 
     while (!atomic_load(&reader->stop)) {
-        assert_int_equal(store_latest(reader->place->store, TABLE_IDEMPOTENCY, &rows, NULL),
+        assert_int_equal(store_latest(reader->place->store, TABLE_IDEMPOTENCY, NULL, &rows, NULL),
                          ERR_OK);
         batch_fini(&rows);
         assert_int_equal(store_bucket(reader->place->store, &bucket, &rows, NULL), ERR_OK);
         batch_fini(&rows);
-        assert_int_equal(store_latest(reader->place->store, TABLE_MARKET_DATA, &rows, NULL),
+        assert_int_equal(store_latest(reader->place->store, TABLE_MARKET_DATA, NULL, &rows, NULL),
                          ERR_OK);
         assert_int_equal(rows.rows, 1);
         batch_fini(&rows);

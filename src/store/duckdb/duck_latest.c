@@ -353,7 +353,8 @@ add_latest_metrics(struct latest *latest)
 }
 
 enum err_code
-duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct err *err)
+duck_latest(struct store *store, enum table_id id, const struct store_patience *patience,
+            struct batch *ret_rows, struct err *err)
 {
     const struct catalog_table *table = duck_find_table(id, err);
 
@@ -366,8 +367,9 @@ duck_latest(struct store *store, enum table_id id, struct batch *ret_rows, struc
     if (table->time_column == CATALOG_NONE) {
         return err_set(err, ERR_INVALID, "%s has no times", table->name);
     }
-    enum err_code code =
-        duck_reading_open(&latest.reading, (struct duck_store *)store, latest.table, 0, NULL, err);
+    enum err_code code = duck_reading_open(&latest.reading, (struct duck_store *)store,
+                                           latest.table, patience ? patience->timeout_ms : 0,
+                                           patience ? patience->cancel : NULL, err);
     if (!code) {
         latest.series = series_columns(latest.table);
         find_files(&latest);

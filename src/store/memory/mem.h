@@ -223,7 +223,8 @@ enum err_code mem_visit(struct store *store, const struct store_scan *scan, stor
                         void *ctx, struct err *err);
 enum err_code mem_bucket(struct store *store, const struct store_bucket *bucket,
                          struct batch *ret_rows, struct err *err);
-enum err_code mem_latest(struct store *store, enum table_id id, struct batch *ret_rows,
+enum err_code mem_latest(struct store *store, enum table_id id,
+                         const struct store_patience *patience, struct batch *ret_rows,
                          struct err *err);
 enum err_code mem_table_stats(struct store *store, enum table_id id,
                               struct store_table_stats *ret_stats, struct err *err);

@@ -212,12 +212,17 @@ emit_latest(struct mem_reading *reading, struct batch *rows)
 }
 
 enum err_code
-mem_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct err *err)
+mem_latest(struct store *store, enum table_id id, const struct store_patience *patience,
+           struct batch *ret_rows, struct err *err)
 {
     struct store_scan all = {.table = id, .from_us = INT64_MIN, .to_us = INT64_MAX};
     struct mem_reading reading;
     struct batch rows;
 
+    if (patience) {
+        all.timeout_ms = patience->timeout_ms;
+        all.cancel = patience->cancel;
+    }
     enum err_code code = mem_begin(store, id, &reading, err);
     if (code) {
         return code;

@@ -346,7 +346,8 @@ enum err_code pg_bucket(struct store *store, const struct store_bucket *bucket,
                         struct batch *ret_rows, struct err *err);
 enum err_code pg_sql_run(struct store *store, const struct store_sql *sql, struct batch *ret_rows,
                          bool *ret_truncated, struct err *err);
-enum err_code pg_latest(struct store *store, enum table_id table, struct batch *ret_rows,
+enum err_code pg_latest(struct store *store, enum table_id table,
+                        const struct store_patience *patience, struct batch *ret_rows,
                         struct err *err);
 enum err_code pg_table_stats(struct store *store, enum table_id table,
                              struct store_table_stats *ret_stats, struct err *err);

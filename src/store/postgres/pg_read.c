@@ -412,13 +412,18 @@ add_latest(struct pg_sql *sql, const struct catalog_table *table, const struct c
 }
 
 enum err_code
-pg_latest(struct store *store, enum table_id id, struct batch *ret_rows, struct err *err)
+pg_latest(struct store *store, enum table_id id, const struct store_patience *patience,
+          struct batch *ret_rows, struct err *err)
 {
     const struct catalog_table *table = pg_find_table(id, err);
     struct store_scan all = {.table = id};
     struct batch rows;
     struct pg_sql sql;
 
+    if (patience) {
+        all.timeout_ms = patience->timeout_ms;
+        all.cancel = patience->cancel;
+    }
     if (!table) {
         return ERR_NOT_FOUND;
     }
