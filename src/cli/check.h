@@ -59,6 +59,7 @@ struct check {
     /* cold files and snapshots */
     struct cold_file *cold; /* as the database lists them; the check's */
     size_t cold_count;
+    bool cold_known; /* that list was read whole; without it no file can be called listed or not */
     size_t cold_good;
     uint64_t cold_bytes;
     bool has_manifest;   /* cold/manifest.json can be read */

@@ -49,17 +49,26 @@ check_cold_list(struct check *check, struct duckdb_reader *reader)
     struct err err = {0};
     enum err_code code = duckdb_reader_sql(reader, sql, &err);
 
-    while (code == ERR_OK && duckdb_reader_next(reader, &rows, &err) == ERR_OK && rows->rows > 0) {
+    code = code ? code : duckdb_reader_next(reader, &rows, &err);
+    check->cold_known = true;
+    while (code == ERR_OK && rows->rows > 0) {
         check->cold = mem_resize(check->cold, check->cold_count + rows->rows, sizeof(*check->cold));
         for (size_t i = 0; i < rows->rows; i++) {
             struct cold_file file;
             if (read_row(rows, i, &file)) {
                 check->cold[check->cold_count++] = file;
             } else {
+                check->cold_known = false;
                 check_add(check, "COLD_LIST_WRONG", SEVERITY_ERROR,
                           "row %zu of eider_cold_files names no file that there could be", i);
             }
         }
+        code = duckdb_reader_next(reader, &rows, &err);
+    }
+    if (code != ERR_OK) {
+        check->cold_known = false;
+        check_add(check, "COLD_LIST_WRONG", SEVERITY_ERROR,
+                  "the list of cold files cannot be read: %.400s", err.msg);
     }
     if (check->cold_count > 1) {
         qsort(check->cold, check->cold_count, sizeof(*check->cold), cold_file_compare);
@@ -249,7 +258,7 @@ check_missing(struct check *check)
     char dir[FILES_PATH_MAX];
     struct err ignored;
 
-    if (!check->has_database || check->database_empty) {
+    if (!check->cold_known || check->database_empty) {
         return; /* then what is made of the files is told elsewhere */
     }
     snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
@@ -329,7 +338,7 @@ check_orphans(struct check *check)
     char dir[FILES_PATH_MAX];
     struct err ignored;
 
-    if (!check->has_database || check->database_empty) {
+    if (!check->cold_known || check->database_empty) {
         return; /* then nothing is listed, and everything is needed */
     }
     snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
@@ -497,7 +506,10 @@ check_files(struct check *check)
     }
     check_missing(check);
     check_orphans(check);
-    check_cold_manifest(check);
+    /* Files beside another kind of store are of a DuckDB database, which was not looked at. */
+    if (check->config->storage.type == CONFIG_STORAGE_DUCKDB) {
+        check_cold_manifest(check);
+    }
     check_series(check);
     check_snapshots(check);
     check_quarantine(check);

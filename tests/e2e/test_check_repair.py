@@ -6,8 +6,9 @@ import shutil
 
 import pytest
 
-from backups import Place, dump, dump_of
-from eider import run, wait_for
+from backups import Place, dump, dump_of, wait_applied
+from eider import Server, run, wait_for
+from postgres import Postgres
 from test_backup import fill
 
 
@@ -305,6 +306,24 @@ def test_a_cold_file_that_does_not_fit_any_more_stays_out_and_is_kept(place, wha
         assert ("would be there twice" if what == "written again" else "not what was written") in log
         wait_for(lambda: server.get("/api/v1/admin/cold").json()["rounds"] > 0, 60, "a round")
     assert set(there) <= set(cold_files(place))
+
+
+def test_settings_of_postgres_leave_the_files_of_duckdb_alone(place):
+    """The list of cold files is in eider.duckdb, which a server with PostgreSQL does not open."""
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    files = cold_files(place)
+    with Postgres() as postgres:
+        with Server("--set", "collect.system=false", *postgres.settings(), data_dir=place.data) as server:
+            wait_applied(server)
+        for options in ([], ["--repair"], ["--repair", "--forget-missing"]):
+            done, said = check(place, *postgres.settings(), *options)
+            assert done.returncode == 0 and not codes(said), (done.stderr, said)
+            assert cold_files(place) == files
+    assert not glob.glob(os.path.join(place.data, "quarantine", "*"))
+    assert dump_of(place, place.data) == rows
 
 
 def test_a_stray_file_is_set_aside(place):
