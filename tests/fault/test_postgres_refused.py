@@ -172,10 +172,12 @@ def test_a_slow_answer_about_the_lock_is_no_other_eider(postgres):
             assert server.stop() == 0
 
 
-def test_a_lock_that_is_never_answered_does_not_hold_up_a_stop(postgres):
-    postgres.ask("CREATE DATABASE silent")
-    with SlowWay(postgres.port, b"advisory_lock", hold_s=60) as way:
-        server = Server(*SETTINGS, *postgres.settings("--set", "storage.postgres.database=silent",
+@pytest.mark.parametrize("wholly", [False, True], ids=["one connection", "the whole host"])
+def test_a_lock_that_is_never_answered_does_not_hold_up_a_stop(postgres, wholly):
+    name = f"silent_{int(wholly)}"
+    postgres.ask(f"CREATE DATABASE {name}")
+    with SlowWay(postgres.port, b"advisory_lock", hold_s=60, wholly=wholly) as way:
+        server = Server(*SETTINGS, *postgres.settings("--set", f"storage.postgres.database={name}",
                                                       "--set", f"storage.postgres.password={SECRET}",
                                                       "--set", f"storage.postgres.port={way.port}", "--set", "storage.postgres.sslmode=disable"))
         try:
@@ -184,3 +186,18 @@ def test_a_lock_that_is_never_answered_does_not_hold_up_a_stop(postgres):
             assert server.stop(STOP_S) == 0
         finally:
             server.close()
+
+
+def test_a_read_of_a_host_that_froze_ends(postgres):
+    """Its cancellation is taken by nobody, either."""
+    postgres.ask("CREATE DATABASE frozen")
+    with SlowWay(postgres.port, b"froze_here", hold_s=300, wholly=True) as way:
+        more = postgres.settings("--set", "storage.postgres.database=frozen", "--set", f"storage.postgres.password={SECRET}",
+                                 "--set", f"storage.postgres.port={way.port}", "--set", "storage.postgres.sslmode=disable")
+        with Server(*SETTINGS, *more, "--set", "storage.duckdb.query_timeout=2s") as server:
+            answer = server.post("/api/v1/sql", json={"sql": "SELECT 1 AS froze_here"})  # hangs for ever where that is waited for
+            assert way.held.is_set() and answer.status_code in (503, 504), answer.text
+            way.go_on.set()
+            way.held.clear()  # it passes again
+            assert wait_for(lambda: server.post("/api/v1/sql", json={"sql": "SELECT 1"}).status_code == 200, what="an answer")
+            assert server.stop() == 0

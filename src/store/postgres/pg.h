@@ -2,14 +2,14 @@
  * What the files of the PostgreSQL store share; private to this folder.
  *
  *   store_postgres.c  open, close, vtable       pg_pool.c   connections of readers
- *   pg_conn.c   connect, send, wait, cancel     pg_read.c   scan, latest, statistics
+ *   pg_conn.c   connect, send, wait             pg_read.c   scan, latest, statistics
  *   pg_error.c  SQLSTATEs, no passwords         pg_bucket.c buckets
  *   pg_apply.c  a group as a transaction        pg_sql.c    users' SQL
  *   pg_copy.c   batches as COPY BINARY          pg_guard.c  which of it may run at all
  *   pg_value.c  answers into batches            pg_text.c   statements being written
  *   pg_setup.c  schema, identity                pg_extend.c TimescaleDB, Citus
  *   pg_visit.c  visits, by a cursor             pg_days.c   days of rows, deleting them
- *   pg_refused.c  database, user, password wrong
+ *   pg_cancel.c cancel, within a limit          pg_refused.c  database, user, password wrong
  */
 #ifndef EIDER_STORE_POSTGRES_PG_H
 #define EIDER_STORE_POSTGRES_PG_H
@@ -31,6 +31,7 @@ enum {
     PG_TIMEOUT_MS = 30000,
     PG_CONNECT_TIMEOUT_MS = 10000,
     PG_APPLY_TIMEOUT_MS = 120000,
+    PG_CANCEL_WAIT_MS = 5000,
     PG_SQL_ROWS_MAX = 100000,
     PG_SQL_BYTES_MAX = 64 << 20,
     PG_IDENTITY_BYTES = 40,
@@ -61,8 +62,8 @@ enum pg_oid {
 
 /* One connection. `busy` is guarded by the pool's lock; the rest is of whoever has it. */
 struct pg_conn {
-    PGconn *pg; /* NULL: none */
-    PGcancel *cancel;
+    PGconn *pg;       /* NULL: none */
+    PGcancel *cancel; /* NULL: it could not be cancelled and was given up */
     bool busy;
     bool settling; /* the writer's, before it is set up: waits no longer than the store's owner */
     atomic_bool interrupted;            /* by anybody; looked at every WAIT_TICK_MS */
@@ -178,7 +179,8 @@ bool pg_flush(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us)
 
 /*
  * The next result of what was sent; NULL at the end. When the deadline passes the statement is
- * cancelled, and *late set; a server that does not even answer that loses its connection.
+ * cancelled, and *late set; a server that does not even answer that loses its connection. Nothing
+ * is cancelled when the store's owner ends.
  */
 PGresult *pg_next_result(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us,
                          bool *late);
@@ -192,8 +194,17 @@ enum err_code pg_exec(struct pg_store *store, struct pg_conn *conn, enum pg_side
 /* Reads away what is left of an answer, so that the connection can be used again. */
 void pg_drain(struct pg_store *store, struct pg_conn *conn);
 
-/* Asks the server to end what it does for this connection. */
-void pg_cancel(struct pg_conn *conn);
+/* The connection was not set up yet, and the store's owner waits for it no more. */
+bool pg_is_left(const struct pg_store *store, const struct pg_conn *conn);
+
+/* pg_cancel.c */
+
+/*
+ * Asks the server to end what it does for this connection; waits PG_CANCEL_WAIT_MS at most until it
+ * took that. False: it did not, or could not be asked; nothing comes on this connection any more,
+ * and it is of no use.
+ */
+bool pg_cancel(const struct pg_store *store, struct pg_conn *conn);
 
 /* pg_text.c: a statement while it is written */
 

@@ -359,7 +359,7 @@ write_group(struct pg_store *store, const struct store_group *group, struct err 
 enum err_code
 pg_ensure_writer(struct pg_store *store, struct err *err)
 {
-    if (store->writer.pg && PQstatus(store->writer.pg) == CONNECTION_OK) {
+    if (store->writer.pg && store->writer.cancel && PQstatus(store->writer.pg) == CONNECTION_OK) {
         return ERR_OK;
     }
     pg_disconnect(&store->writer);

@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "store/postgres/pg.h"
 
-enum { US_PER_MS = 1000, CANCEL_WAIT_MS = 5000, CANCEL_TEXT = 256, WAIT_TICK_MS = 50 };
+enum { US_PER_MS = 1000, WAIT_TICK_MS = 50 };
 
 /* synchronous_commit: what is released from the log must be on the server's disk. The rest: texts
  * in a known form, no work for clients that are gone. */
@@ -158,9 +158,8 @@ pg_deadline(const struct pg_store *store, int timeout_ms)
 
 enum waited { WAITED_READY, WAITED_LATE, WAITED_LOST };
 
-/* It was not ready yet, and nobody waits for it any more. */
-static bool
-is_left(const struct pg_store *store, const struct pg_conn *conn)
+bool
+pg_is_left(const struct pg_store *store, const struct pg_conn *conn)
 {
     return conn->settling && store->owner_ends && store->owner_ends(store->owner_ctx);
 }
@@ -169,7 +168,7 @@ static bool
 is_given_up(const struct pg_store *store, struct pg_conn *conn)
 {
     return atomic_load(&conn->interrupted) || store_cancel_is_tripped(conn->cancels) ||
-           is_left(store, conn);
+           pg_is_left(store, conn);
 }
 
 /* `heed`: ends as if it were late when the connection's work is given up. */
@@ -302,16 +301,6 @@ pg_flush(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us)
     }
 }
 
-void
-pg_cancel(struct pg_conn *conn)
-{
-    char why[CANCEL_TEXT];
-
-    if (conn->cancel) {
-        PQcancel(conn->cancel, why, sizeof(why));
-    }
-}
-
 PGresult *
 pg_next_result(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us, bool *late)
 {
@@ -327,11 +316,10 @@ pg_next_result(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us
         enum waited waited = wait_for(store, conn, events, deadline_us, !*late);
         if (waited == WAITED_LATE && !*late) {
             *late = true;
-            pg_cancel(conn);
-            if (is_left(store, conn)) {
-                return NULL; /* a server that is silent says nothing to that, either */
+            if (pg_is_left(store, conn) || !pg_cancel(store, conn)) {
+                return NULL;
             }
-            deadline_us = pg_deadline(store, CANCEL_WAIT_MS);
+            deadline_us = pg_deadline(store, PG_CANCEL_WAIT_MS);
             continue;
         }
         if (waited != WAITED_READY || !PQconsumeInput(conn->pg)) {
@@ -386,7 +374,7 @@ pg_exec(struct pg_store *store, struct pg_conn *conn, enum pg_side side, const c
 void
 pg_drain(struct pg_store *store, struct pg_conn *conn)
 {
-    int64_t deadline_us = pg_deadline(store, CANCEL_WAIT_MS);
+    int64_t deadline_us = pg_deadline(store, PG_CANCEL_WAIT_MS);
     bool late = false;
     PGresult *result;
 

@@ -97,7 +97,7 @@ note_failure(struct pg_store *store, const struct err *err)
 static bool
 is_usable(const struct pg_conn *conn)
 {
-    return conn->pg && PQstatus(conn->pg) == CONNECTION_OK;
+    return conn->pg && conn->cancel && PQstatus(conn->pg) == CONNECTION_OK;
 }
 
 enum err_code

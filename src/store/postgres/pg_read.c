@@ -253,7 +253,7 @@ pg_gather(struct pg_store *store, struct pg_conn *conn, int64_t deadline_us, str
         } else if (code == ERR_OK && !late) {
             code = pg_add_rows(result, rows, err);
             if (code != ERR_OK) {
-                pg_cancel(conn);
+                pg_cancel(store, conn);
             }
         }
         PQclear(result);

@@ -306,7 +306,7 @@ gather(struct pg_store *store, struct pg_conn *conn, enum pg_side side, int64_t 
         }
         PQclear(result);
         if (to->done && !cancelled) {
-            pg_cancel(conn);
+            pg_cancel(store, conn);
             cancelled = true;
         }
     }
