@@ -104,6 +104,21 @@ run_guards(const struct schema_db *db, const struct schema_move *move,
     return ERR_OK;
 }
 
+/* What a later step refuses is refused before the first one: what that drops does not come back. */
+static enum err_code
+run_all_guards(const struct schema_db *db, const struct schema_move *move, uint32_t at, uint32_t to,
+               struct err *err)
+{
+    const struct schema_migration *step;
+    enum err_code code = ERR_OK;
+
+    while (!code && (step = next_step(db, true, at, to))) {
+        code = run_guards(db, move, step, err);
+        at--;
+    }
+    return code;
+}
+
 static enum err_code
 run_statements(const struct schema_db *db, const struct schema_move *move,
                const struct schema_migration *step, struct err *err)
@@ -191,6 +206,9 @@ move_once(const struct schema_db *db, const struct schema_move *move, bool first
     }
     if (!code && first) {
         code = find_target(db, move, &status, to, err);
+        if (!code && move->down) {
+            code = run_all_guards(db, move, status.version, *to, err);
+        }
     }
     if (!code) {
         step = next_step(db, move->down, status.version, *to);

@@ -144,14 +144,32 @@ def test_receipts_of_retention_are_dropped_knowingly_alone(data):
         assert server.sql("SELECT symbol, last_price FROM market_data") == [["AAPL", 101.5]]
 
 
+def test_what_a_later_step_refuses_costs_no_receipts(data):
+    with Server(*SETTINGS, "--set", "retention=table=market_data max_age=1d", data_dir=data) as server:
+        old = {"symbol": "AAPL", "last_price": 1.5, "timestamp": "2020-01-01T00:00:00Z"}
+        assert server.ingest("market_data", [old], ack="applied").status_code == 200
+        trade = {"trade_id": "t", "timestamp": "2020-01-01T00:00:00Z", "symbol": "A", "side": "buy", "quantity": 1, "price": 1}
+        assert server.ingest("trades", [trade], ack="applied").status_code == 200
+        assert run("retention", "run", "--data-dir", data).returncode == 0
+        assert server.stop() == 0
+    done = run("seal", "--data-dir", data, "--set", "storage.cold.min_rows=0")
+    assert done.returncode == 0, done.stderr
+    done = schema(data, "down", "--to", "1", "--drop-receipts")
+    assert done.returncode == 1 and "cold files, which version 1 cannot read" in done.stderr and "down 3" not in done.stdout, done
+    assert status(data)[0]["version"] == 3
+    with Server(*SETTINGS, data_dir=data) as server:
+        assert server.sql("SELECT count(*) FROM retention_receipts") == [[1]]
+
+
 def test_versions_that_cannot_be_reached_are_explained(data):
+    before = status(data)[0]["version"]
     done = schema(data, "up", "--to", "1")
     assert done.returncode == 1 and '"eider migrate schema down --to 1" goes there' in done.stderr
     done = schema(data, "up", "--to", "200")
     assert done.returncode == 1 and "there is no version 200: this program has versions 0 to" in done.stderr
     done = schema(data, "down", "--to", "0")
     assert done.returncode == 1 and "going below version 1 would delete its tables" in done.stderr
-    assert status(data)[0]["version"] == 1
+    assert status(data)[0]["version"] == before  # no step of the way was done
 
 
 # What makes a start refuse, what it says, and the state that status shows of a version.
