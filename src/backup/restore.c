@@ -140,7 +140,8 @@ none_found(const struct restore_options *options, const struct oldest *oldest, s
                    options->dir, wanted(options, what), oldest->id, oldest->lsn, taken);
 }
 
-/* An earlier one that can be read, for whoever asks for the newest and it is damaged. */
+/* An earlier one that can be read, for whoever asks for the newest and it is damaged. Whose the
+ * damaged one was cannot be known, and others may keep theirs in the same directory. */
 static enum err_code
 newest_unreadable(const struct restore_options *options, const struct files_names *ids, size_t at,
                   struct err *err)
@@ -152,8 +153,10 @@ newest_unreadable(const struct restore_options *options, const struct files_name
             is_wanted(options, &manifest)) {
             return err_context(err, err->code,
                                "an earlier backup is %s (LSN %" PRIu64
-                               "), take it with --from %s/%s; the newest",
-                               manifest.id, manifest.lsn, options->dir, manifest.id);
+                               ", of the database %s): if that is the one, take it with "
+                               "--from %s/%s; whose the newest was cannot be read",
+                               manifest.id, manifest.lsn, manifest.database_id, options->dir,
+                               manifest.id);
         }
     }
     return err->code;
@@ -215,7 +218,8 @@ choose(struct restoring *restoring, struct err *err)
                                   : choose_newest(restoring, &ids, err);
 }
 
-/* The newest of the earlier ones that is whole: days that did not change are files of both. */
+/* The latest of the earlier ones of this database that is whole: days that did not change are files
+ * of both. To know that, they are read, one after the other. */
 static enum err_code
 name_whole(const struct restoring *restoring, struct err *err)
 {
@@ -231,12 +235,15 @@ name_whole(const struct restoring *restoring, struct err *err)
         struct backup_verified verified;
         const struct backup_verify verify = {
             .dir = options->dir, .id = ids.at[i - 1], .rows = options->rows, .ctx = options->ctx};
-        if (manifest_read(options->dir, ids.at[i - 1], &manifest, &ignored) == ERR_OK &&
-            strcmp(manifest.database_id, restoring->manifest.database_id) == 0 &&
-            manifest.lsn < restoring->manifest.lsn &&
-            backup_verify(&verify, &verified, &ignored) == ERR_OK) {
+        if (manifest_read(options->dir, ids.at[i - 1], &manifest, &ignored) != ERR_OK ||
+            strcmp(manifest.database_id, restoring->manifest.database_id) != 0 ||
+            manifest.lsn >= restoring->manifest.lsn) {
+            continue;
+        }
+        tell(restoring, "it is damaged; whether the earlier %s is whole is looked at", manifest.id);
+        if (backup_verify(&verify, &verified, &ignored) == ERR_OK) {
             return err_context(err, err->code,
-                               "the newest backup that is whole is %s (LSN %" PRIu64
+                               "the last backup before it that is whole is %s (LSN %" PRIu64
                                "), take it with --from %s/%s; of %s",
                                manifest.id, manifest.lsn, options->dir, manifest.id,
                                restoring->manifest.id);

@@ -182,11 +182,12 @@ add_end(const struct job *job, struct buf *out)
 
     time_format_iso8601(job->options.to_us, wanted);
     time_format_iso8601(job->result.last_us, last_time);
-    buf_add_fmt(out,
-                "\nup to %s there is LSN %" PRIu64
-                ", of %s: nothing behind it was found. The newest "
-                "records are in the log of the data directory alone; --wal DATA_DIR adds them",
+    buf_add_fmt(out, "\nup to %s there is LSN %" PRIu64 ", of %s: nothing behind it was found",
                 wanted, job->result.lsn, last_time);
+    if (!cli_has(job->cli, "wal")) {
+        buf_add_cstr(out, ". The newest records are in the log of the data directory alone; "
+                          "--wal DATA_DIR adds them");
+    }
 }
 
 static void

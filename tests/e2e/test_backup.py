@@ -124,6 +124,8 @@ def test_the_moment_before_a_mistake_can_be_had(place):
     told = run("restore", "--from", place.backups, "--data-dir", place.new_dir(), "--to-time", moment)
     assert told.returncode == 0 and not told.stderr
     assert f"up to {moment[:19]}" in told.stdout and f"there is LSN {said['lsn']}, of 2" in told.stdout and "--wal DATA_DIR" in told.stdout
+    told = run("restore", "--from", place.backups, "--data-dir", place.new_dir(), "--to-time", "2100-01-01", "--wal", place.data)
+    assert told.returncode == 0 and "nothing behind it was found" in told.stdout and "--wal DATA_DIR" not in told.stdout, told.stdout
     done, _ = place.restore("--to-time", "yesterday")
     assert done.returncode == 2 and "--to-time" in done.stderr
 
@@ -175,6 +177,7 @@ def test_an_earlier_backup_that_is_whole_is_named(place):
         file.write(b"damage")
     done, target = place.restore()
     assert done.returncode == 1 and not os.path.exists(target)
+    assert f"last backup before it that is whole is {taken[1]['id']}" in done.stderr, done.stderr
     assert f"--from {place.backups}/{taken[1]['id']}" in done.stderr, done.stderr
     done, _ = place.restore("--from", f"{place.backups}/{taken[1]['id']}")
     assert done.returncode == 0, done.stderr
@@ -183,6 +186,22 @@ def test_an_earlier_backup_that_is_whole_is_named(place):
         file.write(b"x")
     done, _ = place.restore()
     assert done.returncode == 1 and f"--from {place.backups}/{taken[1]['id']}" in done.stderr, done.stderr
+
+
+def test_a_backup_that_may_be_another_databases_is_named_as_such(place):
+    with Place() as other:
+        with other.server() as server:
+            fill(server, count=1)
+        theirs = run("backup", "--data-dir", other.data, "--to", place.backups, "--json")
+        assert theirs.returncode == 0, theirs.stderr
+        with place.server() as server:
+            fill(server, count=1)
+        newest = place.backup()
+        with open(os.path.join(place.backups, newest["id"], "manifest.json"), "r+b") as file:
+            file.write(b"x")
+        done, _ = place.restore()
+        whose = open(os.path.join(other.data, "id")).read().strip()
+        assert done.returncode == 1 and f"of the database {whose}): if that is the one, take it with --from" in done.stderr, done.stderr
 
 
 def test_a_backup_under_load_is_one_moment(place):
