@@ -219,9 +219,16 @@ void
 rebuild_adopt(struct engine *engine, struct store *store)
 {
     uint64_t applied = store_applied_lsn(store);
+    uint64_t before = engine->applied_lsn; /* only this thread changes it */
 
     adopted_note(engine, store);
     series_file_expect(engine->series);
+    if (before > 0 && applied != before) {
+        /* A restored store is behind what answers were made of; one whose last commit only seemed
+         * to fail is ahead, and nobody has noted by what. Nobody may read it and take a kept answer
+         * for its own. */
+        changes_reset(&engine->changes, before > applied ? before : applied - 1);
+    }
     pthread_rwlock_wrlock(&engine->store_lock);
     engine->store = store;
     if (engine->hot) {
@@ -229,14 +236,8 @@ rebuild_adopt(struct engine *engine, struct store *store)
     }
     pthread_rwlock_unlock(&engine->store_lock);
     pthread_mutex_lock(&engine->lock);
-    uint64_t before = engine->applied_lsn;
     engine->applied_lsn = applied;
     pthread_mutex_unlock(&engine->lock);
-    if (before > 0 && applied != before) {
-        /* A restored store is behind what answers were made of; one whose last commit only seemed
-         * to fail is ahead, and nobody has noted by what. */
-        changes_reset(&engine->changes, before > applied ? before : applied - 1);
-    }
 }
 
 /* Of a swap that a crash kept from happening. */

@@ -175,11 +175,11 @@ adopt(struct engine *engine, struct store *store, struct err *err)
         store_close(store);
         return code;
     }
-    rebuild_adopt(engine, store);
     uint64_t applied = store_applied_lsn(store);
     if (applied != had) {
         changes_reset(&engine->changes, before > applied ? before : applied);
     }
+    rebuild_adopt(engine, store);
     return ERR_OK;
 }
 

@@ -1,14 +1,16 @@
 /* A store that others run, replaced by an empty one; here it is DuckDB, in another file. */
 #include "store/engine_testing.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/buf.h"
 #include "store/duckdb/store_duckdb.h"
+#include "store/engine_private.h"
 
-enum { BLOCKS = 8, BLOCK_ROWS = 1000, PATH_BYTES = 512 };
+enum { BLOCKS = 8, BLOCK_ROWS = 1000, LOOKS = 2000, PATH_BYTES = 512 };
 
 static const char *directory;
 static int servers; /* which of them is there */
@@ -55,6 +57,46 @@ read_meanwhile(void *ctx)
     read_cpu(ctx, &rows, &err); /* whether there is anything yet is not asked */
 }
 
+/* Somebody who keeps an answer of the first database. */
+struct keeper {
+    struct engine *engine;
+    uint64_t lsn;
+    bool taken_for_true; /* the answer, when the second one could be read first */
+};
+
+static bool
+can_read(struct engine *engine)
+{
+    bool can = false;
+
+    if (pthread_rwlock_tryrdlock(&engine->store_lock) == 0) {
+        can = engine->store != NULL;
+        pthread_rwlock_unlock(&engine->store_lock);
+    }
+    return can;
+}
+
+/* Holds the engine's lock most of the time, so that whoever makes the second database readable
+ * comes no further than to where that lock is taken next. */
+static void *
+keep_answer(void *arg)
+{
+    struct keeper *keeper = arg;
+    bool sees = false;
+
+    while (!sees) {
+        pthread_mutex_lock(&keeper->engine->lock);
+        for (int i = 0; i < LOOKS && !sees; i++) {
+            sees = atomic_load(&rig_plan.opens) >= 2 && can_read(keeper->engine);
+        }
+        keeper->taken_for_true =
+            sees && !engine_changed(keeper->engine, TABLE_SAMPLES, 1, INT64_MAX, keeper->lsn);
+        pthread_mutex_unlock(&keeper->engine->lock);
+        sched_yield();
+    }
+    return NULL;
+}
+
 static void
 write_block(struct rig *rig, int from)
 {
@@ -95,6 +137,9 @@ test_remote_an_empty_store_has_all_series_before_anybody_reads_it(void **state)
     servers++;
     rig_plan.on_apply_ctx = rig;
     rig_plan.on_apply = read_meanwhile;
+    struct keeper keeper = {rig->engine, engine_applied_lsn(rig->engine), false};
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, keep_answer, &keeper), 0);
     atomic_store(&rig_plan.fail_checkpoint, 1);
     atomic_store(&rig_plan.fail_scans, 1); /* a read finds out that something is wrong */
     const struct store_scan trades = {
@@ -105,6 +150,8 @@ test_remote_an_empty_store_has_all_series_before_anybody_reads_it(void **state)
     }
     rig_applied(rig, rig_sample(rig, 1, BLOCKS * BLOCK_ROWS + 1));
     rig_plan.on_apply = NULL;
+    pthread_join(thread, NULL);
+    assert_false(keeper.taken_for_true);
     assert_true(atomic_load(&applies) > 1); /* the definitions, and the sample */
     assert_int_equal(read_cpu(rig, &rows, &err), ERR_OK);
     assert_true(rows > 0);
