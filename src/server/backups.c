@@ -11,6 +11,8 @@
 #include "backup/files.h"
 #include "base/mem.h"
 
+enum { WATCH_MS = 1000 };
+
 static enum err_code
 keep_log(void *ctx, uint64_t lsn, struct err *err)
 {
@@ -62,20 +64,93 @@ can_write(const char *dir, struct err *err)
     return sys == 0;
 }
 
-bool
-backups_can_write(const struct config *config, struct err *err)
+/* Where backups and the log's archive go, NULL: nowhere; and where that was said. */
+struct places {
+    const char *dir;
+    const char *dir_by;
+    const char *archive;
+    const char *archive_by;
+};
+
+static struct places
+places_of(const struct config *config)
 {
-    if (config->backup.dir && config->storage.type == CONFIG_STORAGE_DUCKDB &&
-        !can_write(config->backup.dir, err)) {
-        err_context(err, err->code, "backup.dir (%s)", config_where(config, "backup.dir"));
+    return (struct places){.dir = config->storage.type == CONFIG_STORAGE_DUCKDB ? config->backup.dir
+                                                                                : NULL,
+                           .dir_by = config_where(config, "backup.dir"),
+                           .archive = config->backup.wal_archive,
+                           .archive_by = config_where(config, "backup.wal_archive")};
+}
+
+static bool
+can_write_all(const struct places *places, struct err *err)
+{
+    if (places->dir && !can_write(places->dir, err)) {
+        err_context(err, err->code, "backup.dir (%s)", places->dir_by);
         return false;
     }
-    if (config->backup.wal_archive && !can_write(config->backup.wal_archive, err)) {
+    if (places->archive && !can_write(places->archive, err)) {
         err_context(err, err->code, "backup.wal_archive (%s); the log is kept, and grows",
-                    config_where(config, "backup.wal_archive"));
+                    places->archive_by);
         return false;
     }
     return true;
+}
+
+bool
+backups_can_write(const struct config *config, struct err *err)
+{
+    const struct places places = places_of(config);
+
+    return can_write_all(&places, err);
+}
+
+/* One that is of nobody else: the configuration may be gone before a look that hangs. */
+struct own_places {
+    struct places places;
+    char *owned[4];
+};
+
+static const char *
+own(struct own_places *own, size_t at, const char *text)
+{
+    own->owned[at] = text ? mem_strdup(slice_of(text)) : NULL;
+    return own->owned[at];
+}
+
+static void
+free_places(void *ctx)
+{
+    struct own_places *own = ctx;
+
+    for (size_t i = 0; i < sizeof(own->owned) / sizeof(own->owned[0]); i++) {
+        free(own->owned[i]);
+    }
+    free(own);
+}
+
+static bool
+look(void *ctx, struct err *err)
+{
+    return can_write_all(&((struct own_places *)ctx)->places, err);
+}
+
+struct watch *
+backups_watch(const struct config *config)
+{
+    const struct places of = places_of(config);
+
+    if (!of.dir && !of.archive) {
+        return NULL;
+    }
+    struct own_places *places = mem_zalloc(1, sizeof(*places));
+    places->places = (struct places){.dir = own(places, 0, of.dir),
+                                     .dir_by = own(places, 1, of.dir_by),
+                                     .archive = own(places, 2, of.archive),
+                                     .archive_by = own(places, 3, of.archive_by)};
+    const struct watch_options options = {
+        .look = look, .ctx = places, .free_ctx = free_places, .interval_ms = WATCH_MS};
+    return watch_start(&options);
 }
 
 static void

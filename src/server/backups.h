@@ -9,6 +9,7 @@
 
 #include "backup/backup.h"
 #include "server/config.h"
+#include "server/watch.h"
 #include "server/work.h"
 
 /* Fills engine_options.before_release when backup.wal_archive is set; `config` must outlive the
@@ -16,8 +17,13 @@
 void backups_hook(const struct config *config, struct engine_options *options);
 
 /* False, with the setting and the reason in `err`, when backup.dir or backup.wal_archive is neither
- * a directory that can be written to nor in one where it could be made. Makes nothing. */
+ * a directory that can be written to nor in one where it could be made. Makes nothing. It blocks
+ * for as long as their file systems do. */
 bool backups_can_write(const struct config *config, struct err *err);
+
+/* Asks that again and again, of a copy of the settings: a disk may come and go, and hang. NULL when
+ * neither is set. */
+struct watch *backups_watch(const struct config *config);
 
 /* What the work is done with; it must outlive the work. */
 struct backups {

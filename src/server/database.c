@@ -69,8 +69,9 @@ struct database {
     struct head_nats *head_nats;
     struct collect_system *system;
     struct collect_demo *demo;
-    struct backups backups; /* what `backup` works with */
-    struct work *backup;    /* NULL: backup.dir is not set */
+    struct backups backups;     /* what `backup` works with */
+    struct work *backup;        /* NULL: backup.dir is not set */
+    struct watch *backup_watch; /* NULL: nor is backup.wal_archive */
     struct work *optimize;
     char metrics_prefix[METRICS_PREFIX_MAX];
     uint64_t told_seq; /* head of the event log that was told last */
@@ -415,6 +416,7 @@ start_works(struct database *db)
     const struct api_work optimize = {"optimize", work_ask, work_status, db->optimize};
     api_add_work(db->api, &optimize);
     db->backups = (struct backups){db->options.config, db->engine};
+    db->backup_watch = backups_watch(db->options.config);
     db->backup = backups_start(&db->backups);
     if (db->backup) {
         const struct api_work work = {"backup", work_ask, work_status, db->backup};
@@ -563,22 +565,23 @@ watch_space(struct database *db)
     return used;
 }
 
-/* Where backups and the log's archive go is looked at all the time: a disk may come and go. */
+/* What the watch of the places for backups found last; that may hang, and is not waited for. */
 static void
-watch_backups(struct database *db)
+tell_backups(struct database *db)
 {
-    struct err err = {0};
+    char text[ERR_MSG_MAX];
 
-    if (backups_can_write(db->options.config, &err)) {
-        err.msg[0] = '\0';
-    }
-    if (strcmp(db->warning, err.msg) == 0) {
+    if (!db->backup_watch) {
         return;
     }
-    snprintf(db->warning, sizeof(db->warning), "%s", err.msg);
-    api_warn(db->api, err.msg);
-    if (err.msg[0]) {
-        log_write(LOG_WARNING, "server", "database %s: %s", db->options.name, err.msg);
+    watch_read(db->backup_watch, text);
+    if (strcmp(db->warning, text) == 0) {
+        return;
+    }
+    snprintf(db->warning, sizeof(db->warning), "%s", text);
+    api_warn(db->api, text);
+    if (text[0]) {
+        log_write(LOG_WARNING, "server", "database %s: %s", db->options.name, text);
     } else {
         log_write(LOG_INFO, "server", "database %s: backups can be written again",
                   db->options.name);
@@ -588,7 +591,7 @@ watch_backups(struct database *db)
 static void
 tend(struct database *db)
 {
-    watch_backups(db);
+    tell_backups(db);
     int64_t now_us = clock_mono_us(clock_system());
     struct ingest_stats stats;
     double seconds = (double)(now_us - db->tended_us) / US_PER_S;
@@ -619,6 +622,7 @@ take_apart(struct database *db)
     }
     databases_detach(db->options.databases, db->index);
     api_close(db->api);
+    watch_stop(db->backup_watch);
     work_stop(db->backup);
     work_stop(db->optimize);
     collect_demo_stop(db->demo);
