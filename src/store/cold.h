@@ -155,6 +155,12 @@ enum err_code cold_missing_read(const char *cold_dir, struct cold_manifest *ret_
 enum err_code cold_missing_forget(const char *cold_dir, const struct cold_file *file,
                                   struct err *err);
 
+/* Why a start leaves a file that is there again off the list, for as long as things are so:
+ * --forget-missing may end it. Other reasons pass by themselves, or say that something failed. */
+#define COLD_BACK_TWICE "some of its rows were written again meanwhile and would be there twice"
+#define COLD_BACK_NO_RAW "its raw file is not listed, and was not dropped by retention"
+#define COLD_BACK_COUNTED "rows of its day are there again and would be counted twice"
+
 /* ERR_NOT_FOUND when there is none, ERR_CORRUPT when its checksum or its text is wrong. */
 enum err_code cold_manifest_read(const char *cold_dir, struct cold_manifest *ret_manifest,
                                  struct err *err);

@@ -313,6 +313,74 @@ do_step(struct maintain *maintain, struct retention_step *step, const char *rule
     return maintain_receipt_end(maintain, step, rule, err);
 }
 
+/* Those of `steps` that were given up: a rule would drop them if they were there. */
+static enum err_code
+drop_given_up(struct maintain *maintain, const struct retention_plan *plan,
+              const struct cold_manifest *missing, struct err *err)
+{
+    struct cold_names dropped COLD_NAMES_AUTO = {0};
+    struct cold_file *files MEM_AUTO = mem_zalloc(missing->count + 1, sizeof(*files));
+    size_t count = 0;
+    enum err_code code = cold_ledger_read(maintain->cold_dir, COLD_DROPPED, &dropped, err);
+
+    for (size_t i = 0; i < plan->count && code == ERR_OK; i++) {
+        for (size_t k = 0; k < plan->steps[i].file_count; k++) {
+            const struct cold_file *file = &plan->steps[i].files[k];
+            char relative[COLD_RELATIVE_MAX];
+            cold_relative(file, relative);
+            if (count < missing->count && !cold_names_has(&dropped, relative) &&
+                bsearch(file, missing->files, missing->count, sizeof(*file), cold_file_compare)) {
+                files[count++] = *file;
+            }
+        }
+    }
+    code = code ? code : cold_ledger_add(maintain->cold_dir, COLD_DROPPED, files, count, err);
+    if (code == ERR_OK && count > 0) {
+        engine_event(maintain->engine, false,
+                     "retention: %zu cold files that are missing are not listed again when they "
+                     "come back, for the rules drop their rows",
+                     count);
+    }
+    return code;
+}
+
+/* Files that a start went on without are in no plan, and must not bring back rows that the rules
+ * drop. They are asked about as if they were there. */
+static enum err_code
+retain_given_up(struct maintain *maintain, const struct maintain_plan *there, struct err *err)
+{
+    struct cold_manifest missing = {0};
+    struct retention_plan plan RETENTION_PLAN_AUTO = {0};
+    enum err_code code = cold_missing_read(maintain->cold_dir, &missing, err);
+
+    if (code != ERR_OK || missing.count == 0) {
+        free(missing.files);
+        return code == ERR_NOT_FOUND || code == ERR_CORRUPT ? ERR_OK : code;
+    }
+    size_t count = there->file_count + missing.count;
+    struct cold_file *files MEM_AUTO = mem_zalloc(count, sizeof(*files));
+    memcpy(files, missing.files, missing.count * sizeof(*files));
+    if (there->file_count > 0) {
+        memcpy(files + missing.count, there->files, there->file_count * sizeof(*files));
+    }
+    qsort(files, count, sizeof(*files), cold_file_compare);
+    qsort(missing.files, missing.count, sizeof(*missing.files), cold_file_compare);
+    const struct retention_input input = {
+        .rules = there->rules,
+        .rule_count = there->rule_count,
+        .files = files,
+        .file_count = count,
+        .hot = there->hot,
+        .hot_count = there->hot_count,
+        .now_us = clock_wall_us(maintain->engine->clock),
+        .no_rollups = maintain->rows_only,
+    };
+    retention_plan_make(&input, &plan);
+    code = drop_given_up(maintain, &plan, &missing, err);
+    free(missing.files);
+    return code;
+}
+
 enum err_code
 maintain_retain(struct maintain *maintain, struct err *err)
 {
@@ -321,6 +389,7 @@ maintain_retain(struct maintain *maintain, struct err *err)
     enum err_code code = engine_retention_plan(maintain->engine, &plan, err);
     size_t count = plan.plan.count;
 
+    code = code ? code : retain_given_up(maintain, &plan, err);
     for (size_t i = 0; i < count && code == ERR_OK && !atomic_load(&maintain->stopping); i++) {
         struct retention_step *step = &plan.plan.steps[i];
         struct buf rules BUF_AUTO = {0};

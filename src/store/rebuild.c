@@ -48,6 +48,9 @@ tell_back(void *ctx, const struct cold_file *file, const char *why)
         engine_event(engine, false, "cold/%s is back: its %llu rows can be read again", relative,
                      (unsigned long long)file->rows);
     }
+    if (engine->options.store.cold_back) {
+        engine->options.store.cold_back(engine->options.store.cold_back_ctx, file, why);
+    }
 }
 
 /* Rows came for its day: whichever they replace cannot be told. */

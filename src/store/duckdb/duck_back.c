@@ -2,7 +2,8 @@
  * Cold files that were missing at a start, and are there again. What the list said of them stands
  * in cold/missing.json. One is listed again when it is what was written and none of its rows is in
  * the table by now: rows of the log may have been replayed meanwhile, or written again, and a row
- * must not be there twice. A rollup comes back with its raw file.
+ * must not be there twice. A rollup comes back with its raw file, or alone when a rule of retention
+ * dropped that and nothing else is of its day.
  */
 #include "store/duckdb/duck_cold.h"
 
@@ -12,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "store/duckdb/duck_views.h"
 
 enum { SQL_BYTES = 64 << 20 };
 
@@ -108,9 +110,67 @@ has_rows(struct duck_store *duck, const struct cold_file *file, bool *ret_has, s
     return code;
 }
 
+/* By a rule that keeps the rollup; else the file was replaced by others that have its rows. */
+static bool
+raw_was_dropped(const struct cold_file *file, const struct cold_names *dropped)
+{
+    struct cold_file raw = *file;
+    char relative[COLD_RELATIVE_MAX];
+
+    raw.kind = COLD_RAW;
+    cold_relative(&raw, relative);
+    return cold_names_has(dropped, relative);
+}
+
+static enum err_code
+has_hot_rows(struct duck_store *duck, const struct cold_file *file, bool *ret_has, struct err *err)
+{
+    const struct catalog_table *table = catalog_table(file->table);
+    const char *time = table->columns[table->time_column].name;
+    struct duck_reader writer = {.connection = duck->writer};
+    struct duck_bounds bounds = {.rows_max = 1, .bytes_max = DUCK_TEXT_BYTES_MAX};
+    struct batch rows BATCH_AUTO = {0};
+    struct buf sql BUF_AUTO = {0};
+    char hot[DUCK_NAME_MAX];
+
+    duck_hot_name(table, hot);
+    buf_init(&sql, SQL_BYTES);
+    buf_add_fmt(&sql,
+                "SELECT count(*)::BIGINT FROM main.\"%s\" WHERE \"%s\" >= make_timestamp(%" PRId64
+                ") AND \"%s\" < make_timestamp(%" PRId64 ")",
+                hot, time, cold_day_begin_us(file->day), time, cold_day_end_us(file->day));
+    const struct duck_statement statement = {.sql = buf_slice(&sql)};
+    enum err_code code =
+        duck_select(duck, &writer, DUCK_SIDE_APPLY, &statement, &bounds, &rows, NULL, err);
+    *ret_has = !code && batch_get_i64(&rows, 0, 0) > 0;
+    return code;
+}
+
+/* A rollup has no keys to compare. Rows of the day that are there beside its own files may be
+ * those that it counts: of a log that was replayed, or written again. */
+static const char *
+why_not_alone(struct duck_store *duck, const struct cold_file *file)
+{
+    struct err ignored;
+    bool has = false;
+
+    for (size_t i = 0; i < duck->cold.count; i++) {
+        const struct cold_file *other = &duck->cold.files[i];
+        if (other->table == file->table && other->day == file->day &&
+            strcmp(other->name, file->name) != 0) {
+            return COLD_BACK_COUNTED;
+        }
+    }
+    if (has_hot_rows(duck, file, &has, &ignored) != ERR_OK) {
+        return "whether rows of its day are there cannot be told";
+    }
+    return has ? COLD_BACK_COUNTED : NULL;
+}
+
 /* NULL, or why the file stays as it is. */
 static const char *
-why_not(struct duck_store *duck, const struct cold_file *file, uint64_t applied)
+why_not(struct duck_store *duck, const struct cold_file *file, const struct cold_names *dropped,
+        uint64_t applied)
 {
     char path[COLD_PATH_MAX];
     char checksum[COLD_CHECKSUM_MAX];
@@ -122,16 +182,22 @@ why_not(struct duck_store *duck, const struct cold_file *file, uint64_t applied)
         strcmp(checksum, file->checksum) != 0) {
         return "it is not what was written; put it back from a backup";
     }
-    if (file->kind != COLD_RAW) {
-        return duck_cold_find(&duck->cold, file->name, COLD_RAW) ? NULL : "its rows are not listed";
+    if (file->kind != COLD_RAW && duck_cold_find(&duck->cold, file->name, COLD_RAW)) {
+        return NULL;
+    }
+    if (file->kind != COLD_RAW && !raw_was_dropped(file, dropped)) {
+        return COLD_BACK_NO_RAW;
     }
     if (file->sealed_lsn > applied) {
         return "the database is older than it, the log gives its rows again";
     }
+    if (file->kind != COLD_RAW) {
+        return why_not_alone(duck, file);
+    }
     if (has_rows(duck, file, &has, &ignored) != ERR_OK) {
         return "its rows cannot be compared with those of the table";
     }
-    return has ? "some of its rows were written again meanwhile and would be there twice" : NULL;
+    return has ? COLD_BACK_TWICE : NULL;
 }
 
 static enum err_code
@@ -204,7 +270,8 @@ read_applied(struct duck_store *duck, uint64_t *ret_lsn, struct err *err)
 
 static enum err_code
 look_at(struct duck_store *duck, const struct store_open_options *options,
-        const struct cold_file *file, uint64_t applied, struct err *err)
+        const struct cold_file *file, const struct cold_names *dropped, uint64_t applied,
+        struct err *err)
 {
     char path[COLD_PATH_MAX];
 
@@ -212,7 +279,7 @@ look_at(struct duck_store *duck, const struct store_open_options *options,
     if (access(path, F_OK) != 0 || is_among(file, duck->cold.files, duck->cold.count)) {
         return ERR_OK;
     }
-    const char *why = why_not(duck, file, applied);
+    const char *why = why_not(duck, file, dropped, applied);
     enum err_code code = why ? ERR_OK : list_again(duck, file, err);
     if (!code && options->cold_back) {
         options->cold_back(options->cold_back_ctx, file, why);
@@ -240,7 +307,7 @@ duck_back_open(struct duck_store *duck, const struct store_open_options *options
         char relative[COLD_RELATIVE_MAX];
         cold_relative(&missing.files[i], relative);
         if (!cold_names_has(&dropped, relative)) {
-            code = look_at(duck, options, &missing.files[i], applied, err);
+            code = look_at(duck, options, &missing.files[i], &dropped, applied, err);
         }
     }
     code = code ? code : forget(duck, &missing, err);
