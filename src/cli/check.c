@@ -466,7 +466,8 @@ is_to_go_on(const struct check *before, const struct check *after)
  * collected, as after any start: the engine merged them, or brought their rows back.
  */
 static enum err_code
-repair(struct check **check, const char *from, struct err *err)
+repair(struct check **check, const struct check_pools *pools, struct check_refusals *refusals,
+       struct err *err)
 {
     enum err_code code = ERR_OK;
     bool again = (*check)->finding_count > 0;
@@ -474,7 +475,9 @@ repair(struct check **check, const char *from, struct err *err)
 
     for (int i = 0; i < REPAIRS_MAX && again && code == ERR_OK; i++) {
         struct check *after = check_new((*check)->cli, (*check)->config);
-        code = check_repair(*check, from, err);
+        after->refusals = refusals;
+        refusals->count = 0; /* of the last start */
+        code = check_repair(*check, pools, refusals, err);
         code = code ? code : look(after, err);
         again = (of_log || (*check)->findings_more > 0) && is_to_go_on(*check, after);
         check_free(*check);
@@ -486,10 +489,14 @@ repair(struct check **check, const char *from, struct err *err)
 static enum err_code
 repair_from(struct check **check, struct err *err)
 {
-    char *pool MEM_AUTO = NULL;
-    enum err_code code = check_find_backups(*check, &pool, err);
+    struct check_pools pools CHECK_POOLS_AUTO = {0};
+    struct check_refusals refusals = {0};
+    enum err_code code = check_find_backups(*check, &pools, err);
 
-    return code ? code : repair(check, pool, err);
+    code = code ? code : repair(check, &pools, &refusals, err);
+    (*check)->refusals = NULL;
+    free(refusals.at);
+    return code;
 }
 
 static int

@@ -20,6 +20,7 @@ enum repair {
     REPAIR_SET_ASIDE, /* `path` goes to quarantine/ */
     REPAIR_COLD_FILE, /* the cold file `file` comes from a backup, or is set aside */
     REPAIR_GIVEN_UP,  /* as above, of one that is off the list: a start lists it again */
+    REPAIR_BACK,      /* a start lists `file` again or refuses it; then it may be forgotten */
     REPAIR_FORGET,    /* nothing is known of `file` but its name, which may be forgotten */
     REPAIR_LOG,       /* what can be read of the log stays, the rest is set aside */
     REPAIR_ADOPT      /* a new database with the cold files of their manifest */
@@ -34,11 +35,33 @@ struct finding {
     char remedy[ERR_MSG_MAX];  /* what --repair does, or what else to do */
     char path[FILES_PATH_MAX];
     struct cold_file file;
+    bool unreadable; /* what is at `path` was not read, so nothing is known against its bytes */
+};
+
+/* Directories of backups that were read: --from, backup.dir. */
+enum { CHECK_POOLS_MAX = 2 };
+struct check_pools {
+    char *at[CHECK_POOLS_MAX];
+    size_t count;
+};
+void check_pools_free(struct check_pools *pools);
+
+#define CHECK_POOLS_AUTO __attribute__((cleanup(check_pools_free)))
+
+/* Files that are there again and that a start did not list, with its reason. */
+struct check_refusal {
+    struct cold_file file;
+    const char *why; /* static */
+};
+struct check_refusals {
+    struct check_refusal *at; /* the caller frees */
+    size_t count;
 };
 
 struct check {
     struct cli *cli;
     const struct config *config;
+    const struct check_refusals *refusals; /* of the repair before this look, or NULL */
     /* the log */
     uint64_t segments;
     uint64_t records;
@@ -95,15 +118,18 @@ void check_text(const struct check *check, struct buf *out);
 void check_json(const struct check *check, struct buf *out);
 
 /*
- * check_repair.c: the directory of backups that --from or backup.dir names, NULL when neither does;
- * the caller frees it. Asked before anything is touched: files are given up when no backup has
- * them, so a directory that is mistyped or not mounted must not be taken for one that has none. One
- * that is only configured may not have been written to yet: that is told.
+ * check_repair.c: the directories of backups that --from or backup.dir names; none when neither
+ * does. Asked before anything is touched: files are given up when no backup has them, so a
+ * directory that is mistyped or not mounted must not be taken for one that has none. One that is
+ * only configured may not have been written to yet: that is told. With --forget-missing, which
+ * cannot be taken back, every place that is named or configured must be there and be read whole.
  */
-enum err_code check_find_backups(const struct check *check, char **ret_pool, struct err *err);
+enum err_code check_find_backups(const struct check *check, struct check_pools *ret_pools,
+                                 struct err *err);
 
-/* check_repair.c: does what the findings say, and prints each deed. `from` is a directory of
- * backups, or NULL. */
-enum err_code check_repair(const struct check *check, const char *from, struct err *err);
+/* check_repair.c: does what the findings say, and prints each deed; adds what the start that ends
+ * it did not list. */
+enum err_code check_repair(const struct check *check, const struct check_pools *pools,
+                           struct check_refusals *refusals, struct err *err);
 
 #endif

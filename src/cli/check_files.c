@@ -125,7 +125,7 @@ tell_rollup(const struct check *check, struct finding *finding, const char *day)
     }
 }
 
-static void
+static struct finding *
 tell_cold(struct check *check, const struct cold_file *file, const char *code, const char *what)
 {
     char day[COLD_DAY_TEXT];
@@ -144,6 +144,20 @@ tell_cold(struct check *check, const struct cold_file *file, const char *code, c
     }
     say(finding->remedy, "takes the file from a backup (--from DIR) that has it; without one what "
                          "is there is set aside, and the next start takes the file off the list.");
+    return finding;
+}
+
+/* A right that is missing, or a disk that fails: its bytes may be all right. */
+static void
+tell_unreadable(struct check *check, const struct cold_file *file, const struct err *err)
+{
+    struct finding *finding = tell_cold(check, file, "COLD_UNREADABLE", "cannot be read");
+
+    finding->unreadable = true;
+    snprintf(finding->meaning, sizeof(finding->meaning),
+             "%.400s. Whether its rows are lost is not known; queries of that day fail.", err->msg);
+    say(finding->remedy, "takes the file from a backup (--from DIR) that has it; without one the "
+                         "file is left as it is.");
 }
 
 static void
@@ -161,7 +175,7 @@ check_cold_file(struct check *check, const struct cold_file *file)
     if (code == ERR_NOT_FOUND) {
         tell_cold(check, file, "COLD_MISSING", "is missing");
     } else if (code != ERR_OK) {
-        tell_cold(check, file, "COLD_UNREADABLE", "cannot be read");
+        tell_unreadable(check, file, &err);
     } else if (bytes != file->bytes || strcmp(sum, file->checksum) != 0) {
         tell_cold(check, file, "COLD_DAMAGED", "is not what was written: its checksum is wrong");
     } else {
@@ -174,7 +188,7 @@ check_cold_file(struct check *check, const struct cold_file *file)
 
 /* Its name and checksum stand in cold/missing.json, so a backup's copy can still be listed again.
  */
-static void
+static struct finding *
 tell_given_up(struct check *check, const struct cold_file *file, const char *what)
 {
     bool harmless = file->kind != COLD_RAW && has_raw(check, file);
@@ -192,10 +206,48 @@ tell_given_up(struct check *check, const struct cold_file *file, const char *wha
     } else {
         tell_rollup(check, finding, day);
     }
+    snprintf(
+        finding->remedy, sizeof(finding->remedy),
+        "takes the file from a backup (--from DIR) that has it, and it is listed again%s. When "
+        "no backup has it: \"eider check --repair --forget-missing\" accepts that it is lost, "
+        "and it is not told any more.",
+        file->kind == COLD_RAW ? " unless rows of it were written again meanwhile"
+        : harmless             ? ""
+                               : " with its raw file, or alone when retention dropped that and "
+                                 "no other rows of the day came");
+    return finding;
+}
+
+/* Whole, and not on the list: a start lists it, or has its reasons. */
+static void
+tell_back(struct check *check, const struct cold_file *file)
+{
+    bool harmless = file->kind != COLD_RAW && has_raw(check, file);
+    const char *why = NULL;
+    char day[COLD_DAY_TEXT];
+    struct finding *finding =
+        add_cold(check, file, "COLD_BACK", harmless ? SEVERITY_WARNING : SEVERITY_ERROR,
+                 "was missing and is there again, but not listed");
+
+    for (size_t i = 0; check->refusals && i < check->refusals->count; i++) {
+        if (cold_file_compare(&check->refusals->at[i].file, file) == 0) {
+            why = check->refusals->at[i].why;
+        }
+    }
+    cold_day_format(file->day, day);
+    finding->repair = REPAIR_BACK;
+    if (why) {
+        size_t len = strlen(finding->what);
+        snprintf(finding->what + len, sizeof(finding->what) - len, ": %s", why);
+    }
+    snprintf(finding->meaning, sizeof(finding->meaning),
+             "No query reads its %" PRIu64 " rows of %s%s of %s.", file->rows,
+             catalog_table(file->table)->name, cold_kind_suffix(file->kind), day);
     say(finding->remedy,
-        "takes the file from a backup (--from DIR) that has it, and it is listed again unless rows "
-        "of it were written again meanwhile. When no backup has it: \"eider check --repair "
-        "--forget-missing\" accepts that it is lost, and it is not told any more.");
+        "lists it again, as the next start does, or says why not: rows of it may have been written "
+        "again meanwhile, and would be there twice. Then \"eider check --repair --forget-missing\" "
+        "moves it to quarantine/, goes on without those of its rows that were not written again, "
+        "and tells no more of it.");
 }
 
 static void
@@ -214,17 +266,21 @@ check_given_up(struct check *check, const struct cold_file *file)
         tell_given_up(check, file, "is missing, and was taken off the list");
         return;
     }
-    if (code != ERR_OK || bytes != file->bytes || strcmp(sum, file->checksum) != 0) {
+    if (code != ERR_OK) {
+        struct finding *unread =
+            tell_given_up(check, file, "was taken off the list, and cannot be read");
+        unread->unreadable = true;
+        snprintf(unread->meaning, sizeof(unread->meaning),
+                 "%.400s. Whether its rows are lost is not known; queries of that day answer "
+                 "without them.",
+                 err.msg);
+        return;
+    }
+    if (bytes != file->bytes || strcmp(sum, file->checksum) != 0) {
         tell_given_up(check, file, "is not what was written, and was taken off the list");
         return;
     }
-    struct finding *finding = add_cold(check, file, "COLD_BACK", SEVERITY_WARNING,
-                                       "was missing and is there again, but not listed");
-    finding->repair = REPAIR_OPEN;
-    say(finding->meaning, "No query reads it yet.");
-    say(finding->remedy, "lists it again, as the next start does; when rows of it were written "
-                         "again meanwhile it says so and leaves it out, for they would be there "
-                         "twice.");
+    tell_back(check, file);
 }
 
 /* Of files that a database which lost records did not list, the name alone is known. */
@@ -256,15 +312,22 @@ check_missing(struct check *check)
     struct cold_names told COLD_NAMES_AUTO = {0};
     struct cold_names names COLD_NAMES_AUTO = {0};
     char dir[FILES_PATH_MAX];
-    struct err ignored;
+    struct err err;
 
     if (!check->cold_known || check->database_empty) {
         return; /* then what is made of the files is told elsewhere */
     }
     snprintf(dir, sizeof(dir), "%.4000s/cold", check->config->data_dir);
-    cold_missing_read(dir, &missing, &ignored);
-    cold_ledger_read(dir, COLD_DROPPED, &dropped, &ignored);
-    cold_ledger_read(dir, COLD_MISSING, &names, &ignored);
+    enum err_code code = cold_missing_read(dir, &missing, &err);
+    bool known = code == ERR_OK || code == ERR_NOT_FOUND || code == ERR_CORRUPT;
+    code = known ? cold_ledger_read(dir, COLD_DROPPED, &dropped, &err) : code;
+    code = code ? code : cold_ledger_read(dir, COLD_MISSING, &names, &err);
+    if (code != ERR_OK) {
+        check_add(check, "COLD_LIST_WRONG", SEVERITY_ERROR,
+                  "which cold files were given up cannot be read: %.400s", err.msg);
+        free(missing.files);
+        return;
+    }
     for (size_t i = 0; i < missing.count; i++) {
         char relative[COLD_RELATIVE_MAX];
         cold_relative(&missing.files[i], relative);
@@ -349,9 +412,10 @@ check_orphans(struct check *check)
         cold_names_add(&orphans.listed, relative);
     }
     add_sidecars(check, &orphans.listed);
-    cold_ledger_read(dir, COLD_MISSING, &orphans.listed, &ignored);
-    cold_names_sort(&orphans.listed);
-    cold_walk(dir, check_orphan, &orphans, &ignored);
+    if (cold_ledger_read(dir, COLD_MISSING, &orphans.listed, &ignored) == ERR_OK) {
+        cold_names_sort(&orphans.listed);
+        cold_walk(dir, check_orphan, &orphans, &ignored);
+    }
     cold_names_fini(&orphans.listed);
 }
 

@@ -8,7 +8,8 @@
 
 struct repairing {
     const struct check *check;
-    const char *from; /* a directory of backups, or NULL */
+    const struct check_pools *pools;
+    struct check_refusals *refusals;
     char stamp[TIME_TEXT_MAX];
     bool quiet; /* set aside without a word */
 };

@@ -122,7 +122,8 @@ static const struct cli_option check_options[] = {
      .help = "Backups to take missing cold files from; backup.dir when not given.",
      .complete = CLI_COMPLETE_FILE},
     {.name = "forget-missing",
-     .help = "With --repair: tell no more of lost cold files that no backup has."},
+     .help = "With --repair: tell no more of lost cold files that no backup has; --from and "
+             "backup.dir must be readable. Without either it says that there is no backup."},
     {.name = "url", .arg = "URL", .help = "Ask the server at this address."},
     {.name = "json", .help = "Print the result as JSON."},
     {0},

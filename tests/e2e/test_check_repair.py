@@ -308,6 +308,181 @@ def test_a_cold_file_that_does_not_fit_any_more_stays_out_and_is_kept(place, wha
     assert set(there) <= set(cold_files(place))
 
 
+def lose(place, table, kind="", day="2026-01-06"):
+    """Removes the raw file or a rollup of a day; returns its path."""
+    path, = (path for path in cold_files(place) if f"/{table}{kind}/date={day}/" in path)
+    os.unlink(path)
+    return path
+
+
+def missing_lists(place):
+    return [open(os.path.join(place.data, "cold", name), "rb").read() for name in ("missing", "missing.json")]
+
+
+def given_up(place):
+    """A directory with a backup, one of whose files was lost and given up by a start."""
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    place.backup()
+    path = lose(place, "trades")
+    with place.server() as server:
+        assert server.sql("SELECT count(*) FROM trades") == [[6]]
+    return path, rows
+
+
+def test_nothing_is_forgotten_while_a_place_of_backups_was_not_read(place):
+    path, rows = given_up(place)
+    before = missing_lists(place)
+    configured = ["--set", f"backup.dir={place.backups}"]
+    away = place.backups + ".away"
+    os.rename(place.backups, away)
+
+    def refused(why, *options):
+        done, said = check(place, "--repair", "--forget-missing", *options)
+        assert done.returncode == 1 and why in done.stderr and "nothing was repaired" in done.stderr, done.stderr
+        assert "given up for good" not in done.stderr and missing_lists(place) == before
+
+    refused(f"backup.dir is {place.backups}: there is no such directory", *configured)
+    os.mkdir(place.backups)  # where it would be mounted
+    refused(f"backup.dir is {place.backups}: there is no backup of Eider in it", *configured)
+    # A place that is named does not make up for the one that is configured.
+    os.rename(os.path.join(away, "files"), os.path.join(place.root, "files"))
+    shutil.copytree(away, os.path.join(place.root, "other"))
+    os.mkdir(os.path.join(place.root, "other", "files"))
+    refused(f"backup.dir is {place.backups}", "--from", os.path.join(place.root, "other"), *configured)
+    os.rmdir(place.backups)
+    os.rename(away, place.backups)
+    refused("files cannot be read", *configured)
+    os.rename(os.path.join(place.root, "files"), os.path.join(place.backups, "files"))
+    manifest, = glob.glob(os.path.join(place.backups, "*", "manifest.json"))
+    flip(manifest)
+    refused("manifest.json", *configured)
+    flip(manifest)
+    # The one that is configured has the file, though not the one that is named.
+    done, said = check(place, "--repair", "--forget-missing", "--from", os.path.join(place.root, "other"), *configured)
+    assert done.returncode == 0 and os.path.exists(path) and not codes(said), (done.stderr, said)
+    assert dump_of(place, place.data) == rows
+
+
+def test_nothing_is_forgotten_when_a_copy_cannot_be_read(place):
+    path, rows = given_up(place)
+    other = lose(place, "market_data")  # of which the backup's copy is all right
+    before = missing_lists(place)
+    copy, = glob.glob(os.path.join(place.backups, "files", "trades", "date=2026-01-06", "*.parquet"))
+    os.rename(copy, copy + ".away")
+    os.mkdir(copy)  # which opens, and cannot be read
+    for options in (["--forget-missing"], []):
+        done, said = check(place, "--repair", "--from", place.backups, *options)
+        assert done.returncode == 1 and "whether a backup has a lost file is not known" in done.stderr, done.stderr
+        assert copy in done.stderr and "Is a directory" in done.stderr
+        assert "given up for good" not in done.stderr and missing_lists(place) == before
+    os.rmdir(copy)
+    os.rename(copy + ".away", copy)
+    done, said = check(place, "--repair", "--from", place.backups, "--forget-missing")
+    assert done.returncode == 0 and not codes(said) and os.path.exists(path) and os.path.exists(other), (done.stderr, said)
+    assert dump_of(place, place.data) == rows
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_a_cold_file_that_cannot_be_read_is_neither_moved_nor_forgotten(place, listed):
+    with place.server() as server:
+        fill(server, count=9)
+        rows = dump(server)
+    seal(place)
+    path, = (path for path in cold_files(place) if "/trades/date=2026-01-06/" in path)
+    size = os.path.getsize(path)
+    os.rename(path, path + ".away")
+    if not listed:
+        with place.server():
+            pass
+    os.mkdir(path)
+    done, said = check(place, "--repair", "--forget-missing") if not listed else check(place)
+    assert done.returncode == 1, said
+    finding = next(f for f in said["findings"] if f["code"] == ("COLD_UNREADABLE" if listed else "COLD_GIVEN_UP"))
+    assert "cannot be read" in finding["what"] and "not known" in finding["meaning"], finding
+    assert os.path.isdir(path) and "given up for good" not in done.stderr and not glob.glob(os.path.join(place.data, "quarantine", "*"))
+    os.rmdir(path)
+    os.rename(path + ".away", path)
+    assert os.path.getsize(path) == size and dump_of(place, place.data) == rows
+
+
+def test_a_file_whose_rows_were_written_again_stays_an_error_until_it_is_given_up(place):
+    path, rows = given_up(place)
+    with place.server() as server:
+        again = {"trade_id": "t1", "timestamp": "2026-01-05T00:00:00", "symbol": "ETH", "side": "buy", "quantity": 1.0, "price": 9.0}
+        assert server.ingest("trades", again, ack="applied").status_code == 200
+        before = dump(server)
+    assert len(before["trades"]) == len(rows["trades"]) - 2
+    done, said = check(place, "--repair", "--from", place.backups)
+    for _ in range(2):
+        assert done.returncode == 1 and "COLD_BACK" in codes(said) and os.path.exists(path), said
+        finding = next(f for f in said["findings"] if f["code"] == "COLD_BACK")
+        assert finding["severity"] == "error" and "written again meanwhile" in finding["what"], finding
+        assert "3 rows of trades" in finding["meaning"] and "--forget-missing" in finding["repair"], finding
+        done, said = check(place, "--repair")
+    assert check(place)[0].returncode == 1
+    done, said = check(place, "--repair", "--forget-missing")
+    assert done.returncode == 0 and not codes(said) and f"given up for good: {path}" in done.stderr, (done.stderr, said)
+    assert len(glob.glob(os.path.join(place.data, "quarantine", "*" + os.path.basename(path)))) == 1
+    assert check(place)[0].returncode == 0
+    with place.server("--log-level", "INFO") as server:
+        assert dump(server) == before
+        assert "not listed again" not in server.log()
+
+
+def retain(place, rule):
+    done = run("retention", "run", "--data-dir", place.data, "--set", f"retention={rule}")
+    assert done.returncode == 0, done.stderr
+
+
+def rollup_rows(place):
+    with place.server() as server:
+        return sorted(server.sql("SELECT * FROM market_data_1d"), key=repr)
+
+
+@pytest.mark.parametrize("what", ["alone", "late row", "late row sealed"])
+def test_a_rollup_whose_rows_retention_dropped_is_listed_again(place, what):
+    with place.server() as server:
+        fill(server, count=9)
+    seal(place)
+    retain(place, "table=market_data rollup=raw max_age=30d")
+    place.backup()
+    before = rollup_rows(place)
+    path = lose(place, "market_data", "_1d")
+    fewer = rollup_rows(place)
+    assert len(fewer) < len(before)
+    if what != "alone":
+        with place.server() as server:
+            late = {"timestamp": "2026-01-06T00:00:01.000001", "symbol": "AAPL", "last_price": 7.0}
+            assert server.ingest("market_data", late, ack="applied").status_code == 200
+        if what == "late row sealed":
+            seal(place)
+    done, said = check(place)
+    assert done.returncode == 1 and "COLD_GIVEN_UP" in codes(said)
+    done, said = check(place, "--repair", "--from", place.backups)
+    if what == "alone":
+        assert done.returncode == 0 and not codes(said), (done.stderr, said)
+        assert rollup_rows(place) == before
+        return
+    assert done.returncode == 1 and "counted twice" in done.stderr and codes(said) == {"COLD_BACK"}, (done.stderr, said)
+    assert os.path.exists(path)
+    assert [row[2] for row in rollup_rows(place) if row[1].startswith("2026-01-06")] == [1]  # the late one alone
+    done, said = check(place, "--repair", "--forget-missing")
+    assert done.returncode == 0 and not codes(said) and not os.path.exists(path), (done.stderr, said)
+
+
+@pytest.mark.parametrize("rule, stay", [("max_age=30d", False), ("max_age=30000d", True), ("max_bytes=1", False)])
+def test_rows_that_retention_dropped_do_not_come_back_with_a_file_that_was_given_up(place, rule, stay):
+    path, rows = given_up(place)
+    retain(place, f"table=trades {rule}")
+    done, said = check(place, "--repair", "--from", place.backups)
+    assert done.returncode == 0 and not codes(said) and os.path.exists(path) == stay, (done.stderr, said)
+    with place.server() as server:
+        assert server.sql("SELECT count(*) FROM trades") == [[9 if stay else 0]]
+
+
 def test_settings_of_postgres_leave_the_files_of_duckdb_alone(place):
     """The list of cold files is in eider.duckdb, which a server with PostgreSQL does not open."""
     with place.server() as server:
