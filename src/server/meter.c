@@ -57,12 +57,13 @@ load_prices(const struct config *config, struct prices **ret_prices, struct err 
         dir = default_prices;
     }
     enum err_code code = prices_load(dir, &prices, err);
-    if (code != ERR_OK && config->meter.prices_dir) {
-        err->code = access(dir, F_OK) == 0 ? code : ERR_USAGE;
-        return err_context(err, err->code, "%s: meter.prices_dir",
-                           config_where(config, "meter.prices_dir"));
-    }
     if (code != ERR_OK) {
+        if (config->meter.prices_dir) {
+            code = access(dir, F_OK) == 0 ? code : ERR_USAGE;
+            err->code = code;
+            (void)err_context(err, code, "%s: meter.prices_dir",
+                              config_where(config, "meter.prices_dir"));
+        }
         return code;
     }
     code = select_books(config, prices, err);
