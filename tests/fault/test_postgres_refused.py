@@ -184,6 +184,7 @@ def test_a_lock_that_is_never_answered_does_not_hold_up_a_stop(postgres, wholly)
             server.start(wait=False)
             assert way.held.wait(60), server.log()
             assert server.stop(STOP_S) == 0
+            assert "does not answer while it is set up" in server.log() and "the query took" not in server.log(), server.log()
         finally:
             server.close()
 

@@ -63,6 +63,10 @@ ask_as(struct pg_store *store, enum pg_side side, const char *text, struct batch
     enum err_code code = pg_ask(store, &store->writer, side, &sql, &bounds,
                                 pg_deadline(store, SETUP_TIMEOUT_MS), ret_rows, err);
     pg_sql_fini(&sql);
+    if (code == ERR_TIMEOUT) { /* nobody's query, whose words that has */
+        return err_set(err, code, "PostgreSQL (%s) does not answer while it is set up",
+                       store->params.where);
+    }
     return code;
 }
 
