@@ -258,7 +258,7 @@ ask_last_points(struct place *place, bool cached)
     struct err err;
 
     if (!cached || !hot_latest(place->hot, place->store, TABLE_METRICS, &rows)) {
-        must(store_latest(place->store, TABLE_METRICS, &rows, &err), &err);
+        must(store_latest(place->store, TABLE_METRICS, NULL, &rows, &err), &err);
     }
     batch_fini(&rows);
 }
