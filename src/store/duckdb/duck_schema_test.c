@@ -331,7 +331,7 @@ test_down_refuses_while_rows_are_in_cold_files(void **state)
     assert_int_equal(move(place->path, true, 1, &err), ERR_CONFLICT);
     assert_non_null(strstr(err.msg, "migration 2 hot_and_cold, down"));
     assert_non_null(strstr(err.msg, "rows are in 3 cold files, which version 1 cannot read"));
-    assert_int_equal(version_of(place->path), 2);
+    assert_int_equal(version_of(place->path), newest()); /* before the first step */
     run_sql(place->path, "DELETE FROM eider_cold_files");
     open_well(place->path);
     expect_rows(place->path);
@@ -347,7 +347,7 @@ test_down_below_the_first_version_refuses_when_there_are_rows(void **state)
     open_well(place->path);
     assert_int_equal(move(place->path, true, 0, &err), ERR_CONFLICT);
     assert_non_null(strstr(err.msg, "going below version 1 would delete its tables"));
-    assert_int_equal(version_of(place->path), 1); /* the step before was whole */
+    assert_int_equal(version_of(place->path), newest());
     expect_rows(place->path);
 }
 
