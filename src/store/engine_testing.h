@@ -32,7 +32,7 @@ struct plan {
     _Atomic int applies;     /* so far */
     _Atomic int opens;       /* so far */
     _Atomic int checkpoints; /* so far */
-    _Atomic int fail_checkpoint;   /* so many checkpoints answer ERR_INTERNAL */
+    _Atomic int fail_checkpoint; /* so many checkpoints answer ERR_INTERNAL */
     void (*on_apply)(void *ctx); /* before each apply, on the applier's thread; NULL: nothing */
     void *on_apply_ctx;
     _Atomic int fail_snapshot; /* so many snapshots answer ERR_NO_SPACE */
