@@ -512,7 +512,8 @@ look_at_pool(const char *pool, bool whole, char ret_problem[ERR_MSG_MAX])
     }
     snprintf(files, sizeof(files), "%.4000s/files", pool);
     if (whole && !ret_problem[0] && access(files, R_OK | X_OK) != 0) {
-        snprintf(ret_problem, ERR_MSG_MAX, "%.300s cannot be read: %s", files, strerror(errno));
+        snprintf(ret_problem, ERR_MSG_MAX, "%.300s cannot be read: %s", files,
+                 strerrordesc_np(errno));
     }
 }
 
